@@ -1,0 +1,54 @@
+"""What goes wrong and what to do about it.
+
+Every error that a user can mend is a `UserError`: one line that says what came, what is allowed and what to do.
+The command line prints that line and exits with 1; a traceback is shown only with `--debug`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """An error whose message is one line with its remedy."""
+
+
+class DataError(UserError, ValueError):
+    """Images, labels or depths that cannot be used as they are."""
+
+
+class MissingDataError(UserError, FileNotFoundError):
+    """A file or folder that should be there is not."""
+
+
+class UnknownNameError(UserError, ValueError):
+    """A model, method, tuning, data set, weather or key that does not exist."""
+
+
+class WeightsError(UserError, ValueError):
+    """Weights or a checkpoint that do not fit, are cut off or are of an unsafe format."""
+
+
+class ModelError(UserError, ValueError):
+    """A model that cannot be built, or that cannot do what it is asked."""
+
+
+class RecipeError(UserError, ValueError):
+    """A recipe or an option that is not valid."""
+
+
+class TrainingError(UserError, RuntimeError):
+    """A run that cannot go on (a loss that is not finite, a full disk)."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not in a table, with the nearest name that is.
+
+    >>> print(unknown_name("method", "adabm", ["adabn", "supervised"]))
+    unknown method 'adabm': did you mean 'adabn'? Known: adabn, supervised
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UnknownNameError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
