@@ -70,7 +70,8 @@ class Camera:
         """Range over depth for each pixel of an image h high and w wide: equation (1), at least 1."""
         if (self.width is not None and self.width != w) or (self.height_px is not None and self.height_px != h):
             raise DataError(
-                f"camera is for {self.width} x {self.height_px} pixels, the image has {w} x {h}: use camera.scaled({h}, {w}) for a resized image"
+                f"camera is for {self.width} x {self.height_px} pixels, the image has {w} x {h}: "
+                f"use camera.scaled({h}, {w}) for a resized image"
             )
         x = (torch.arange(w, device=device) - self.cx) / self.fx
         y = (torch.arange(h, device=device) - self.cy) / self.fy
@@ -92,3 +93,24 @@ def disparity_to_depth(disparity: Integer[Tensor, "h w"], camera: Camera) -> Flo
     if bool((png < 0).any()):
         raise DataError("disparity below 0: read the PNG as unsigned 16 bits, 0 marks an invalid pixel")
     return torch.where(png > 1, camera.baseline * camera.fx * 256 / (png - 1).clamp_min_(1), 0.0)
+
+
+def complete_depth(depth: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """The same depth with each unknown pixel (0) given the depth of the nearest known one in the image plane.
+
+    Of several known pixels equally near, the choice is fixed, so the result is deterministic. A depth without unknown
+    pixels is returned as it is.
+
+    >>> complete_depth(torch.tensor([[4.0, 0.0, 0.0, 9.0]]))
+    tensor([[4., 4., 9., 9.]])
+    """
+    unknown = depth == 0
+    if not bool(unknown.any()):
+        return depth
+    if bool(unknown.all()):
+        raise DataError("depth is unknown (0) everywhere: give depth in metres for at least one pixel")
+    from scipy.ndimage import distance_transform_edt  # heavy, and needed only where depth has holes
+
+    nearest = distance_transform_edt(unknown.cpu().numpy(), return_distances=False, return_indices=True)
+    rows, columns = torch.from_numpy(nearest).to(device=depth.device, dtype=torch.int64)
+    return depth[rows, columns]
