@@ -1,0 +1,1 @@
+"""Domains and their data: label spaces, the catalogue of data sets, the reader, embedded streets, transforms."""

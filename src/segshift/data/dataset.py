@@ -1,0 +1,142 @@
+"""Opens a domain and reads its samples: the one reader of every data set.
+
+    open_domain("camvid:ROOT:train?sequence=0001TP&part=1/2")[0].image
+
+All that can be known without reading pixels is checked when a domain is opened: folders, partners of each image, depth for a
+weather that needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, final
+
+import torch
+from torch.utils.data import Dataset
+
+from segshift.data.domain import Condition, Domain, parse_domain
+from segshift.data.drawn import StreetSource, open_streets
+from segshift.data.files import FileSource, open_files
+from segshift.data.label_space import LabelSpace
+from segshift.errors import DataError
+from segshift.types import Sample
+from segshift.weather import WEATHER
+from segshift.weather.depth import Camera
+
+
+@final
+class DomainDataset(Dataset[Sample]):
+    """The samples of a domain at their own size, weather applied; made by `open_domain`, safe in DataLoader workers.
+
+    Equal indices give equal samples: what a weather draws depends on the seed, the image's name and the weather alone, so
+    filters leave an image's weather as it is.
+    """
+
+    def __init__(self, domain: Domain, source: FileSource | StreetSource, depth: bool = True, seed: int = 0) -> None:
+        self.domain = domain
+        self.source = source
+        self.seed = seed
+        self.weather = tuple((condition.name, physical(condition)) for condition in domain.weather)
+        self._weather_depth = any(WEATHER[name].needs_depth for name, _ in self.weather)
+        self._reads_depth = depth or self._weather_depth
+        self._fingerprint: str | None = None
+        if self._weather_depth and source.no_depth:
+            names = " and ".join(str(condition) for condition in domain.weather if WEATHER[condition.name].needs_depth)
+            raise DataError(f"{names} needs depth: {source.no_depth}; use a domain with depth (streets, cityscapes, a folder with `depth`)")
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The space of the labels' train ids; without any class for a folder of images alone."""
+        return self.source.label_space
+
+    @property
+    def names(self) -> list[str]:
+        """One name an image, unique in the domain."""
+        return self.source.names
+
+    @property
+    def blocks(self) -> list[str]:
+        """One id an image: neighbouring images of a video share one, independent images have their own."""
+        return self.source.blocks
+
+    @property
+    def labelled(self) -> bool:
+        return self.source.labelled
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether every image has a depth."""
+        return not self.source.no_depth
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera that all images share, None where each has its own or none is known; see `camera_of`."""
+        return self.source.camera
+
+    def camera_of(self, index: int) -> Camera | None:
+        """The camera of one image."""
+        return self.source.read(self._check(index), depth=True)[1]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        sample, camera = self.source.read(self._check(index), self._reads_depth)
+        image = sample.image
+        for name, value in self.weather:
+            image = WEATHER[name].apply(image, sample.depth, value, camera, generator_of(self.seed, sample.name, name))
+        return replace(sample, image=image)
+
+    def _check(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of '{self.domain}', which has {len(self)}")
+        return index % len(self)
+
+    def fingerprint(self) -> str:
+        """Hash (sha256, hex) of the data, computed once; the same data in another folder has the same.
+
+        It covers the data set's name, the label space, the weather, and of each file its path inside the data set, its size
+        and the hash of its first 64 KiB: quick on large sets, and blind to a change further on that keeps the size. Depth and
+        camera files count where the weather needs them. `streets` has a version and its parameters instead of files.
+        Filters count by the images that they leave.
+        """
+        if self._fingerprint is None:
+            space = self.label_space
+            ids = None if space.ids is None else sorted(space.ids.items())
+            weather = [self.weather, self.seed] if self.weather else []
+            digest = hashlib.sha256(json.dumps([1, self.domain.name, space.classes, ids, weather]).encode())
+            for line in self.source.describe(self._weather_depth):
+                digest.update(b"\n" + line.encode(errors="surrogateescape"))
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+
+def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, seed: int = 0) -> DomainDataset:
+    """The data set that a domain names.
+
+    `depth=False` spares reading depth that no weather needs. `seed` is what random weathers are drawn from.
+    Raises DataError, MissingDataError or UnknownNameError, each with its remedy, before any pixel is read.
+
+    >>> len(open_domain("streets::val?first=8"))
+    8
+    """
+    parsed = parse_domain(domain)
+    source = open_streets(parsed) if parsed.entry.layout is None else open_files(parsed)
+    return DomainDataset(parsed, source, depth=depth, seed=seed)
+
+
+def physical(condition: Condition) -> float:
+    """The physical parameter of a condition."""
+    return WEATHER[condition.name].value(condition.value) if condition.severity else condition.value
+
+
+def generator_of(seed: int, name: str, weather: str) -> torch.Generator:
+    """The generator for one weather of one image."""
+    digest = hashlib.blake2b(f"{seed} {weather} {name}".encode(errors="surrogateescape"), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

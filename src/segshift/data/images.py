@@ -1,0 +1,105 @@
+"""Reading one file: image, label, depth, camera. Each error names the file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from segshift.errors import DataError, MissingDataError
+from segshift.weather.depth import Camera, disparity_to_depth
+
+# What Pillow raises for files that are cut off, damaged or absurdly large, beside OSError.
+BROKEN = (SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+INDEXED = ("L", "P", "1", "I", "I;16", "I;16L", "I;16B")
+
+
+def load(path: Path) -> Image.Image:
+    """The decoded picture in the file's own mode."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: the file is gone: it was there when the data set was opened") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image, or its beginning is damaged: get the file again, or remove it with its partners") from None
+    except (OSError, *BROKEN) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}): the file is cut off or damaged, get it again, or remove it with its partners"
+        ) from None
+
+
+def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
+    """RGB; grey and palette images are converted, transparency is dropped, EXIF rotation is not applied (labels have none)."""
+    picture = load(path)
+    if picture.mode.startswith(("I", "F")):
+        raise DataError(f"{path}: image of {picture.mode} pixels (more than 8 bits): convert it to 8 bits a channel")
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def read_label(path: Path) -> Integer[np.ndarray, "h w"]:
+    """The indices that a grey or palette picture stores, of 8 or 16 bits; a palette's colours are not looked at."""
+    picture = load(path)
+    if picture.mode not in INDEXED:
+        raise DataError(f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG)")
+    raw = np.array(picture)
+    return raw.astype(np.uint8) if raw.dtype == np.bool_ else raw
+
+
+def read_depth(path: Path, unit: float | str, camera: Camera | None) -> Float[Tensor, "h w"]:
+    """Depth in metres, 0 where unknown: 8- or 16-bit or float picture or `.npy`, times `unit`, or disparity with its camera."""
+    if path.suffix.lower() == ".npy":
+        try:
+            stored = np.load(path, allow_pickle=False)
+        except (OSError, *BROKEN) as error:
+            raise DataError(
+                f"{path}: cannot be read as a numpy array ({error}): save depth with numpy.save as floats in 2 dimensions"
+            ) from None
+        if stored.ndim != 2 or stored.dtype.kind not in "fiu":
+            raise DataError(f"{path}: depth of {stored.dtype} and shape {stored.shape}: it must be numbers in 2 dimensions")
+    else:
+        picture = load(path)
+        if picture.mode not in (*INDEXED, "F") or picture.mode == "P":
+            raise DataError(f"{path}: depth is a colour picture ({picture.mode}): it must be grey of 8 or 16 bits, or float")
+        stored = np.array(picture)
+    if unit == "disparity":
+        if camera is None:
+            raise DataError(f"{path}: disparity needs a camera with a baseline: give `camera` in the mapping file")
+        return disparity_to_depth(torch.from_numpy(stored.astype(np.int32)), camera)
+    depth = stored.astype(np.float32) * np.float32(unit)
+    return torch.from_numpy(np.where(np.isnan(depth), np.float32(0), depth))
+
+
+def read_camera(path: Path) -> Camera:
+    """A camera as Cityscapes writes it: JSON with `intrinsic` (fx, fy, u0, v0) and `extrinsic` (baseline, z, pitch)."""
+    try:
+        text = json.loads(path.read_text())
+        inside, outside = text["intrinsic"], text["extrinsic"]
+        return Camera(
+            fx=float(inside["fx"]),
+            fy=float(inside["fy"]),
+            cx=float(inside["u0"]),
+            cy=float(inside["v0"]),
+            baseline=float(outside["baseline"]),
+            height=float(outside["z"]),
+            pitch=float(outside["pitch"]),
+        )
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: the file is gone: it was there when the data set was opened") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise DataError(
+            f"{path}: camera without {error}: Cityscapes writes intrinsic fx, fy, u0, v0 and extrinsic baseline, z, pitch"
+        ) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: not a camera in JSON ({error}): get the file again") from None

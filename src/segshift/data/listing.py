@@ -1,0 +1,131 @@
+"""Which images a domain has: files listed by pattern, put in time order, filtered, cut in blocks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from segshift.data.catalog import Entry
+from segshift.errors import DataError, unknown_name
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")
+"""What `.*` stands for: for images the first, for labels and depth the second."""
+
+
+def fill(pattern: str, split: str | None) -> str:
+    """The pattern for one split; without a split its folder is left out.
+
+    >>> fill("images/{split}/{name}.*", "val"), fill("images/{split}/{name}.*", None)
+    ('images/val/{name}.*', 'images/{name}.*')
+    """
+    filled = pattern.replace("{split}", split) if split else pattern.replace("{split}/", "")
+    if "{split}" in filled:
+        raise DataError(f"the layout {pattern} needs a split: write NAME:ROOT:SPLIT")
+    return filled
+
+
+def folder_of(pattern: str) -> str:
+    """The folder in which names begin.
+
+    >>> folder_of("gtFine/val/{name}_gtFine_labelIds.png")
+    'gtFine/val'
+    """
+    return pattern.partition("{name}")[0].rpartition("/")[0]
+
+
+def list_files(root: Path, pattern: str, suffixes: Sequence[str] = SUFFIXES, skip: Collection[str] = ()) -> dict[str, str]:
+    """Name -> path relative to `root`, for each file that fits a pattern without `{split}`; hidden files are left out.
+
+    `skip` are folders that are not entered, relative to `root`.
+    """
+    prefix, _, suffix = pattern.partition("{name}")
+    start = f"{folder_of(pattern)}/" if folder_of(pattern) else ""
+    found: dict[str, str] = {}
+    for path in walk(root / start, start, skip):
+        stem, dot, ending = path.rpartition(".")
+        if suffix == ".*":
+            end = len(stem) if f"{dot}{ending.lower()}" in suffixes else -1
+        else:
+            end = len(path) - len(suffix) if path.endswith(suffix) else -1
+        if not path.startswith(prefix) or end <= len(prefix):
+            continue
+        name = path[len(prefix) : end]
+        if name in found:
+            raise DataError(f"{root}: {found[name]} and {path} have one name, so their label is not certain: remove one")
+        found[name] = path
+    return found
+
+
+def walk(folder: Path | str, relative: str, skip: Collection[str] = ()) -> Iterator[str]:
+    """Files below a folder as text, each with `relative` in front; one system call a folder and none a file."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if relative + entry.name not in skip:
+                    yield from walk(entry.path, f"{relative}{entry.name}/", skip)
+            else:
+                yield relative + entry.name
+
+
+def natural(text: str) -> tuple[list[str | int], str]:
+    """A key that sorts numbers by value, so that frames are in time order with or without leading zeros.
+
+    >>> sorted(["f10", "f9", "f010"], key=natural)
+    ['f9', 'f010', 'f10']
+    """
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", text))], text
+
+
+def sequences_of(names: Sequence[str], entry: Entry) -> list[str]:
+    """The video sequence of each image; "" for all where the data set has no rule."""
+    if entry.sequence is None:
+        return [""] * len(names)
+    rule = re.compile(entry.sequence)
+    found = [rule.search(name) for name in names]
+    if None in found:
+        raise DataError(f"image {names[found.index(None)]!r} belongs to no sequence: its name does not fit the rule {entry.sequence!r}")
+    return [match[1] or "" for match in found if match]
+
+
+def order(names: Sequence[str], entry: Entry) -> tuple[list[str], list[str], list[str]]:
+    """Names in time order (by sequence, then by name), the sequence and the block of each.
+
+    Blocks are cut in the whole split, before any filter, so an image's block does not depend on the filters.
+    """
+    keyed = sorted(((natural(sequence), natural(name)) for sequence, name in zip(sequences_of(names, entry), names, strict=True)))
+    sequences, ordered = [key[0][1] for key in keyed], [key[1][1] for key in keyed]
+    if entry.block is None:
+        return ordered, sequences, list(ordered)
+    seen: Counter[str] = Counter()
+    blocks = []
+    for sequence in sequences:
+        blocks.append(f"{sequence}/{seen[sequence] // entry.block}")
+        seen[sequence] += 1
+    return ordered, sequences, blocks
+
+
+def select(sequences: Sequence[str], filters: Mapping[str, str], where: str) -> list[int]:
+    """Indices that are left by `sequence`, `part`, `every` and `first`, in this order."""
+    chosen = list(range(len(sequences)))
+    if "sequence" in filters:
+        wanted = filters["sequence"].split(",")
+        known = set(sequences) - {""}
+        if not known:
+            raise DataError(f"{where}: has no sequences to choose from: give `sequence`, a regular expression, in the mapping file")
+        for name in wanted:
+            if name not in known:
+                raise unknown_name(f"sequence of {where}", name, known)
+        chosen = [i for i in chosen if sequences[i] in wanted]
+    if "part" in filters:
+        i, n = map(int, filters["part"].split("/"))
+        chosen = chosen[len(chosen) * (i - 1) // n : len(chosen) * i // n]
+    chosen = chosen[:: int(filters.get("every", 1))][: int(filters.get("first", len(chosen)))]
+    if not chosen:
+        raise DataError(f"{where}: its filters leave none of {len(sequences)} images: choose a larger part")
+    return chosen
