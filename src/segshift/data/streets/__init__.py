@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segshift.data.streets import kernels
 from segshift.data.streets.ground import kernels as ground_kernels
 from segshift.data.streets.layout import Street as Scene
 from segshift.data.streets.layout import build_street
 from segshift.data.streets.looks import LOOKS, SHADOW_RIM, TEXTURE, finish_camera, finish_game
+from segshift.data.streets.materials import kernels as material_kernels
 from segshift.data.streets.paint import kernels as paint_kernels
-from segshift.data.streets.shapes import SKY
+from segshift.data.streets.rays import kernels as ray_kernels
+from segshift.data.streets.scene import SKY
 from segshift.errors import DataError, unknown_name
 from segshift.weather.depth import Camera
 
@@ -45,7 +46,7 @@ class Street:
 
 
 def pose(scene: Scene, height: int, width: int) -> np.ndarray:
-    """Intrinsics, origin and rotation as `kernels.cast` wants them."""
+    """Intrinsics, origin and rotation as `rays.kernels.cast` wants them."""
     focal = scene.focal * width
     cx, cy = 0.5 * (width - 1), 0.5 * (height - 1)
     c, s = math.cos(scene.pitch), math.sin(scene.pitch)
@@ -59,7 +60,7 @@ def paint_scene(scene: Scene, camera: np.ndarray, found: tuple[np.ndarray, ...],
     """Colours of what `cast` found, before lens and sensor: float32 (H, W, 3) about [0, 1]."""
     index, depth, along, up = found
     light = scene.light.copy()
-    light[paint_kernels.TEXTURE] = TEXTURE[look]
+    light[material_kernels.TEXTURE] = TEXTURE[look]
     shade = np.ones(index.shape, dtype=np.float32)
     ground_kernels.shade_ground(scene.shadows, camera, index, depth, SHADOW_RIM[look], shade)
     out = np.empty((*index.shape, 3), dtype=np.float32)
@@ -72,7 +73,7 @@ def cast(scene: Scene, camera: np.ndarray, shape: tuple[int, int]) -> tuple[np.n
     index = np.empty(shape, dtype=np.int32)
     depth = np.full(shape, SKY_DEPTH)
     along, up = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    kernels.cast(scene.rows, camera, index, depth, along, up)
+    ray_kernels.cast(scene.rows, camera, index, depth, along, up)
     return index, depth, along, up
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -14,14 +15,10 @@ class Draw:
     """Draws from a Philox stream, taken in blocks because single draws from numpy are slow."""
 
     def __init__(self, sequence: np.random.SeedSequence) -> None:
-        self._generator = np.random.Generator(np.random.Philox(sequence))
-        self._block: list[float] = []
-
-    def share(self) -> float:
+        generator = np.random.Generator(np.random.Philox(sequence))
+        blocks = iter(lambda: generator.random(2048).tolist(), None)
+        self.share: Callable[[], float] = chain.from_iterable(blocks).__next__
         """A number in [0, 1)."""
-        if not self._block:
-            self._block = self._generator.random(2048).tolist()
-        return self._block.pop()
 
     def uniform(self, low: float, high: float) -> float:
         """A number in [low, high)."""
@@ -41,6 +38,7 @@ class Draw:
 
     def vary(self, colour: tuple[float, float, float], spread: float) -> tuple[float, float, float]:
         """A colour near another, mostly lighter or darker, a little in hue."""
-        light = self.uniform(-spread, spread)
-        r, g, b = (min(1.0, max(0.02, c + light + self.uniform(-0.35, 0.35) * spread)) for c in colour)
-        return r, g, b
+        share = self.share
+        light, hue = spread * (2 * share() - 1.35), 0.7 * spread
+        r, g, b = colour[0] + light + hue * share(), colour[1] + light + hue * share(), colour[2] + light + hue * share()
+        return (min(1.0, max(0.02, r)), min(1.0, max(0.02, g)), min(1.0, max(0.02, b)))

@@ -9,6 +9,8 @@ import math
 
 from numba import njit
 
+from segshift.data.streets.surfaces.kernels import noise_at
+
 CURVE, MEDIAN, LANE, LANES = 0, 1, 2, 3  # 1 / m, half width, lane width, lanes each way
 ROAD, STRIP, WALK, YARD, YARD_PAVED = 4, 6, 8, 10, 12  # left, then right: outer edge of the road; widths; 0 or 1
 PARKING = 14  # left, right: width of the parking lane inside the road
@@ -86,9 +88,9 @@ def marking_at(across, z, ground, side):
             return PAINT_MIDDLE
     lane = (out - ground[MEDIAN]) / ground[LANE]
     number = math.floor(lane + 0.5)
-    if number >= 1 and number < ground[LANES] and abs(lane - number) * ground[LANE] < 0.06:
-        if (z + 100.0) % 6.0 < 3:
-            return PAINT
+    between = number >= 1 and number < ground[LANES] and abs(lane - number) * ground[LANE] < 0.06
+    if between and (z + 100.0) % 6.0 < 3:
+        return PAINT
     parking = ground[PARKING + side]
     edge = road - parking if parking > 0 else road - 0.3
     if abs(out - edge) < 0.06:
@@ -121,7 +123,8 @@ def label(rows, camera, index, depth, ground, sky, zone_labels, out):
 def shade_ground(shadows, camera, index, depth, soft, out):
     """Lower the light in `out` where a shadow lies on the ground.
 
-    A row of `shadows`: x, z, unit vector of its long axis (x, z), half lengths along and across, strength, ellipse (1) or box (0).
+    A row of `shadows`: x, z, unit vector of its long axis (x, z), half lengths along and across, strength, outline: box (0), ellipse (1)
+    or ellipse with gaps (2), as below a tree.
     `soft` is the width of the rim as a share of the half lengths.
     """
     height, width = index.shape
@@ -155,6 +158,8 @@ def shade_ground(shadows, camera, index, depth, soft, out):
                 pz = camera[6] + t * (camera[13] * x + camera[14] * y + camera[15]) - cz
                 p, q = abs(px * ax + pz * az) / long, abs(px * az - pz * ax) / wide
                 far = math.sqrt(p * p + q * q) if round_ > 0 else max(p, q)
+                if round_ > 1:
+                    far += 0.9 * noise_at((px + cx) * 1.1, (pz + cz) * 1.1, 43) - 0.35
                 share = (1 + soft - far) / (2 * soft + 1e-3)
                 if share > 0:
                     out[v, u] *= 1 - strength * min(1.0, share)
