@@ -1,1 +1,63 @@
-"""Measure, explain and repair what a change of domain does to a semantic segmentation model."""
+"""Measure, explain and repair what a change of domain does to a semantic segmentation model.
+
+    import segshift as ss
+    model = ss.create_model("unet", encoder="resnet18", classes=19)
+    foggy = ss.weather.add_fog(image, depth, beta=0.02)
+    better = ss.adapt("runs/source", method="adabn", target="streets+fog=0.02")
+
+Names are imported when they are first used, so that `import segshift` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segshift import weather
+    from segshift.data.dataset import open_domain
+    from segshift.data.domain import parse_domain
+    from segshift.engine.adapt import adapt
+    from segshift.engine.run import Run
+    from segshift.metrics import ConfusionMatrix
+    from segshift.models import SegmentationModel, create_model, measure_cost
+    from segshift.tuning import select_parameters
+
+_PLACES = {
+    "ConfusionMatrix": "segshift.metrics",
+    "Run": "segshift.engine.run",
+    "SegmentationModel": "segshift.models",
+    "adapt": "segshift.engine.adapt",
+    "create_model": "segshift.models",
+    "measure_cost": "segshift.models",
+    "open_domain": "segshift.data.dataset",
+    "parse_domain": "segshift.data.domain",
+    "select_parameters": "segshift.tuning",
+    "weather": "segshift",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "ConfusionMatrix",
+    "Run",
+    "SegmentationModel",
+    "adapt",
+    "create_model",
+    "measure_cost",
+    "open_domain",
+    "parse_domain",
+    "select_parameters",
+    "weather",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'segshift' has no attribute {name!r}")
+    if name == "weather":
+        return import_module("segshift.weather")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

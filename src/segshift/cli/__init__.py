@@ -1,0 +1,82 @@
+"""The command line. Only typer and the standard library are imported before a command runs: help answers at once.
+
+Exit codes: 0 done; 1 an error that the user can mend, in one line; 2 a wrong command line. A traceback only with --debug.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from segshift.cli import adapt, compare, evaluate, listing, predict, quickstart, recipe, report, train
+
+app = typer.Typer(
+    name="segshift",
+    help="Measure, explain and repair what a change of domain does to a semantic segmentation model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("quickstart")(quickstart.command)
+app.command("train")(train.command)
+app.command("evaluate")(evaluate.command)
+app.command("adapt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(adapt.command)
+app.command("compare")(compare.command)
+app.command("report")(report.command)
+app.command("predict")(predict.command)
+app.command("list")(listing.command)
+app.add_typer(recipe.app, name="recipe")
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and turns what goes wrong into one line and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except Exception as error:
+        if debug:
+            raise
+        _stop(error)
+    except KeyboardInterrupt:
+        print("segshift: stopped", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(error: Exception) -> None:
+    """Prints the error as one line and exits with its code."""
+    from segshift.errors import UserError
+
+    if isinstance(error, UserError):
+        print(f"segshift: {_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own: a wrong command line
+        context = getattr(error, "ctx", None)
+        where = f" (see `{context.command_path} --help`)" if context is not None else ""
+        print(f"segshift: {error.format_message()}{where}", file=sys.stderr)
+        sys.exit(2)
+    if type(error).__name__ in ("Exit", "Abort"):
+        sys.exit(getattr(error, "exit_code", 1))
+    if isinstance(error, OSError):
+        print(f"segshift: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        sys.exit(1)
+    print(f"segshift: unexpected {type(error).__name__}: {_line(error)}; run again with --debug and report it", file=sys.stderr)
+    sys.exit(1)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main()

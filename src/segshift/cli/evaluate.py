@@ -1,0 +1,41 @@
+"""segshift evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    domain: Annotated[list[str], typer.Option(help="Domain to test on, [LABEL:=]NAME[:ROOT[:SPLIT]][?filters][+weather]. Repeatable.")],
+    checkpoint: Annotated[str | None, typer.Option(help="last or best (default: what the run's recipe says is tested).")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = 1,
+) -> None:
+    """Test a run on domains; the results are kept in its folder."""
+    from segshift.cli.console import reporter
+    from segshift.engine.evaluate import evaluate_run
+    from segshift.engine.run import Run
+    from segshift.engine.train import choose_device
+    from segshift.errors import unknown_name
+
+    if checkpoint not in (None, "last", "best"):
+        raise unknown_name("checkpoint", checkpoint, ("last", "best"))
+    opened = Run.open(run)
+    opened.require_finished()
+    for text in domain:
+        label, separator, name = text.partition(":=")
+        evaluate_run(
+            opened,
+            name if separator else text,
+            label if separator else None,
+            checkpoint,
+            batch_size,
+            choose_device(device),
+            workers,
+            reporter(),
+        )

@@ -1,0 +1,26 @@
+"""segshift train"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="YAML recipe; `segshift recipe schema` describes it.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME-IDENTITY).")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Change a value: section.key=value. Repeatable.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Train a source model as a recipe says, then evaluate it on the recipe's tests."""
+    from segshift.cli.console import reporter, resumable
+    from segshift.engine.execute import execute
+    from segshift.engine.recipe import load_recipe
+
+    loaded = load_recipe(recipe, changes or [])
+    settings = "".join(f" --set {change}" for change in changes or [])
+    with resumable(f"segshift train {recipe}{f' --out {out}' if out else ''}{settings} --resume"):
+        run = execute(loaded, out, resume=resume, reporter=reporter())
+    typer.echo(f"run folder: {run.path}")

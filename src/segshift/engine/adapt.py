@@ -1,0 +1,114 @@
+"""Adapting a trained run, or a model in memory, to a target domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from segshift.data.dataset import open_domain
+from segshift.engine.checkpoint import save_state, write_atomic
+from segshift.engine.execute import execute
+from segshift.engine.logs import Reporter
+from segshift.engine.options import option_types
+from segshift.engine.recipe import Recipe, validate_recipe
+from segshift.engine.run import SCHEMA, Run, describe_label_space
+from segshift.errors import ModelError, unknown_name
+from segshift.methods import METHODS
+from segshift.models import SegmentationModel
+
+
+def adaptation_recipe(
+    parent: Recipe,
+    method: str,
+    tuning: str = "all",
+    target: str | Mapping[str, Any] | None = None,
+    source: str | Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    tests: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    changes: tuple[str, ...] = (),
+    tuning_options: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The parent's recipe with another method, tuning and domains: what is not said stays as the parent had it.
+
+    Adaptation learns from the target, so a method with the option `domain` gets `domain="target"`, the parent's validation split
+    is dropped, and the source is named only where the method sees it (default: the parent's own training domain).
+    """
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    chosen: dict[str, Any] = {"name": method, **(options or {})}
+    if "domain" in option_types(METHODS[method]):
+        chosen.setdefault("domain", "target")
+    if "loss" in option_types(METHODS[method]) and "loss" in parent.method.options:
+        chosen.setdefault("loss", parent.method.options["loss"])
+    content = parent.model_dump(mode="json")
+    content["name"] = name
+    content["method"] = chosen
+    content["tuning"] = {"name": tuning, **(tuning_options or {})}
+    content["data"] = {"size": content["data"]["size"], "target": target, "source": source or parent.data.source, "tests": dict(tests or {})}
+    return validate_recipe(content, changes, "adapt")
+
+
+def adapt(
+    model: SegmentationModel | Run | Path | str,
+    method: str,
+    *,
+    target: str | Mapping[str, Any],
+    source: str | Mapping[str, Any] | None = None,
+    tuning: str = "all",
+    size: tuple[int, int] | None = None,
+    changes: tuple[str, ...] = (),
+    out: Path | str | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> SegmentationModel:
+    """An adapted copy of a model; the given one stays as it is.
+
+    `model` is a SegmentationModel, or a run (folder). `options` are the method's own, with the names of the command line;
+    `changes` are recipe changes such as "training.epochs=5". `size` (height, width) is what a model in memory sees; a run knows its own.
+    The run folder is kept where `out` names one.
+
+        better = ss.adapt(model, method="adabn", target="camvid:PATH:train?sequence=0001TP", source="camvid:PATH:train", source_ratio=0.2)
+    """
+    with TemporaryDirectory(prefix="segshift-") as folder:
+        if isinstance(model, SegmentationModel):
+            parent = _run_of_model(model, target, size, Path(folder) / "model")
+        else:
+            parent = model if isinstance(model, Run) else Run.open(model)
+        recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, options, changes=changes)
+        run = execute(recipe, out or Path(folder) / "adapted", parent, resume, reporter)
+        return run.load_model()
+
+
+def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], size: tuple[int, int] | None, folder: Path) -> Run:
+    """A run folder around a model in memory; its classes are taken to be the target's."""
+    dataset = open_domain(target)
+    if len(dataset.label_space) != model.classes:
+        raise ModelError(f"the model has {model.classes} classes and {dataset.domain} has {len(dataset.label_space)}: adapt a run, which knows its classes")
+    recipe = validate_recipe(
+        {
+            "model": {"architecture": model.architecture, "encoder": model.encoder_name, "options": model.options},
+            "data": {"source": str(dataset.domain), "size": size},
+        }
+    )
+    write_atomic(folder / "recipe.yaml", recipe.to_yaml())
+    state = {key: value.detach().cpu() for key, value in deepcopy(model.state_dict()).items()}
+    save_state(folder / "last.safetensors", {"identity": "", "model": state, "predictor": None})
+    run = Run(
+        folder,
+        {
+            "schema": SCHEMA,
+            "identity": "in-memory",
+            "name": "model",
+            "parent": None,
+            "label_space": describe_label_space(dataset.label_space),
+            "model": {"architecture": model.architecture, "encoder": model.encoder_name, "classes": model.classes, "options": dict(model.options)},
+            "tested_checkpoint": "last",
+        },
+    )
+    run.update()
+    return run

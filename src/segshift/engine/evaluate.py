@@ -1,0 +1,192 @@
+"""Evaluation in bounded memory: one confusion matrix an image, at the labels' own size.
+
+The image is resized to what the model sees, the logits are resized back to the label by bilinear interpolation, then the argmax is taken.
+A model of another label space is scored over the classes that both have, after the argmax.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.label_space import LabelSpace, mapping
+from segshift.data.transforms import resize_sample
+from segshift.engine.logs import Reporter
+from segshift.engine.provenance import command_line, now
+from segshift.engine.run import Evaluation, Run, write_evaluation
+from segshift.errors import DataError
+from segshift.metrics import confusion as metrics
+from segshift.types import IGNORE, Sample
+
+Predict = Callable[[Tensor], Tensor]
+
+
+@final
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation measured: (N, K, K) matrices, names and blocks of the images, the classes scored, seconds."""
+
+    confusions: np.ndarray
+    names: list[str]
+    blocks: list[str]
+    space: LabelSpace
+    seconds: float
+
+    @property
+    def total(self) -> np.ndarray:
+        """The one confusion matrix over the whole data set."""
+        summed: np.ndarray = self.confusions.sum(0)
+        return summed
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU in [0, 1] over the classes that occur."""
+        return float(metrics.miou(self.total))
+
+
+@torch.no_grad()
+def score(
+    predict: Predict,
+    dataset: DomainDataset,
+    space: LabelSpace,
+    size: tuple[int, int] | None,
+    batch_size: int = 8,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    reporter: Reporter | None = None,
+) -> Scores:
+    """Predicts every image and counts. `space` is the model's; `size` (height, width) what it sees, None for each image's own."""
+    if not len(dataset):
+        raise DataError(f"{dataset.domain} has no image: check its filters")
+    lookup_model, lookup_label, scored = mapping(space, dataset.label_space)
+    to_common, from_label = torch.as_tensor(lookup_model), torch.as_tensor(lookup_label)
+    same = space.classes == dataset.label_space.classes
+    # Images of different sizes cannot share a batch; at their own size they go one by one.
+    loader = DataLoader(
+        _Scored(dataset, size), batch_size=1 if size is None else batch_size, num_workers=workers, collate_fn=_collate, worker_init_fn=_one_thread
+    )
+    matrices, names = [], []
+    start = time.perf_counter()
+    for images, labels, batch_names in loader:
+        logits = predict(images.to(device).float().div_(255)).float()
+        for position, label in enumerate(labels):
+            if label is None:
+                raise DataError(f"{batch_names[position]} has no label: an evaluation needs labels; use `segshift predict` without")
+            predicted = label_map(logits[position], tuple(label.shape[-2:])).cpu()
+            if not same:
+                predicted, label = to_common[predicted.long()], from_label[label.long()]
+                predicted = torch.where(predicted == IGNORE, torch.full_like(predicted, len(scored)), predicted)
+            matrices.append(_count(predicted, label, len(scored), same))
+        names += batch_names
+        if reporter is not None:
+            reporter.advance(len(batch_names))
+    return Scores(np.stack(matrices), names, list(dataset.blocks), scored, time.perf_counter() - start)
+
+
+def label_map(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Class of every pixel (uint8) at another size: bilinear logits, then argmax."""
+    if tuple(logits.shape[-2:]) != tuple(size):
+        logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    return logits.argmax(0).to(torch.uint8)
+
+
+def _count(predicted: Tensor, label: Tensor, classes: int, same: bool) -> np.ndarray:
+    """(K, K), or (K, K + 1) where the spaces differ: a predicted class without counterpart is a miss, counted in the last column."""
+    if same:
+        return np.asarray(metrics.confusion_matrix(predicted, label, classes))
+    return np.asarray(metrics.confusion_matrix(predicted, label, classes + 1))[:classes]
+
+
+def evaluate_run(
+    run: Run,
+    domain: str | Mapping[str, Any],
+    name: str | None = None,
+    checkpoint: str | None = None,
+    batch_size: int = 8,
+    device: torch.device | str = "cpu",
+    workers: int = 1,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Tests a run on a domain and keeps the result in its folder."""
+    dataset = open_domain(domain)
+    model = run.load_model(checkpoint).to(device)
+    if reporter is not None:
+        reporter.begin(f"evaluate {run.name} on {name or dataset.domain}", len(dataset))
+    scores = score(model, dataset, run.label_space, run.size, batch_size, device, workers, reporter)
+    if reporter is not None:
+        reporter.end(f"mIoU {scores.miou:.3f}")
+    protocol = {
+        "prediction": "offline: fixed weights, evaluation mode",
+        "batch_size": 1 if run.size is None else batch_size,
+        "checkpoint": checkpoint or run.record["tested_checkpoint"],
+        "adaptation": run.record.get("protocol"),
+    }
+    record = {
+        "schema": 1,
+        "name": name or str(dataset.domain),
+        "domain": str(dataset.domain),
+        "fingerprint": dataset.fingerprint(),
+        "checkpoint": checkpoint or run.record["tested_checkpoint"],
+        "checkpoint_hash": run.model_hash(checkpoint),
+        **summarise(scores),
+        "size": list(run.size) if run.size else None,
+        "scored_at": "label size",
+        "protocol": protocol,
+        "created": now(),
+        "command": command_line(),
+    }
+    return write_evaluation(run, record, scores.confusions, scores.names, scores.blocks)
+
+
+def summarise(scores: Scores) -> dict[str, Any]:
+    """The figures of an evaluation; a class that does not occur is None and is left out of the means."""
+    total = scores.total
+    iou = metrics.iou(total)
+    return {
+        "label_space": scores.space.name,
+        "classes": list(scores.space.classes),
+        "images": len(scores.names),
+        "definition": metrics.DEFINITION,
+        "miou": float(metrics.miou(total)),
+        "mean_accuracy": float(metrics.mean_accuracy(total)),
+        "accuracy": float(metrics.accuracy(total)),
+        "dice": float(metrics.dice(total)),
+        "frequency_weighted_iou": float(metrics.frequency_weighted_iou(total)),
+        "iou": [None if math.isnan(value) else float(value) for value in iou],
+        "seconds": round(scores.seconds, 3),
+    }
+
+
+@final
+class _Scored(Dataset[tuple[Tensor, Tensor | None, str]]):
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
+        self.dataset = dataset
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None, str]:
+        sample = self.dataset[index]
+        image = sample.image
+        if self.size is not None:
+            image = resize_sample(Sample(image, None, None, sample.name), self.size).image
+        return image, sample.label, sample.name
+
+
+def _collate(items: Sequence[tuple[Tensor, Tensor | None, str]]) -> tuple[Tensor, list[Tensor | None], list[str]]:
+    return torch.stack([item[0] for item in items]), [item[1] for item in items], [item[2] for item in items]
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

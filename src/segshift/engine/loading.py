@@ -1,0 +1,180 @@
+"""From domains to batches. What is drawn for a sample depends on (seed, epoch, index) only, so that the number of workers,
+a restart and other processes change nothing. A method gets what it declared: here labels and domains are held back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from segshift.data.dataset import DomainDataset
+from segshift.data.transforms import JointTransform, resize_sample
+from segshift.errors import DataError
+from segshift.types import Batch, Sample
+
+Drawn = tuple[int, int]
+"""(epoch, index)"""
+
+
+@final
+class TrainingSamples(Dataset[Sample]):
+    """Samples of a domain, transformed with a generator of (seed, epoch, index)."""
+
+    def __init__(self, dataset: DomainDataset, transform: JointTransform, seed: int) -> None:
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, drawn: Drawn) -> Sample:
+        epoch, index = drawn
+        return self.transform(self.dataset[index], generator_of(self.seed, epoch, index))
+
+
+@final
+class ResizedSamples(Dataset[Sample]):
+    """Samples of a domain at the model's input size, without chance."""
+
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
+        self.dataset = dataset
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        return sample if self.size is None else resize_sample(sample, self.size)
+
+
+@final
+class EndlessSampler(Sampler[list[Drawn]]):
+    """Batches of (epoch, index) from micro-batch `start` on, a fresh permutation an epoch; the incomplete last batch is left out.
+
+    With several processes each takes its share of every epoch's permutation. Fewer images than a batch make one batch of them all.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        if length < world:
+            raise DataError(f"{length} images cannot be shared by {world} processes: use fewer processes or more images")
+        self.length = length
+        self.seed = seed
+        self.start = start
+        self.rank = rank
+        self.world = world
+        self.batch_size = min(batch_size, length // world)
+        self.batches_per_epoch = length // world // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Drawn]]:
+        position = self.start
+        while True:
+            epoch, first = divmod(position, self.batches_per_epoch)
+            order = torch.randperm(self.length, generator=generator_of(self.seed, epoch)).tolist()[self.rank :: self.world]
+            for batch in range(first, self.batches_per_epoch):
+                yield [(epoch, index) for index in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+                position += 1
+
+
+@final
+class DomainPool:
+    """The images that an estimating method may read: only declared roles, never labels or depths unless declared."""
+
+    def __init__(
+        self, datasets: Mapping[str, DomainDataset], size: tuple[int, int] | None, sees: frozenset[str], device: torch.device, workers: int = 0
+    ) -> None:
+        self._samples = {role: ResizedSamples(dataset, size) for role, dataset in datasets.items() if role in sees}
+        self._sees = sees
+        self._device = device
+        self._workers = workers
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        return {role: len(samples) for role, samples in self._samples.items()}
+
+    def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=_one_thread
+        )
+        for raw in loader:
+            # A mixed batch may show only what all its roles may show.
+            yield visible(to_batch(raw, self._device), "target", self._sees & {"target", "depth"})
+
+
+@final
+class _Picked(Dataset[Sample]):
+    def __init__(self, samples: Mapping[str, ResizedSamples], picks: Sequence[tuple[str, int]]) -> None:
+        self.samples = samples
+        self.picks = picks
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def __getitem__(self, position: int) -> Sample:
+        role, index = self.picks[position]
+        return self.samples[role][index]
+
+
+def training_loader(samples: TrainingSamples, sampler: EndlessSampler, workers: int) -> DataLoader[Any]:
+    """An endless stream of collated micro-batches."""
+    return DataLoader(
+        samples, batch_sampler=sampler, num_workers=workers, collate_fn=collate, worker_init_fn=_one_thread, persistent_workers=workers > 0
+    )
+
+
+def generator_of(*key: int) -> torch.Generator:
+    """A generator that depends on this key alone; neighbouring keys give unrelated streams (SplitMix64 over the key)."""
+    state = 0x9E3779B97F4A7C15
+    for part in key:
+        state = (state ^ (part & (2**64 - 1))) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & (2**64 - 1)
+        state ^= state >> 31
+    return torch.Generator().manual_seed(state & (2**63 - 1))
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Stacks samples of one size as uint8; labels and depths are None unless every sample has them."""
+    shapes = {tuple(sample.image.shape[-2:]) for sample in samples}
+    if len(shapes) > 1:
+        named = ", ".join(f"{h} x {w}" for h, w in sorted(shapes))
+        raise DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024]")
+    labels = [sample.label for sample in samples if sample.label is not None]
+    depths = [sample.depth for sample in samples if sample.depth is not None]
+    return {
+        "images": torch.stack([sample.image for sample in samples]),
+        "labels": torch.stack(labels) if len(labels) == len(samples) else None,
+        "depths": torch.stack(depths) if len(depths) == len(samples) else None,
+        "names": tuple(sample.name for sample in samples),
+    }
+
+
+def to_batch(raw: Mapping[str, Any], device: torch.device) -> Batch:
+    """Images become floats in [0, 1] on the device, labels integers."""
+    images: Tensor = raw["images"].to(device, non_blocking=True)
+    labels = raw["labels"]
+    depths = raw["depths"]
+    return Batch(
+        images.float().div_(255),
+        None if labels is None else labels.to(device, non_blocking=True).long(),
+        None if depths is None else depths.to(device, non_blocking=True),
+        raw["names"],
+    )
+
+
+def visible(batch: Batch, role: str, sees: frozenset[str]) -> Batch:
+    """The batch with only what was declared."""
+    return Batch(
+        batch.images,
+        batch.labels if f"{role}_labels" in sees else None,
+        batch.depths if "depth" in sees else None,
+        batch.names,
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

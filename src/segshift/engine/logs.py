@@ -1,0 +1,114 @@
+"""What a person sees while something runs: a live line on a terminal, plain lines elsewhere; and the lines of metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@final
+class Reporter:
+    """Progress of one task at a time; silent where `console` is None. Without a terminal a plain line every `every` seconds."""
+
+    def __init__(self, console: Console | None, every: float = 15.0) -> None:
+        self.console = console
+        self._every = every
+        self._progress: Progress | None = None
+        self._title = ""
+        self._total = 0
+        self._done = 0
+        self._start = 0.0
+        self._spoken = 0.0
+
+    def say(self, text: str) -> None:
+        """One line (or a rich table) above the progress."""
+        if self.console is not None:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        """A task of `total` images begins, `done` of them behind it."""
+        self._title, self._total, self._done = title, total, done
+        self._start = self._spoken = time.perf_counter()
+        self._first = done
+        if self.console is not None and self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("images"),
+                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+            self._progress.add_task(title, total=total, completed=done, rate="", note="")
+
+    def advance(self, images: int, note: str = "") -> None:
+        """So many images further; `note` is the loss, for example."""
+        self._done += images
+        now = time.perf_counter()
+        rate = (self._done - self._first) / max(now - self._start, 1e-9)
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], advance=images, rate=f"{rate:.1f} images/s", note=note)
+        elif self.console is not None and now - self._spoken >= self._every:
+            self._spoken = now
+            left = (self._total - self._done) / max(rate, 1e-9)
+            self.say(f"{self._title}: {self._done}/{self._total} images, {rate:.1f} images/s, {note + ', ' if note else ''}{duration(left)} left")
+
+    def end(self, note: str = "") -> None:
+        """The task is done."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        if self._title and note:
+            seconds = time.perf_counter() - self._start
+            self.say(f"{self._title}: {note} ({self._done - self._first} images in {duration(seconds)})")
+        self._title = ""
+
+
+@final
+class MetricsFile:
+    """metrics.jsonl: one JSON object a line, flushed at once. Resuming drops what came after the checkpoint."""
+
+    def __init__(self, path: Path, position: int) -> None:
+        kept = []
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    if json.loads(line)["position"] <= position:
+                        kept.append(line)
+                except (json.JSONDecodeError, KeyError):
+                    continue  # a line that a kill cut off
+        self._file: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._file.writelines(f"{line}\n" for line in kept if position > 0)
+
+    def write(self, event: str, position: int, **fields: Any) -> None:
+        """One line; `position` is the number of optimizer steps taken."""
+        self._file.write(json.dumps({"event": event, "position": position, **_rounded(fields)}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more lines."""
+        self._file.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 42s, 3m 20s or 2h 05m."""
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def _rounded(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in fields.items()}

@@ -1,0 +1,203 @@
+"""A run folder: what was asked (recipe.yaml), what it is (run.json), how it went (metrics.jsonl), its weights and its evaluations.
+
+    RUN/recipe.yaml   run.json   metrics.jsonl   last.safetensors   [best.safetensors]   evaluations/NAME.json + NAME.npz
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import yaml
+
+from segshift.data.label_space import LABEL_SPACES, LabelSpace
+from segshift.engine.checkpoint import hash_tensors, load_state, write_atomic
+from segshift.engine.recipe import Recipe, validate_recipe
+from segshift.errors import MissingDataError, RecipeError, WeightsError
+from segshift.models import SegmentationModel, create_model
+
+SCHEMA = 1
+
+
+@final
+class Run:
+    """One run folder, finished or not."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path = path
+        self.record = record
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Reads a run folder; MissingDataError where there is none, WeightsError where its record is damaged."""
+        path = Path(path)
+        file = path / "run.json"
+        if not file.is_file():
+            near = [str(p.parent) for p in sorted(path.parent.glob("*/run.json"))[:5]] if path.parent.is_dir() else []
+            raise MissingDataError(f"{path} is no run folder (no run.json in it){': there is ' + ', '.join(near) if near else ''}")
+        try:
+            record = json.loads(file.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise WeightsError(f"{file} is damaged: run it again") from error
+        return cls(path, record)
+
+    def require_finished(self) -> None:
+        """RecipeError where the run has not ended: its weights are not what its recipe asks for."""
+        if self.record["status"] != "finished":
+            raise RecipeError(f"{self.path} is {self.record['status']}, not finished: go on with --resume first")
+
+    @property
+    def name(self) -> str:
+        """A short name for tables."""
+        return str(self.record["name"])
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The complete recipe."""
+        return validate_recipe(yaml.safe_load((self.path / "recipe.yaml").read_text()), (), str(self.path / "recipe.yaml"))
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """What the model's classes mean."""
+        return label_space_of(self.record["label_space"])
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that the model sees."""
+        return self.recipe.data.size
+
+    def parent(self) -> Run | None:
+        """The run that this one started from."""
+        parent = self.record.get("parent")
+        if not parent:
+            return None
+        path = Path(parent["path"])
+        return Run.open(path if path.is_absolute() else self.path / path)
+
+    def checkpoint(self, name: str | None = None) -> Path:
+        """The file of `last` or `best`; by default the one that the run's recipe says is tested."""
+        return self.path / f"{name or self.record['tested_checkpoint']}.safetensors"
+
+    def load_model(self, checkpoint: str | None = None) -> SegmentationModel:
+        """The model that the run gives, in evaluation mode, on the CPU."""
+        path = self.checkpoint(checkpoint)
+        state = load_state(path, only=("model", "predictor"))
+        described = self.record["model"]
+        model = create_model(described["architecture"], encoder=described["encoder"], classes=described["classes"], **described.get("options", {}))
+        weights = state["predictor"] if state.get("predictor") is not None else state["model"]
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise WeightsError(f"{path} does not fit {described['architecture']} / {described['encoder']}: {_first_line(error)}") from error
+        return model.eval()
+
+    def model_hash(self, checkpoint: str | None = None) -> str:
+        """Hash of the weights that `load_model` gives."""
+        state = load_state(self.checkpoint(checkpoint), only=("model", "predictor"))
+        return hash_tensors(state["predictor"] if state.get("predictor") is not None else state["model"])
+
+    def update(self, **fields: Any) -> None:
+        """Changes the record, on disk too."""
+        self.record.update(fields)
+        write_atomic(self.path / "run.json", json.dumps(self.record, indent=2) + "\n")
+
+    def evaluations(self) -> list[Evaluation]:
+        """Everything it was tested on, in the order of the names."""
+        return [Evaluation.open(file) for file in sorted((self.path / "evaluations").glob("*.json"))]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        file = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()] if file.is_file() else []
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """One test of one run: its record, and one confusion matrix an image, read when asked for."""
+
+    record: Mapping[str, Any]
+    arrays: Path
+
+    @classmethod
+    def open(cls, file: Path) -> Evaluation:
+        """Reads the record NAME.json; the matrices lie beside it in NAME.npz."""
+        try:
+            return cls(json.loads(file.read_text()), file.with_suffix(".npz"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise WeightsError(f"{file} is damaged: evaluate again") from error
+
+    @property
+    def name(self) -> str:
+        """The short name of the domain in tables."""
+        return str(self.record["name"])
+
+    @cached_property
+    def confusions(self) -> np.ndarray:
+        """(N, K, K) integers, rows are the truth."""
+        return self._array("confusions").astype(np.int64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The images' names."""
+        return [str(name) for name in self._array("names")]
+
+    @cached_property
+    def blocks(self) -> list[str]:
+        """The bootstrap's blocks, one an image."""
+        return [str(block) for block in self._array("blocks")]
+
+    def _array(self, key: str) -> np.ndarray:
+        try:
+            with np.load(self.arrays, allow_pickle=False) as arrays:
+                found: np.ndarray = arrays[key]
+                return found
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise WeightsError(f"{self.arrays} is missing or damaged: evaluate again") from error
+
+
+def write_evaluation(run: Run, record: Mapping[str, Any], confusions: np.ndarray, names: Sequence[str], blocks: Sequence[str]) -> Evaluation:
+    """Keeps an evaluation in the run folder, arrays first, so that a record never stands without them."""
+    file = run.path / "evaluations" / f"{slug(str(record['name']))}.json"
+    buffer = io.BytesIO()
+    smallest = np.uint32 if confusions.max(initial=0) < 2**32 else np.uint64
+    np.savez_compressed(buffer, confusions=confusions.astype(smallest), names=np.array(names), blocks=np.array(blocks))
+    write_atomic(file.with_suffix(".npz"), buffer.getvalue())
+    write_atomic(file, json.dumps(record, indent=2, default=_plain) + "\n")
+    return Evaluation.open(file)
+
+
+def label_space_of(described: str | Mapping[str, Any]) -> LabelSpace:
+    """A label space by name, or from its own description where a mapping file made it."""
+    if isinstance(described, str):
+        return LABEL_SPACES[described]
+    return LabelSpace(described["name"], tuple(described["classes"]), tuple(tuple(c) for c in described["colors"]), None)
+
+
+def describe_label_space(space: LabelSpace) -> str | dict[str, Any]:
+    """What `label_space_of` reads."""
+    if LABEL_SPACES.get(space.name) == space:
+        return space.name
+    return {"name": space.name, "classes": list(space.classes), "colors": [list(color) for color in space.colors]}
+
+
+def slug(text: str) -> str:
+    """A file name for a text."""
+    return re.sub(r"[^A-Za-z0-9.=@-]+", "-", text).strip("-") or "domain"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[1:3]) if len(lines) > 1 else lines[0]
+
+
+def _plain(value: Any) -> Any:
+    """NaN-free plain values for JSON."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

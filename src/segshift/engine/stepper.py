@@ -1,0 +1,162 @@
+"""The Stepper that training methods drive: optimizers, schedules, precision, accumulation, clipping and processes on Lightning Fabric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from segshift.engine.optimizers import build_optimizer, learning_rate_factor, load_optimizer_state, optimizer_state, parameter_groups, set_learning_rate
+from segshift.engine.recipe import OptimizerRecipe, Recipe
+from segshift.errors import TrainingError
+from segshift.methods import TrainingMethod
+from segshift.methods.losses import count_valid
+from segshift.models import Outputs, SegmentationModel
+from segshift.tuning import Tuning
+from segshift.types import Batch
+
+
+@final
+class FabricStepper:
+    """One optimizer for the model and one for each of the method's own modules."""
+
+    def __init__(self, fabric: Fabric, model: SegmentationModel, method: TrainingMethod, tuning: Tuning, recipe: Recipe, total: int, steps_per_epoch: int) -> None:
+        self._fabric = fabric
+        self._model = model
+        self._tuning = tuning
+        self._schedule = recipe.schedule
+        self._accumulation = recipe.training.accumulation
+        self._total = total
+        self._steps_per_epoch = steps_per_epoch
+        self._position = 0
+        self._window: list[Mapping[str, Batch]] = []
+        self._micro = 0
+        self._modules: dict[str, nn.Module] = {"model": model}
+        self._recipes: dict[str, OptimizerRecipe] = {"model": recipe.optimizer}
+        self._wrapped: dict[str, Any] = {"model": fabric.setup_module(model)}
+        self._wrapped["model"].mark_forward_method("outputs")
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        encoder = model.parts().encoder
+        groups = parameter_groups(model, recipe.optimizer, encoder)
+        if not groups:
+            raise TrainingError(f"tuning {recipe.tuning.name} leaves no parameter to learn in {model.architecture} / {model.encoder_name}")
+        self._add("model", build_optimizer(recipe.optimizer, groups))
+        for name, (module, settings) in method.modules().items():
+            self._modules[name] = module
+            self._recipes[name] = recipe.optimizer.model_copy(update=dict(settings))
+            self._wrapped[name] = fabric.setup_module(module)
+            self._add(name, build_optimizer(self._recipes[name], [{"params": [p for p in module.parameters() if p.requires_grad]}]))
+
+    def _add(self, name: str, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizers[name] = self._fabric.setup_optimizers(optimizer)
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    @property
+    def model(self) -> SegmentationModel:
+        return self._model
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the model's last group, at this step."""
+        return float(self._optimizers["model"].param_groups[-1]["lr"])
+
+    def begin(self, window: list[Mapping[str, Batch]]) -> None:
+        """A window of micro-batches begins: rates are set for its step."""
+        self._window = window
+        self._micro = 0
+        factor = learning_rate_factor(self._schedule, self._position, self._total, self._steps_per_epoch)
+        for optimizer in self._optimizers.values():
+            set_learning_rate(optimizer, factor)
+
+    def next_batch(self) -> None:
+        """The next micro-batch of the window begins."""
+        self._micro += 1
+
+    def end(self) -> None:
+        """The window is done: one step further."""
+        self._position += 1
+
+    def outputs(self, images: Float[Tensor, "b 3 h w"]) -> Outputs:
+        result: Outputs = self._wrapped["model"].outputs(images)
+        return result
+
+    def forward(self, name: str, *inputs: Tensor) -> Tensor:
+        result: Tensor = self._wrapped[name](*inputs)
+        return result
+
+    def valid_pixels(self, role: str) -> Tensor:
+        counts = [count_valid(batches[role].labels) for batches in self._window if batches[role].labels is not None]
+        mean = torch.stack(counts).mean()
+        if self._fabric.world_size > 1:
+            mean = self._fabric.all_reduce(mean, reduce_op="mean")
+        return mean
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        learnable = [p for p in self._modules[name].parameters() if p.requires_grad]
+        for parameter in learnable:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in learnable:
+                parameter.requires_grad_(True)
+
+    def backward(self, loss: Tensor) -> None:
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(f"the loss is {loss.item()}")
+        self._fabric.backward(loss / self._accumulation)
+
+    def update(self, name: str = "model") -> None:
+        if self._micro < len(self._window):
+            return
+        optimizer = self._optimizers[name]
+        learnable = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        clip = self._recipes[name].clip_norm
+        norm = torch.nn.utils.get_total_norm([p.grad for p in learnable if p.grad is not None])
+        if not bool(torch.isfinite(norm)) and self._fabric.strategy.precision.precision != "16-mixed":
+            optimizer.zero_grad(set_to_none=True)
+            raise NonFiniteError("the gradient is not finite")
+        if clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(learnable, clip, norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if name == "model":
+            self._tuning.mask_update(self._model, self._position)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, own modules and optimizers; the model itself is kept beside it."""
+        return {
+            "position": self._position,
+            "modules": {name: dict(module.state_dict()) for name, module in self._modules.items() if name != "model"},
+            "optimizers": {
+                name: optimizer_state(_raw(optimizer), {p: key for key, p in self._modules[name].named_parameters()})
+                for name, optimizer in self._optimizers.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        self._position = state["position"]
+        for name, module in state["modules"].items():
+            self._modules[name].load_state_dict(module)
+        for name, optimizer in self._optimizers.items():
+            load_optimizer_state(_raw(optimizer), state["optimizers"][name], self._modules[name].named_parameters())
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or gradient is NaN or infinite; nothing was updated with it."""
+
+
+def _raw(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer inside Fabric's wrapper."""
+    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner

@@ -1,0 +1,278 @@
+"""The one training loop. Methods say what a step is, tunings what may change; this file owns position, checkpoints and interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, final
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.transforms import JointTransform
+from segshift.engine.checkpoint import load_state, save_state
+from segshift.engine.evaluate import score
+from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
+from segshift.engine.logs import MetricsFile, Reporter, duration
+from segshift.engine.recipe import Recipe
+from segshift.engine.run import Run
+from segshift.engine.stepper import FabricStepper, NonFiniteError
+from segshift.errors import DataError, RecipeError, TrainingError, unknown_name
+from segshift.methods import TrainingMethod
+from segshift.models import SegmentationModel
+from segshift.tuning import Tuning, apply_selection, set_train_mode
+from segshift.types import Batch
+
+
+class Interrupted(Exception):
+    """The user, or the system, asked to stop; everything is saved."""
+
+
+def choose_device(wanted: str) -> str:
+    """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise unknown_name("device", wanted, ("auto", "cpu", "cuda"))
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("the device is cuda, but PyTorch sees no GPU: use cpu or auto")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def create_fabric(recipe: Recipe) -> Fabric:
+    """Devices, precision and processes as the recipe says."""
+    accelerator = choose_device(recipe.compute.device)
+    strategy = "ddp" if recipe.compute.devices > 1 else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=recipe.compute.devices, precision=recipe.training.precision, strategy=strategy)
+    if recipe.compute.devices > 1:
+        fabric.launch()
+    return fabric
+
+
+def run_training(
+    run: Run,
+    recipe: Recipe,
+    model: SegmentationModel,
+    method: TrainingMethod,
+    tuning: Tuning,
+    datasets: Mapping[str, DomainDataset],
+    fabric: Fabric,
+    reporter: Reporter,
+    resume: bool,
+) -> None:
+    """Trains in the run folder until the last epoch, or raises Interrupted with everything saved."""
+    session = _Session(run, recipe, model, method, tuning, datasets, fabric, reporter)
+    if resume:
+        session.load()
+    # Dropout draws from the global generator: seeded a step at a time from (seed, position), and given back as it was.
+    with torch.random.fork_rng(), _stop_requests() as stop:
+        session.train(stop)
+
+
+@final
+class _Session:
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        model: SegmentationModel,
+        method: TrainingMethod,
+        tuning: Tuning,
+        datasets: Mapping[str, DomainDataset],
+        fabric: Fabric,
+        reporter: Reporter,
+    ) -> None:
+        self.run, self.recipe, self.model, self.method, self.tuning = run, recipe, model, method, tuning
+        self.fabric, self.reporter = fabric, reporter
+        self.sees = method.sees
+        self.roles = [role for role in ("source", "target") if role in self.sees]
+        self.datasets = {role: datasets[role] for role in self.roles}
+        batch = recipe.training.batch_size
+        self.samplers = {
+            role: EndlessSampler(len(dataset), batch, recipe.seed * 2 + number, 0, fabric.global_rank, fabric.world_size)
+            for number, (role, dataset) in enumerate(self.datasets.items())
+        }
+        # An epoch is one pass over the domain whose labels are learned; without labels, over the target.
+        labelled = [role for role in self.roles if f"{role}_labels" in self.sees]
+        self.primary = labelled[0] if labelled else self.roles[-1]
+        accumulation = recipe.training.accumulation
+        self.steps_per_epoch = max(self.samplers[self.primary].batches_per_epoch // accumulation, 1)
+        self.total = recipe.training.epochs * self.steps_per_epoch
+        self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
+        self.best: float | None = None
+        self.validation = open_domain(recipe.data.validation) if recipe.data.validation is not None else None
+        self.trained_seconds = 0.0
+
+    # -- state ----------------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        predictor = self.method.predictor()
+        return {
+            "identity": self.run.record["identity"],
+            "model": dict(self.model.state_dict()),
+            "predictor": None if predictor is None else dict(predictor.state_dict()),
+            "stepper": self.stepper.state_dict(),
+            "method": self.method.state_dict(),
+            "tuning": self.tuning.state_dict(),
+            "best": self.best,
+            "seconds": self.trained_seconds,
+        }
+
+    def save(self, name: str = "last") -> None:
+        if self.fabric.is_global_zero:
+            save_state(self.run.path / f"{name}.safetensors", self.state())
+
+    def load(self) -> None:
+        path = self.run.path / "last.safetensors"
+        if not path.is_file():
+            return  # killed before the first checkpoint: from the beginning
+        state = load_state(path)
+        if state["identity"] != self.run.record["identity"]:
+            raise DataError(f"{path} belongs to another recipe or other data: resume with what it was started with, or choose another --out")
+        self.model.load_state_dict(state["model"])
+        self.stepper.load_state_dict(state["stepper"])
+        self.method.load_state_dict(state["method"])
+        self.tuning.load_state_dict(state["tuning"])
+        self.best = state["best"]
+        self.trained_seconds = state["seconds"]
+
+    # -- loop -----------------------------------------------------------------------------------------------------------------
+
+    def train(self, stop: threading.Event) -> None:
+        metrics = MetricsFile(self.run.path / "metrics.jsonl" if self.fabric.is_global_zero else Path(os.devnull), self.stepper.position)
+        try:
+            self._epochs(stop, metrics)
+        finally:
+            metrics.close()
+            self.reporter.end()
+
+    def _epochs(self, stop: threading.Event, metrics: MetricsFile) -> None:
+        streams = self._streams()
+        images_a_step = self.samplers[self.primary].batch_size * self.recipe.training.accumulation * self.fabric.world_size
+        self._select()
+        while self.stepper.position < self.total:
+            epoch = self.stepper.position // self.steps_per_epoch
+            end = min((epoch + 1) * self.steps_per_epoch, self.total)
+            done = self.stepper.position - epoch * self.steps_per_epoch
+            self.reporter.begin(f"epoch {epoch + 1}/{self.recipe.training.epochs}", self.steps_per_epoch * images_a_step, done * images_a_step)
+            start, losses = time.perf_counter(), []
+            set_train_mode(self.model, self.tuning.selection)
+            while self.stepper.position < end:
+                logged = self._step(streams)
+                losses.append(float(logged["loss"]))
+                position = self.stepper.position
+                if position % 10 == 0 or position == end:
+                    metrics.write("step", position, lr=self.stepper.learning_rate, **{key: float(value) for key, value in logged.items()})
+                self.reporter.advance(images_a_step, f"loss {losses[-1]:.4f}")
+                if stop.is_set() or (self.recipe.training.save_every and position % self.recipe.training.save_every == 0):
+                    self.trained_seconds += time.perf_counter() - start
+                    start = time.perf_counter()
+                    self.save()
+                    if stop.is_set():
+                        raise Interrupted
+            seconds = time.perf_counter() - start
+            self.trained_seconds += seconds
+            rate = len(losses) * images_a_step / max(seconds, 1e-9)
+            mean = sum(losses) / len(losses)
+            metrics.write("epoch", end, epoch=epoch + 1, loss=mean, images_per_second=rate, seconds=seconds)
+            note = f"loss {mean:.4f}, {rate:.1f} images/s"
+            if self.validation is not None and (epoch + 1) % self.recipe.training.validate_every == 0:
+                note += self._validate(metrics, epoch)
+            self.save()
+            left = (self.total - end) * seconds / max(len(losses), 1)
+            self.reporter.end(note + (f", {duration(left)} left" if left else ""))
+            if stop.is_set():
+                raise Interrupted
+        self.run.update(training_seconds=round(self.trained_seconds, 3))
+
+    def _streams(self) -> dict[str, Iterator[Any]]:
+        streams = {}
+        first = self.stepper.position * self.recipe.training.accumulation
+        augment = self.recipe.augmentation.model_dump()
+        for role, dataset in self.datasets.items():
+            self.samplers[role].start = first
+            samples = TrainingSamples(dataset, JointTransform(size=self.recipe.data.size, **augment), self.recipe.seed)
+            streams[role] = iter(training_loader(samples, self.samplers[role], self.recipe.compute.workers))
+        return streams
+
+    def _step(self, streams: Mapping[str, Iterator[Any]]) -> dict[str, Tensor]:
+        position = self.stepper.position
+        torch.manual_seed(generator_of(self.recipe.seed, position, self.fabric.global_rank).initial_seed())
+        if self.tuning.before_step(self.model, position):
+            self._select()
+            set_train_mode(self.model, self.tuning.selection)
+        window = [self._batches(streams) for _ in range(self.recipe.training.accumulation)]
+        self.stepper.begin(window)
+        try:
+            for batches in window:
+                self.stepper.next_batch()
+                logged = self.method.step(batches, self.stepper)
+        except NonFiniteError as error:
+            self._give_up(error, [name for batches in window for batch in batches.values() for name in batch.names])
+        self.stepper.end()
+        return logged
+
+    def _batches(self, streams: Mapping[str, Iterator[Any]]) -> dict[str, Batch]:
+        batches = {}
+        for role, stream in streams.items():
+            batch = visible(to_batch(next(stream), self.fabric.device), role, self.sees)
+            if f"{role}_labels" in self.sees and batch.labels is None:
+                raise DataError(f"{self.datasets[role].domain} has no labels, but method {self.recipe.method.name} needs those of the {role}")
+            batches[role] = batch
+        return batches
+
+    def _select(self) -> None:
+        apply_selection(self.model, self.tuning.selection)
+
+    def _validate(self, metrics: MetricsFile, epoch: int) -> str:
+        assert self.validation is not None
+        predictor = self.method.predictor() or self.model
+        predictor.eval()
+        scores = score(
+            predictor, self.validation, self.run.label_space, self.recipe.data.size, self.recipe.training.batch_size, self.fabric.device, self.recipe.compute.workers
+        )
+        metrics.write("validation", self.stepper.position, epoch=epoch + 1, miou=scores.miou)
+        if self.best is None or scores.miou > self.best:
+            self.best = scores.miou
+            self.save("best")
+        return f", validation mIoU {scores.miou:.3f} (best {self.best:.3f})"
+
+    def _give_up(self, error: NonFiniteError, names: list[str]) -> None:
+        """Keeps the last good weights and says which batch it was."""
+        finite = all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values() if value.is_floating_point())
+        if finite:
+            self.save()
+        kept = self.run.path / "last.safetensors"
+        saved = f"the weights before this step are in {kept}" if finite else f"the last good weights are in {kept}" if kept.exists() else "no weights were saved yet"
+        raise TrainingError(
+            f"{error} at step {self.stepper.position + 1}, batch {', '.join(names[:8])}: lower optimizer.lr, set optimizer.clip_norm or check these images; {saved}"
+        ) from error
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the run after the present step, so that what is saved is whole; a second Ctrl-C ends it at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

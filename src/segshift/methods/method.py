@@ -1,0 +1,121 @@
+"""What a method is: what it may see, and how it drives a change.
+
+There are three kinds, told apart by `kind`:
+
+- `trains`: `step` runs once a window of batches, computes its losses and orders its own backward passes through a `Stepper`;
+- `estimates`: `adapt` passes once over a `Pool` of images and changes the model in place, without gradients;
+- `online`: `adapt_and_predict` answers every batch of a stream and may change the model while it does.
+
+A method is built from flat keyword options alone; `begin(model)` gives it the model. It declares what it sees for its options
+(a subset of `segshift.types.SEES`), and the engine hands it only that: labels that were not declared are None,
+a domain that was not declared is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segshift.models import Outputs, SegmentationModel
+from segshift.types import Batch
+
+Kind = Literal["trains", "estimates", "online"]
+
+
+class Stepper(Protocol):
+    """What a training method uses instead of optimizers: the engine owns precision, accumulation, clipping, schedules and processes."""
+
+    @property
+    def position(self) -> int:
+        """Optimizer steps taken so far."""
+
+    @property
+    def model(self) -> SegmentationModel:
+        """The model that learns, without wrappers: for its loss and its parts, never for a forward pass."""
+
+    def outputs(self, images: Float[Tensor, "b 3 h w"]) -> Outputs:
+        """The model's outputs, through the wrapped forward pass."""
+
+    def forward(self, name: str, *inputs: Tensor) -> Tensor:
+        """The forward pass of one of the method's own modules, wrapped."""
+
+    def valid_pixels(self, role: str) -> Tensor:
+        """Mean number of labelled pixels a micro-batch over the window and all processes: what a loss is divided by."""
+
+    def frozen(self, name: str) -> AbstractContextManager[None]:
+        """Inside it, the parameters of the named module receive no gradient."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Backward pass of a scalar loss, scaled for accumulation and precision."""
+
+    def update(self, name: str = "model") -> None:
+        """Clip, step and zero the named optimizer; inside an accumulation window, only at its end."""
+
+
+class Pool(Protocol):
+    """The images that an estimating method may read, by role."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Number of images by role: `source`, `target`."""
+
+    def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
+        """The picked images, (role, index), in this order, in batches."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """What every method has, whatever its kind."""
+
+    kind: ClassVar[Kind]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever the results change: it is part of a run's identity."""
+
+    @property
+    def sees(self) -> frozenset[str]:
+        """What these options need, out of `segshift.types.SEES`."""
+
+    def begin(self, model: SegmentationModel) -> None:
+        """Builds what lives beside the model (a teacher, a discriminator). Called once, before the first step."""
+
+
+class TrainingMethod(Method, Protocol):
+    """A method with gradients."""
+
+    def modules(self) -> Mapping[str, tuple[nn.Module, Mapping[str, Any]]]:
+        """Learned modules beside the model, each with its optimizer's settings (the keys of a recipe's `optimizer`)."""
+
+    def step(self, batches: Mapping[str, Batch], stepper: Stepper) -> dict[str, Tensor]:
+        """One step on one micro-batch a role; returns what is logged, `loss` among it."""
+
+    def predictor(self) -> SegmentationModel | None:
+        """What is evaluated and kept as the result, where it is not the model itself (an EMA teacher)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a restart beyond the model and `modules()`: nested dicts of tensors and plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+
+
+class EstimatingMethod(Method, Protocol):
+    """A method without gradients that passes over images and changes statistics."""
+
+    def adapt(self, model: SegmentationModel, pool: Pool) -> dict[str, Any]:
+        """Changes the model in place; returns what is worth recording (images, layers, passes)."""
+
+
+class OnlineMethod(Method, Protocol):
+    """A method that answers a stream."""
+
+    def adapt_and_predict(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+        """Logits for these images, adapting before, after or not at all."""
+
+    def reset(self) -> None:
+        """Back to the model as `begin` saw it."""

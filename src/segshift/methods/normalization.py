@@ -1,0 +1,108 @@
+"""Batch norm statistics: which layers have them, what a forward pass measures, and pooling moments exactly.
+
+Chan's formula for two sets with counts a, b, means m_a, m_b and sums of squared deviations M_a, M_b:
+
+    d = m_b - m_a;   mean = m_a + d b / (a + b);   M = M_a + M_b + d^2 a b / (a + b)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Measured = dict[str, tuple[Tensor, Tensor, int]]
+"""Mean, variance with n - 1 in its denominator (both float64 on the CPU) and values a channel, by layer."""
+
+
+@final
+class Moments:
+    """Exact pooled moments of one layer's input, a channel each, in float64 and constant memory."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(channels, dtype=torch.float64)
+        self.squares = torch.zeros(channels, dtype=torch.float64)
+
+    def add(self, mean: Float[Tensor, " c"], var: Float[Tensor, " c"], count: int) -> None:
+        """Pools `count` values a channel with this mean and this variance (n - 1 in its denominator)."""
+        if count == 0:
+            return
+        total = self.count + count
+        shift = mean - self.mean
+        self.mean = self.mean + shift * (count / total)
+        self.squares = self.squares + var * (count - 1) + shift**2 * (self.count * count / total)
+        self.count = total
+
+    def merge(self, other: Moments) -> None:
+        """Pools another accumulator, of another process for example."""
+        if other.count:
+            self.add(other.mean, other.squares / max(other.count - 1, 1), other.count)
+
+    def unbiased(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+        """Mean and variance as PyTorch keeps them in running statistics (n - 1 in the denominator)."""
+        return self.mean, self.squares / max(self.count - 1, 1)
+
+
+def normalization_layers(module: nn.Module) -> dict[str, _BatchNorm]:
+    """Batch norm layers that keep running statistics, by name, in definition order."""
+    return {name: m for name, m in module.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+
+
+@contextmanager
+def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Iterator[Measured]:
+    """Inside it, every layer normalises with its batch's statistics and reports them; afterwards everything is as it was.
+
+    With momentum 1 the running statistics are those of the batch, so measuring costs no pass of its own. A layer that
+    sees one value a channel (image pooling at batch 1) has no variance: it keeps its stored statistics and reports nothing.
+    """
+    measured: Measured = {}
+    stored = {name: (m.running_mean.clone(), m.running_var.clone(), m.num_batches_tracked, m.momentum) for name, m in layers.items()}
+    modes = {m: m.training for m in module.modules()}
+
+    def choose(name: str, layer: _BatchNorm, values: Tensor) -> None:
+        layer.training = values.numel() > values.shape[1]
+        if not layer.training:
+            write_statistics(layer, *stored[name][:2])
+
+    def report(name: str, layer: _BatchNorm, values: Tensor) -> None:
+        if layer.training:
+            assert layer.running_mean is not None and layer.running_var is not None
+            measured[name] = (layer.running_mean.double().cpu(), layer.running_var.double().cpu(), values.numel() // values.shape[1])
+
+    handles = []
+    for name, layer in layers.items():
+        layer.momentum = 1.0
+        layer.num_batches_tracked = None
+        handles.append(layer.register_forward_pre_hook(lambda m, inputs, name=name: choose(name, m, inputs[0])))
+        handles.append(layer.register_forward_hook(lambda m, inputs, _, name=name: report(name, m, inputs[0])))
+    module.eval()
+    try:
+        yield measured
+    finally:
+        for handle in handles:
+            handle.remove()
+        for name, layer in layers.items():
+            mean, var, tracked, momentum = stored[name]
+            write_statistics(layer, mean, var)
+            layer.num_batches_tracked = tracked
+            layer.momentum = momentum
+        for m, training in modes.items():
+            m.training = training
+
+
+@torch.no_grad()
+def write_statistics(layer: _BatchNorm, mean: Float[Tensor, " c"], var: Float[Tensor, " c"]) -> None:
+    """Replaces the layer's running statistics."""
+    layer.running_mean.copy_(mean)
+    layer.running_var.copy_(var)
+
+
+def count_values(layers: Mapping[str, _BatchNorm], names: Iterable[str]) -> int:
+    """How many numbers the running statistics of these layers hold."""
+    return sum(2 * layers[name].num_features for name in names)

@@ -1,0 +1,118 @@
+"""What a tuning is: what may change in a model, before and while it learns.
+
+Freezing means four separate switches: whether weights learn, whether the scale and shift of batch norms learn, whether running
+statistics update, and whether dropout drops. A tuning sets them in `prepare`, and may change them while training runs
+(phases, masks drawn from gradients, learning rates a tensor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from segshift.models import SegmentationModel
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What learns: parameters by name, the batch norms whose running statistics update, and whether dropout drops."""
+
+    names: frozenset[str]
+    statistics: frozenset[str]
+    dropout: bool = True
+
+    def parameters(self, model: nn.Module) -> int:
+        """Number of learnable values."""
+        return sum(p.numel() for name, p in model.named_parameters() if name in self.names)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """One row of the table that is shown before training: a part of the model and what of it learns."""
+
+    part: str
+    tensors: int
+    tensors_learn: int
+    parameters: int
+    parameters_learn: int
+    norms: int
+    norms_learn: int
+    statistics_update: int
+
+
+class Tuning(Protocol):
+    """The engine calls these in this order; a tuning that only selects answers all but `prepare` with nothing."""
+
+    @property
+    def selection(self) -> Selection:
+        """What learns at present."""
+
+    def prepare(self, model: SegmentationModel) -> Selection:
+        """Chooses what learns; called once, before the optimizers are built."""
+
+    def before_step(self, model: SegmentationModel, position: int) -> bool:
+        """Called before each step; True where the selection has changed (a phase), so that the engine applies it anew."""
+
+    def mask_update(self, model: SegmentationModel, position: int) -> None:
+        """Called after each optimizer step, to undo what must not have moved (masks within a tensor)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a restart."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+
+
+def apply_selection(model: nn.Module, selection: Selection) -> None:
+    """Sets the first two switches: which parameters receive a gradient."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in selection.names)
+
+
+def set_train_mode(model: nn.Module, selection: Selection) -> None:
+    """Sets the last two: train mode everywhere but in batch norms whose statistics stay and, without dropout, in dropout layers.
+
+    `model.train()` alone would let frozen batch norms move their running statistics.
+    """
+    model.train()
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            module.train(name in selection.statistics)
+        elif isinstance(module, _DropoutNd) or type(module).__name__ == "DropPath":
+            module.train(selection.dropout)
+
+
+def describe_selection(model: SegmentationModel, selection: Selection) -> list[Switches]:
+    """The four switches by part: encoder, decoder, classifier, and the total last."""
+    parts = model.parts()
+    rows = []
+    everything = dict(model.named_parameters())
+    norms = [name for name, m in model.named_modules() if isinstance(m, _BatchNorm)]
+    groups = {"encoder": parts.encoder, "decoder": parts.decoder, "classifier": parts.classifier, "total": ("",)}
+    for part, prefixes in groups.items():
+        inside = [name for name in everything if within(name, prefixes)]
+        owned = [name for name in norms if within(name, prefixes)]
+        learn = [name for name in inside if name in selection.names]
+        rows.append(
+            Switches(
+                part,
+                len(inside),
+                len(learn),
+                sum(everything[name].numel() for name in inside),
+                sum(everything[name].numel() for name in learn),
+                len(owned),
+                sum(f"{name}.weight" in selection.names for name in owned),
+                sum(name in selection.statistics for name in owned),
+            )
+        )
+    return rows
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a dotted name lies at or below one of the prefixes; the empty prefix holds everything."""
+    return any(prefix == "" or name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

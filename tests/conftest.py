@@ -1,0 +1,31 @@
+"""Shape annotations are executed in the tests; numba kernels are left alone (they are compiled, not called as Python)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores
+
+import pytest
+from jaxtyping import install_import_hook
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+
+
+def hooked_modules() -> list[str]:
+    """Every module of the package but the kernels."""
+    files = [p.relative_to(SOURCE) for p in (SOURCE / "segshift").rglob("*.py") if p.name not in ("kernels.py", "__init__.py")]
+    return [".".join(p.with_suffix("").parts) for p in files]
+
+
+install_import_hook(hooked_modules(), "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    """The folder of real images; tests that use it are skipped without it."""
+    folder = Path(os.environ.get("SEGSHIFT_CAMVID", SOURCE.parents[1] / "shared" / "data" / "camvid"))
+    if not folder.is_dir():
+        pytest.skip("no CamVid folder: set SEGSHIFT_CAMVID")
+    return folder
