@@ -72,7 +72,7 @@ def cast(scene: Scene, camera: np.ndarray, shape: tuple[int, int]) -> tuple[np.n
     """What each pixel sees: row of the scene, depth, shares along the row's edges."""
     index = np.empty(shape, dtype=np.int32)
     depth = np.full(shape, SKY_DEPTH)
-    along, up = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    along, up = np.zeros(shape), np.zeros(shape)
     ray_kernels.cast(scene.rows, camera, index, depth, along, up)
     return index, depth, along, up
 

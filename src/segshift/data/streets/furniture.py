@@ -17,7 +17,9 @@ def add_tree(scene: Scene, x: float, z: float, draw: Draw, height: float | None 
     conifer = draw.chance(0.15)
     trunk = 0.25 * tall if conifer else draw.uniform(0.3, 0.42) * tall
     thick = 0.035 * tall + 0.06
-    scene.rectangle((x - 0.5 * thick, 0, z), (thick, 0, 0), (0, trunk * 1.35, 0), k.TRUNK, VEGETATION, bark, BLACK, (thick, trunk))
+    scene.rectangle(
+        (x - 0.5 * thick, 0.0, z), (thick, 0.0, 0.0), (0.0, trunk * 1.35, 0.0), k.TRUNK, VEGETATION, bark, BLACK, (thick, trunk)
+    )
     if conifer:
         for step in range(5):
             up, wide = trunk + (tall - trunk) * (step / 5), (1 - step / 5.5) * 0.2 * tall
@@ -29,7 +31,7 @@ def add_tree(scene: Scene, x: float, z: float, draw: Draw, height: float | None 
         middle = 0.5 * (trunk + tall)
         scene.blob((x, middle, z), (radius * 0.85, 0.44 * (tall - trunk), radius * 0.85), VEGETATION, green, pattern=draw.integer(10000))
         clumps = 7 if z < 30 else 4  # far away nobody counts them
-        turn = draw.uniform(0, 6.3)
+        turn = draw.uniform(0.0, 6.3)
         for step in range(clumps):
             angle = turn + step * 2.4
             lift = (step / (clumps - 1) - 0.45) * 0.75
@@ -54,7 +56,7 @@ def add_bush(scene: Scene, x: float, z: float, draw: Draw) -> None:
 
 def add_pole(scene: Scene, x: float, z: float, height: float, width: float, colour: Colour = STEEL, label: int = POLE) -> None:
     """An upright pole from the ground."""
-    scene.rectangle((x - 0.5 * width, 0, z), (width, 0, 0), (0, height, 0), k.POLE, label, colour)
+    scene.rectangle((x - 0.5 * width, 0.0, z), (width, 0.0, 0.0), (0.0, height, 0.0), k.POLE, label, colour)
     scene.cast_shadow(x, z, height, 0.5 * width + 0.04)
 
 
@@ -64,8 +66,10 @@ def add_lamp(scene: Scene, x: float, z: float, side: int, draw: Draw) -> None:
     colour = draw.vary(STEEL, 0.08)
     add_pole(scene, x, z, tall, 0.16, colour)
     reach = -side * draw.uniform(1.0, 1.8)
-    scene.rectangle((x, tall - 0.08, z), (reach, 0, 0), (0, 0.1, 0), k.PLAIN, POLE, colour)
-    scene.rectangle((x + reach * 0.75, tall - 0.16, z), (reach * 0.5, 0, 0), (0, 0.16, 0), k.PLAIN, POLE, draw.vary((0.6, 0.6, 0.6), 0.05))
+    scene.rectangle((x, tall - 0.08, z), (reach, 0.0, 0.0), (0.0, 0.1, 0.0), k.PLAIN, POLE, colour)
+    scene.rectangle(
+        (x + reach * 0.75, tall - 0.16, z), (reach * 0.5, 0.0, 0.0), (0.0, 0.16, 0.0), k.PLAIN, POLE, draw.vary((0.6, 0.6, 0.6), 0.05)
+    )
 
 
 def add_traffic_light(scene: Scene, x: float, z: float, draw: Draw, arm: float = 0.0, facing: bool = True) -> None:
@@ -75,13 +79,13 @@ def add_traffic_light(scene: Scene, x: float, z: float, draw: Draw, arm: float =
     dark: Colour = (0.1, 0.11, 0.1)
     add_pole(scene, x, z, tall if arm else 2.6, 0.14, (0.3, 0.31, 0.32))
     kind = k.LIGHTS if facing else k.PLAIN
-    scene.rectangle((x - 0.17, 2.4, z - 0.12), (0.34, 0, 0), (0, 0.95, 0), kind, TRAFFIC_LIGHT, dark, BLACK, (state,))
-    scene.rectangle((x - 0.17, 2.4, z - 0.12), (0, 0, 0.24), (0, 0.95, 0), k.PLAIN, TRAFFIC_LIGHT, dark)
-    scene.rectangle((x + 0.17, 2.4, z - 0.12), (0, 0, 0.24), (0, 0.95, 0), k.PLAIN, TRAFFIC_LIGHT, dark)
+    scene.rectangle((x - 0.17, 2.4, z - 0.12), (0.34, 0.0, 0.0), (0.0, 0.95, 0.0), kind, TRAFFIC_LIGHT, dark, BLACK, (float(state),))
+    scene.rectangle((x - 0.17, 2.4, z - 0.12), (0.0, 0.0, 0.24), (0.0, 0.95, 0.0), k.PLAIN, TRAFFIC_LIGHT, dark)
+    scene.rectangle((x + 0.17, 2.4, z - 0.12), (0.0, 0.0, 0.24), (0.0, 0.95, 0.0), k.PLAIN, TRAFFIC_LIGHT, dark)
     if arm:
-        scene.rectangle((x, tall - 0.1, z), (arm, 0, 0), (0, 0.12, 0), k.PLAIN, POLE, (0.3, 0.31, 0.32))
+        scene.rectangle((x, tall - 0.1, z), (arm, 0.0, 0.0), (0.0, 0.12, 0.0), k.PLAIN, POLE, (0.3, 0.31, 0.32))
         corner = (x + arm - 0.17, tall - 0.75, z - 0.12)
-        scene.rectangle(corner, (0.34, 0, 0), (0, 0.95, 0), kind, TRAFFIC_LIGHT, dark, BLACK, (state,))
+        scene.rectangle(corner, (0.34, 0.0, 0.0), (0.0, 0.95, 0.0), kind, TRAFFIC_LIGHT, dark, BLACK, (float(state),))
 
 
 SIGNS: tuple[tuple[int, Colour, Colour], ...] = (
@@ -100,16 +104,18 @@ def add_sign(scene: Scene, x: float, z: float, draw: Draw) -> None:
         for step in (-0.8, 0.8):
             add_pole(scene, x + step, z, 3.2, 0.1)
         board = draw.choice(((0.1, 0.3, 0.6), (0.85, 0.75, 0.2), (0.1, 0.42, 0.25)))
-        scene.rectangle((x - 1.1, 2.1, z - 0.06), (2.2, 0, 0), (0, 1.3, 0), k.SIGN, TRAFFIC_SIGN, board, (0.9, 0.9, 0.9), (5,))
+        scene.rectangle((x - 1.1, 2.1, z - 0.06), (2.2, 0.0, 0.0), (0.0, 1.3, 0.0), k.SIGN, TRAFFIC_SIGN, board, (0.9, 0.9, 0.9), (5.0,))
         return
     add_pole(scene, x, z, 2.9, 0.08)
     shape, inner, rim = draw.choice(SIGNS)
     size = draw.uniform(0.6, 0.85)
     low = 2.9 - size
-    scene.rectangle((x - 0.5 * size, low, z - 0.06), (size, 0, 0), (0, size, 0), k.SIGN, TRAFFIC_SIGN, inner, rim, (shape,))
+    scene.rectangle((x - 0.5 * size, low, z - 0.06), (size, 0.0, 0.0), (0.0, size, 0.0), k.SIGN, TRAFFIC_SIGN, inner, rim, (float(shape),))
     if draw.chance(0.3):
         shape, inner, rim = draw.choice(SIGNS)
-        scene.rectangle((x - 0.3, low - 0.68, z - 0.06), (0.6, 0, 0), (0, 0.6, 0), k.SIGN, TRAFFIC_SIGN, inner, rim, (shape,))
+        scene.rectangle(
+            (x - 0.3, low - 0.68, z - 0.06), (0.6, 0.0, 0.0), (0.0, 0.6, 0.0), k.SIGN, TRAFFIC_SIGN, inner, rim, (float(shape),)
+        )
 
 
 def add_barrier(scene: Scene, draw: Draw, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -121,13 +127,13 @@ def add_barrier(scene: Scene, draw: Draw, start: tuple[float, float], end: tuple
     if kind == "wall":
         height, brick = draw.uniform(1.0, 2.6), float(draw.chance(0.5))
         colour = draw.vary((0.56, 0.34, 0.27) if brick else (0.6, 0.59, 0.56), 0.08)
-        scene.rectangle(corner, along, (0, height, 0), k.WALL, WALL, colour, measures=(length, height, brick), pattern=pattern)
+        scene.rectangle(corner, along, (0.0, height, 0.0), k.WALL, WALL, colour, measures=(length, height, brick), pattern=pattern)
     elif kind == "fence":
         height = draw.uniform(0.9, 1.8)
         colour = draw.vary(draw.choice(((0.5, 0.36, 0.24), (0.8, 0.8, 0.77), (0.3, 0.36, 0.3), (0.44, 0.42, 0.4))), 0.05)
         measures = (length, height, float(draw.chance(0.6)))
-        scene.rectangle(corner, along, (0, height, 0), k.FENCE, FENCE, colour, measures=measures, pattern=pattern)
+        scene.rectangle(corner, along, (0.0, height, 0.0), k.FENCE, FENCE, colour, measures=measures, pattern=pattern)
     else:
         height = draw.uniform(1.0, 2.2)
         colour = draw.vary((0.22, 0.36, 0.15), 0.05)
-        scene.rectangle(corner, along, (0, height, 0), k.HEDGE, VEGETATION, colour, measures=(length, height), pattern=pattern)
+        scene.rectangle(corner, along, (0.0, height, 0.0), k.HEDGE, VEGETATION, colour, measures=(length, height), pattern=pattern)

@@ -36,25 +36,27 @@ def add_house(scene: Scene, plan: Plan, draw: Draw, side: int, z0: float, z1: fl
     height, deep = storeys * storey + 0.4, 11.0
     x0, x1 = plan.middle(z0) + sign * front, plan.middle(z1) + sign * front
     length = math.hypot(x1 - x0, z1 - z0)
-    ground_floor = float(draw.choice((0, 0, 1))) if front - plan.edge("walk", side) < 1 else 0.0
+    ground_floor = float(draw.choice((0.0, 0.0, 1.0))) if front - plan.edge("walk", side) < 1 else 0.0
     measures = (length, height, storey, draw.uniform(1.7, 3.2), draw.uniform(0.4, 0.62), ground_floor)
     along = (x1 - x0, 0.0, z1 - z0)
-    scene.rectangle((x0, 0, z0), along, (0, height, 0), k.FACADE, BUILDING, colour, trim, measures, pattern)
+    scene.rectangle((x0, 0.0, z0), along, (0.0, height, 0.0), k.FACADE, BUILDING, colour, trim, measures, pattern)
     pitched = draw.chance(0.55)
     rise = draw.uniform(1.5, 3.5) if pitched else 0.0
     for x, z in ((x0, z0), (x1, z1)):
         if pitched:
             gable = (deep, height + rise, height / (height + rise))
-            scene.rectangle((x, 0, z), (sign * deep, 0, 0), (0, height + rise, 0), k.GABLE, BUILDING, colour, trim, gable, pattern)
+            scene.rectangle(
+                (x, 0.0, z), (sign * deep, 0.0, 0.0), (0.0, height + rise, 0.0), k.GABLE, BUILDING, colour, trim, gable, pattern
+            )
         else:
             measures = (deep, height, storey if draw.chance(0.5) else -1.0, 3.6, 0.35, 2.0)
-            scene.rectangle((x, 0, z), (sign * deep, 0, 0), (0, height, 0), k.FACADE, BUILDING, colour, trim, measures, pattern)
+            scene.rectangle((x, 0.0, z), (sign * deep, 0.0, 0.0), (0.0, height, 0.0), k.FACADE, BUILDING, colour, trim, measures, pattern)
     if pitched:
         slope = math.hypot(0.5 * deep, rise)
         scene.rectangle(
             (x0, height, z0),
             along,
-            (sign * 0.5 * deep, rise, 0),
+            (sign * 0.5 * deep, rise, 0.0),
             k.ROOF,
             BUILDING,
             draw.vary(draw.choice(ROOF_COLOURS), 0.05),
@@ -81,7 +83,7 @@ def add_houses(scene: Scene, plan: Plan, draw: Draw) -> tuple[float, float]:
     n = plan.numbers
     for side in (0, 1):
         front = plan.edge("yard", side)
-        usual, z, total, count = 1 + draw.integer(5), -8.0 - draw.uniform(0, 10), 0.0, 0
+        usual, z, total, count = 1 + draw.integer(5), -8.0 - draw.uniform(0.0, 10.0), 0.0, 0
         gaps = draw.choice((0.05, 0.2, 0.6))
         open_ = n[g.OPEN + side] > 0
         while z < min(plan.end, 125.0):
@@ -116,7 +118,7 @@ def add_yards(scene: Scene, plan: Plan, draw: Draw, side: int, front: float) -> 
     fenced = draw.chance(0.65)
     z = -4.0
     while z < min(plan.end, 80.0):
-        long = draw.uniform(6, 14)
+        long = draw.uniform(6.0, 14.0)
         if plan.in_crossing(z, 1.0) or plan.in_crossing(z + long, 1.0):
             z += 2.0
             continue
@@ -125,7 +127,7 @@ def add_yards(scene: Scene, plan: Plan, draw: Draw, side: int, front: float) -> 
         if front - walk > 2.5 and draw.chance(0.6):
             x = plan.middle(z) + sign * draw.uniform(walk + 1.0, front - 0.8)
             if draw.chance(0.3):
-                add_tree(scene, x, z + 1, draw, draw.uniform(3.5, 6))
+                add_tree(scene, x, z + 1, draw, draw.uniform(3.5, 6.0))
             else:
                 add_bush(scene, x, z + 1, draw)
         z += long + draw.uniform(1.0, 2.5)
@@ -143,7 +145,7 @@ def add_crossing_houses(scene: Scene, plan: Plan, draw: Draw) -> None:
         x = plan.middle(z) + sign * (plan.edge("yard", side) if not n[g.ENDS] else 0.0)
         reach = 0.0
         while reach < 60:
-            length, storeys, storey = draw.uniform(8, 16), 1 + draw.integer(5), draw.uniform(2.8, 3.4)
+            length, storeys, storey = draw.uniform(8.0, 16.0), 1 + draw.integer(5), draw.uniform(2.8, 3.4)
             colour, trim = draw.vary(draw.choice(HOUSE_COLOURS), 0.07), draw.choice(TRIMS)
             height, pattern = storeys * storey + 0.4, draw.integer(10000)
             if draw.chance(0.15):
@@ -151,12 +153,12 @@ def add_crossing_houses(scene: Scene, plan: Plan, draw: Draw) -> None:
                 add_tree(scene, x + sign * (reach + 0.5 * length), z + 4, draw)
             else:
                 measures = (length, height, storey, draw.uniform(1.8, 3.0), draw.uniform(0.4, 0.6), float(draw.integer(2)))
-                corner = (x + sign * reach, 0, z)
-                scene.rectangle(corner, (sign * length, 0, 0), (0, height, 0), k.FACADE, BUILDING, colour, trim, measures, pattern)
+                corner = (x + sign * reach, 0.0, z)
+                scene.rectangle(corner, (sign * length, 0.0, 0.0), (0.0, height, 0.0), k.FACADE, BUILDING, colour, trim, measures, pattern)
                 if draw.chance(0.5):
                     roof = draw.vary(draw.choice(ROOF_COLOURS), 0.05)
                     top = (corner[0], height, corner[2])
-                    scene.rectangle(top, (sign * length, 0, 0), (0, 2.2, 4), k.ROOF, BUILDING, roof, trim, (length, 4.6), pattern)
+                    scene.rectangle(top, (sign * length, 0.0, 0.0), (0.0, 2.2, 4.0), k.ROOF, BUILDING, roof, trim, (length, 4.6), pattern)
             reach += length
 
 
@@ -168,9 +170,9 @@ def add_skyline(scene: Scene, draw: Draw) -> None:
         ((FAR, 0.0, -50.0), (0.0, 0.0, 350.0)),
     ):
         trees = draw.chance(0.6)
-        height = draw.uniform(9, 20) if trees else draw.uniform(12, 30)
+        height = draw.uniform(9.0, 20.0) if trees else draw.uniform(12.0, 30.0)
         colour = draw.vary((0.3, 0.4, 0.24) if trees else (0.56, 0.55, 0.56), 0.05)
         label = VEGETATION if trees else BUILDING
         length = max(along)
         measures = (length, height, float(trees))
-        scene.rectangle(corner, along, (0, height, 0), k.SKYLINE, label, colour, measures=measures, pattern=draw.integer(10000))
+        scene.rectangle(corner, along, (0.0, height, 0.0), k.SKYLINE, label, colour, measures=measures, pattern=draw.integer(10000))

@@ -44,36 +44,36 @@ def add_furniture(scene: Scene, plan: Plan, draw: Draw) -> None:
         kerb = plan.edge("road", side) + 0.55
         strip = n[g.STRIP + side] > 0
         rows = draw.chance(0.75 if strip else 0.3)
-        step, z = draw.uniform(7, 14), draw.uniform(3, 10)
-        tall = draw.uniform(4.5, 9)
+        step, z = draw.uniform(7.0, 14.0), draw.uniform(3.0, 10.0)
+        tall = draw.uniform(4.5, 9.0)
         while rows and z < min(plan.end, 90):
-            if not plan.in_crossing(z, 2) and draw.chance(0.85):
+            if not plan.in_crossing(z, 2.0) and draw.chance(0.85):
                 add_tree(scene, plan.middle(z) + sign * (kerb + 0.3), z, draw, tall * draw.uniform(0.8, 1.2))
             z += step
-        z, step = draw.uniform(6, 26), draw.uniform(20, 32)
+        z, step = draw.uniform(6.0, 26.0), draw.uniform(20.0, 32.0)
         lamps = draw.chance(0.75)
         while lamps and z < min(plan.end, 100):
-            if not plan.in_crossing(z, 1):
+            if not plan.in_crossing(z, 1.0):
                 add_lamp(scene, plan.middle(z) + sign * kerb, z, sign, draw)
             z += step
         for _ in range(draw.integer(4)):
-            z = draw.uniform(7, 45)
-            if not plan.in_crossing(z, 1) and z < plan.end:
+            z = draw.uniform(7.0, 45.0)
+            if not plan.in_crossing(z, 1.0) and z < plan.end:
                 add_sign(scene, plan.middle(z) + sign * kerb, z, draw)
         if draw.chance(0.3):
-            z, walk = draw.uniform(6, 30), plan.edge("walk", side)
+            z, walk = draw.uniform(6.0, 30.0), plan.edge("walk", side)
             for item in range(1 + draw.integer(4)):
-                if not plan.in_crossing(z + item, 1):
+                if not plan.in_crossing(z + item, 1.0):
                     turn = 0.5 * math.pi + draw.uniform(-0.15, 0.15)
                     frame = plan.at(sign * (walk - 1.0), z + 0.6 * item, turn if draw.chance(0.5) else draw.uniform(-0.1, 0.1))
                     add_two_wheeler(scene, frame, draw, draw.chance(0.12), ridden=False)
         if draw.chance(0.12):
-            z0 = draw.uniform(5, 20)
+            z0 = draw.uniform(5.0, 20.0)
             x0, x1 = plan.middle(z0) + sign * (kerb - 0.2), plan.middle(z0 + 10) + sign * (kerb - 0.2)
-            if not plan.in_crossing(z0, 11):
+            if not plan.in_crossing(z0, 11.0):
                 colour = draw.vary((0.5, 0.5, 0.5), 0.1)
                 along = (x1 - x0, 0.0, 10.0)
-                scene.rectangle((x0, 0, z0), along, (0, 1.0, 0), k.RAILING, FENCE, colour, measures=(10.0, 1.0))
+                scene.rectangle((x0, 0.0, z0), along, (0.0, 1.0, 0.0), k.RAILING, FENCE, colour, measures=(10.0, 1.0))
     if n[g.CROSS_FROM] < 1e5 and draw.chance(0.7):
         z = float(n[g.CROSS_FROM] - n[g.CROSS_WALK]) - 0.3
         for side, sign in ((0, -1), (1, 1)):
@@ -84,18 +84,18 @@ def add_furniture(scene: Scene, plan: Plan, draw: Draw) -> None:
             for side, sign in ((0, -1), (1, 1)):
                 add_traffic_light(scene, plan.middle(z) + sign * (plan.edge("road", side) + 0.5), z, draw)
     if n[g.MEDIAN] > 1.2 and draw.chance(0.6):
-        z = draw.uniform(8, 14)
+        z = draw.uniform(8.0, 14.0)
         while z < min(plan.end, 100):
-            if not plan.in_crossing(z, 3):
-                add_tree(scene, plan.middle(z), z, draw, draw.uniform(4, 7))
-            z += draw.uniform(8, 14)
+            if not plan.in_crossing(z, 3.0):
+                add_tree(scene, plan.middle(z), z, draw, draw.uniform(4.0, 7.0))
+            z += draw.uniform(8.0, 14.0)
 
 
 def light_street(draw: Draw) -> np.ndarray:
     """Sun, sky and the ground's colours."""
     light = np.zeros(m.LIGHT_SIZE)
     cloudy = draw.share()
-    height, turn = draw.uniform(0.45, 1.1), draw.uniform(0, 2 * math.pi)
+    height, turn = draw.uniform(0.45, 1.1), draw.uniform(0.0, 2 * math.pi)
     light[m.SUN : m.SUN + 3] = math.cos(height) * math.sin(turn), math.sin(height), math.cos(height) * math.cos(turn)
     strength = 0.62 * max(0.0, 1 - 1.15 * max(0.0, cloudy - 0.25))
     light[m.SUNLIGHT] = strength

@@ -57,7 +57,7 @@ class Plan:
 def lay_ground(draw: Draw) -> Plan:
     """Widths, curve, median, crossing street and markings."""
     n = np.zeros(g.GROUND_SIZE)
-    n[g.CURVE] = draw.choice((0.0, 0.0, 1.0)) * draw.uniform(-1, 1) / 320
+    n[g.CURVE] = draw.choice((0.0, 0.0, 1.0)) * draw.uniform(-1.0, 1.0) / 320
     wide = draw.chance(0.3)
     n[g.LANES], n[g.LANE] = (2 if wide else 1), draw.uniform(2.9, 3.5)
     n[g.MEDIAN] = draw.uniform(0.8, 2.2) if wide and draw.chance(0.5) else 0.0
@@ -70,8 +70,8 @@ def lay_ground(draw: Draw) -> Plan:
         n[g.YARD_PAVED + side] = float(n[g.YARD + side] < 1 or draw.chance(0.25))
     n[g.CROSS_FROM] = n[g.CROSS_TO] = 1e6
     if draw.chance(0.5):
-        n[g.CROSS_FROM] = draw.uniform(14, 55)
-        n[g.CROSS_TO] = n[g.CROSS_FROM] + draw.uniform(6.5, 11)
+        n[g.CROSS_FROM] = draw.uniform(14.0, 55.0)
+        n[g.CROSS_TO] = n[g.CROSS_FROM] + draw.uniform(6.5, 11.0)
         n[g.CROSS_WALK] = draw.uniform(1.8, 3.0)
         n[g.ENDS] = float(draw.chance(0.22))
         kind = draw.integer(4)

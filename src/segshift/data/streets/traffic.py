@@ -31,7 +31,7 @@ def add_traffic(scene: Scene, plan: Plan, draw: Draw) -> None:
         parking = float(n[g.PARKING + side])
         z = draw.uniform(3.0, 9.0)
         while parking > 0 and z < min(plan.end, 85):
-            if draw.chance(busy) and not plan.in_crossing(z, 5):
+            if draw.chance(busy) and not plan.in_crossing(z, 5.0):
                 turn = math.pi * (not side if draw.chance(0.8) else side)
                 frame = plan.at(
                     sign * (float(n[g.ROAD + side]) - 0.5 * parking + draw.uniform(-0.1, 0.1)), z, turn + draw.uniform(-0.03, 0.03)
@@ -44,7 +44,7 @@ def add_traffic(scene: Scene, plan: Plan, draw: Draw) -> None:
             z += draw.uniform(5.4, 7.0)
         for lane in range(int(n[g.LANES])):
             across = sign * (float(n[g.MEDIAN]) + (lane + 0.5) * float(n[g.LANE]))
-            z = draw.uniform(9, 50) if side else draw.uniform(6, 45)
+            z = draw.uniform(9.0, 50.0) if side else draw.uniform(6.0, 45.0)
             while z < min(plan.end - 6, 95):
                 if n[g.RAILS] and draw.chance(0.35):
                     z += 9
@@ -52,9 +52,9 @@ def add_traffic(scene: Scene, plan: Plan, draw: Draw) -> None:
                     z += 12
                 else:
                     add_vehicle(scene, plan.at(across - sign * draw.uniform(0.1, 0.4), z + 3, math.pi * (not side)), draw)
-                z += draw.uniform(14, 60)
+                z += draw.uniform(14.0, 60.0)
         if draw.chance(0.45):
-            z = draw.uniform(6, 34)
+            z = draw.uniform(6.0, 34.0)
             across = sign * (float(n[g.ROAD + side]) - (parking or 0.3) - 0.4)
             if z < plan.end - 2:
                 add_two_wheeler(scene, plan.at(across, z, math.pi * (not side)), draw, draw.chance(0.2))
@@ -62,7 +62,7 @@ def add_traffic(scene: Scene, plan: Plan, draw: Draw) -> None:
         for sign in (-1, 1):
             if draw.chance(0.35) and n[g.OPEN] and n[g.OPEN + 1]:
                 z = 0.5 * float(n[g.CROSS_FROM] + n[g.CROSS_TO]) - sign * 0.22 * float(n[g.CROSS_TO] - n[g.CROSS_FROM])
-                frame = Frame(plan.middle(z) + draw.uniform(-16, 16), z, sign * 0.5 * math.pi)
+                frame = Frame(plan.middle(z) + draw.uniform(-16.0, 16.0), z, sign * 0.5 * math.pi)
                 if draw.chance(0.2):
                     add_two_wheeler(scene, frame, draw, draw.chance(0.2))
                 else:
