@@ -14,7 +14,8 @@ CITYSCAPES = Camera(fx=2262.52, fy=2265.30, cx=1096.98, cy=513.137, baseline=0.2
 
 def test_ray_factor_is_one_at_the_principal_point_and_exact_elsewhere():
     factor = Camera(fx=50.0, fy=80.0, cx=10.0, cy=20.0).ray_factor(61, 91)
-    assert factor.shape == (61, 91) and factor.dtype == torch.float32
+    assert factor.shape == (61, 91)
+    assert factor.dtype == torch.float32
     assert factor[20, 10] == 1
     assert factor.min() == 1
     expected = math.sqrt(1 + (80 / 50) ** 2 + (40 / 80) ** 2)
@@ -36,8 +37,11 @@ def test_scaled_camera_sees_the_same_rays():
     full = CITYSCAPES.ray_factor(1024, 2048).double().reshape(512, 2, 1024, 2).mean((1, 3))
     torch.testing.assert_close(half.ray_factor(512, 1024).double(), full, rtol=1e-6, atol=0)  # curvature over one pixel is below 1e-6
     back = half.scaled(1024, 2048)
-    assert back.cx == pytest.approx(CITYSCAPES.cx) and back.fy == pytest.approx(CITYSCAPES.fy)
-    assert half.baseline == CITYSCAPES.baseline and half.height == CITYSCAPES.height and half.pitch == CITYSCAPES.pitch
+    assert back.cx == pytest.approx(CITYSCAPES.cx)
+    assert back.fy == pytest.approx(CITYSCAPES.fy)
+    assert half.baseline == CITYSCAPES.baseline
+    assert half.height == CITYSCAPES.height
+    assert half.pitch == CITYSCAPES.pitch
 
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.int32, torch.int64])
@@ -53,16 +57,16 @@ def test_disparity_to_depth_follows_the_formula(dtype):
 
 def test_errors_name_the_remedy():
     with pytest.raises(DataError, match="baseline"):
-        disparity_to_depth(torch.ones(2, 2, dtype=torch.int32), Camera(1, 1, 0, 0))
+        disparity_to_depth(torch.ones(2, 2, dtype=torch.int32), Camera(1.0, 1.0, 0.0, 0.0))
     with pytest.raises(DataError, match="unsigned 16 bits"):
         disparity_to_depth(torch.full((2, 2), -3, dtype=torch.int16), CITYSCAPES)
     with pytest.raises(DataError, match=r"camera\.scaled\(512, 1024\)"):
         CITYSCAPES.ray_factor(512, 1024)
     with pytest.raises(DataError, match="width"):
-        Camera(1, 1, 0, 0).scaled(2, 2)
+        Camera(1.0, 1.0, 0.0, 0.0).scaled(2, 2)
     with pytest.raises(DataError, match="at least 1"):
         CITYSCAPES.scaled(0, 10)
     with pytest.raises(DataError, match="focal"):
-        Camera(0, 1, 0, 0)
+        Camera(0.0, 1.0, 0.0, 0.0)
     with pytest.raises(DataError, match="baseline"):
-        Camera(1, 1, 0, 0, baseline=-0.2)
+        Camera(1.0, 1.0, 0.0, 0.0, baseline=-0.2)

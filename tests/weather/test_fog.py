@@ -42,7 +42,8 @@ def test_beta_zero_is_the_identity_and_infinite_depth_is_airlight(dtype):
     depth[0, 0] = math.inf
     assert torch.equal(add_fog(image, depth, 0.0), image)
     foggy = add_fog(image, depth, 0.01, airlight=(0.2, 0.6, 1.0))
-    assert foggy.dtype == dtype and foggy.shape == image.shape
+    assert foggy.dtype == dtype
+    assert foggy.shape == image.shape
     expected = torch.tensor([51, 153, 255], dtype=dtype) if dtype == torch.uint8 else torch.tensor([0.2, 0.6, 1.0]).to(dtype)
     assert torch.equal(foggy[:, 0, 0], expected)
     far = torch.full_like(depth, 1e9)
@@ -80,11 +81,10 @@ def test_equals_an_independent_formula_and_uint8_equals_float(camera):
 def test_more_fog_is_nearer_to_the_airlight_everywhere():
     image, depth = scene()
     light = torch.tensor([0.5, 0.6, 0.7])
-    gaps = [
-        (add_fog(image / 255, depth, beta, light) - light.view(3, 1, 1)).abs() for beta in (0.0, 0.001, *WEATHER["fog"].severities, 0.1)
-    ]
+    gaps = [(add_fog(image / 255, depth, beta, light) - light.view(3, 1, 1)).abs() for beta in (0.0, 0.001, *WEATHER["fog"].severities, 0.1)]
     for less, more in itertools.pairwise(gaps):
-        assert bool((more <= less + 1e-6).all()) and more.sum() < less.sum()  # 1e-6: float32
+        assert bool((more <= less + 1e-6).all())
+        assert more.sum() < less.sum()
 
 
 def test_inputs_are_left_alone_and_fog_is_differentiable():
@@ -93,7 +93,8 @@ def test_inputs_are_left_alone_and_fog_is_differentiable():
     before = image.clone(), depth.clone()
     add_fog(image, depth, 0.02)
     add_fog(image, depth, 0.0).zero_()
-    assert torch.equal(image, before[0]) and torch.equal(depth, before[1])
+    assert torch.equal(image, before[0])
+    assert torch.equal(depth, before[1])
     x = (image / 255).requires_grad_()
     add_fog(x, torch.full_like(depth, 50.0), 0.01, airlight=1.0).sum().backward()
     torch.testing.assert_close(x.grad, torch.full_like(x, math.exp(-0.5)))
@@ -156,7 +157,7 @@ def test_visibility_is_where_five_percent_of_the_contrast_is_left():
     for beta, metres in zip(FOG_PRESETS.values(), (599.1, 299.6, 149.8), strict=True):
         assert visibility(beta) == pytest.approx(metres, abs=0.05)  # as printed
         assert math.exp(-beta * visibility(beta)) == pytest.approx(0.05)
-    assert visibility(0) == math.inf
+    assert visibility(0.0) == math.inf
 
 
 def test_table_row_is_add_fog():
@@ -177,8 +178,12 @@ def test_table_row_is_add_fog():
 
 @pytest.mark.parametrize(("name", "entry"), WEATHER.items())
 def test_every_weather_has_five_rising_severities(name, entry):
-    assert entry.name == name and len(entry.severities) == 5 and list(entry.severities) == sorted(set(entry.severities))
-    assert entry.unit and entry.summary and entry.paper
+    assert entry.name == name
+    assert len(entry.severities) == 5
+    assert list(entry.severities) == sorted(set(entry.severities))
+    assert entry.unit
+    assert entry.summary
+    assert entry.paper
 
 
 def test_bad_input_gets_one_line_with_its_remedy():
@@ -203,9 +208,9 @@ def test_bad_input_gets_one_line_with_its_remedy():
     for light in (1.5, -0.1, (0.1, 0.2), math.nan, torch.tensor([10.0, 200.0, 90.0])):
         refused("each in", airlight=light)
     refused("divide it by 255", image=image.float())
-    refused(r"camera\.scaled", camera=Camera(1, 1, 0, 0, width=30, height_px=20))
+    refused(r"camera\.scaled", camera=Camera(1.0, 1.0, 0.0, 0.0, width=30, height_px=20))
     with pytest.raises(DataError, match="0 or above"):
-        visibility(-1)
+        visibility(-1.0)
 
 
 @pytest.mark.gpu

@@ -108,9 +108,7 @@ def resize_sample(sample: Sample, size: Sequence[int]) -> Sample:
     return resize_and_crop(sample, tuple(size), tuple(size))
 
 
-def resize_and_crop(
-    sample: Sample, size: tuple[int, ...], crop: tuple[int, ...], factor: float = 1.0, row: float = 0.0, column: float = 0.0
-) -> Sample:
+def resize_and_crop(sample: Sample, size: tuple[int, ...], crop: tuple[int, ...], factor: float = 1.0, row: float = 0.0, column: float = 0.0) -> Sample:
     """Resize to `size` times `factor`, then cut or pad to `crop`; `row` and `column` in [0, 1) say where the window lies.
 
     Only the part of the sample that ends up in the window is resized.
@@ -132,7 +130,7 @@ def resize_and_crop(
         # nearest-exact keeps pixel centres where bilinear has them; torchvision's nearest for masks is up to half a pixel off.
         sample = map_planes(
             sample,
-            lambda image: F.resize(image, resized, interpolation=InterpolationMode.BILINEAR, antialias=True),
+            lambda image: resize_image(image, resized),
             lambda plane, fill: F.resize_image(plane, resized, interpolation=InterpolationMode.NEAREST_EXACT),
         )
     (top, bottom), (left, right) = padding
@@ -140,6 +138,13 @@ def resize_and_crop(
         sides, mean = [left, top, right, bottom], mean_color(sample.image)
         sample = map_planes(sample, lambda image: F.pad(image, sides, fill=mean), lambda plane, fill: F.pad(plane, sides, fill=fill))
     return sample
+
+
+def resize_image(image: UInt8[Tensor, "3 h w"], size: list[int]) -> UInt8[Tensor, "3 rh rw"]:
+    # PyTorch's kernel for uint8 stops with an internal error where the result is a single pixel.
+    values = image.float() if size == [1, 1] else image
+    resized: Tensor = F.resize(values, size, interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return resized.round().to(torch.uint8) if size == [1, 1] else resized
 
 
 def rotate(sample: Sample, degrees: float) -> Sample:
@@ -203,7 +208,8 @@ def color_matrix(brightness: float, contrast: float, saturation: float, hue: flo
     """b c M: luminance is kept by M, chrominance scaled by the saturation and turned by `hue` turns."""
     cos, sin = saturation * math.cos(2 * math.pi * hue), saturation * math.sin(2 * math.pi * hue)
     chrominance = RGB_TO_YIQ.new_tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    return (brightness * contrast * YIQ_TO_RGB @ chrominance @ RGB_TO_YIQ).float()
+    matrix: Tensor = brightness * contrast * YIQ_TO_RGB @ chrominance @ RGB_TO_YIQ
+    return matrix.float()
 
 
 def gaussian_blur(values: Float[Tensor, "c h w"], sigma: float) -> Float[Tensor, "c h w"]:

@@ -61,9 +61,7 @@ class Weather:
         0.01
         """
         if severity not in range(1, len(self.severities) + 1):
-            raise DataError(
-                f"{self.name} of severity {severity:g}: severities are 1, 2, 3, 4, 5; `{self.name}=VALUE` gives the value in {self.unit}"
-            )
+            raise DataError(f"{self.name} of severity {severity:g}: severities are 1, 2, 3, 4, 5; `{self.name}=VALUE` gives the value in {self.unit}")
         return self.severities[int(severity) - 1]
 
 

@@ -69,10 +69,7 @@ class Camera:
     def ray_factor(self, h: int, w: int, device: torch.device | str | None = None) -> Float[Tensor, "{h} {w}"]:
         """Range over depth for each pixel of an image h high and w wide: equation (1), at least 1."""
         if (self.width is not None and self.width != w) or (self.height_px is not None and self.height_px != h):
-            raise DataError(
-                f"camera is for {self.width} x {self.height_px} pixels, the image has {w} x {h}: "
-                f"use camera.scaled({h}, {w}) for a resized image"
-            )
+            raise DataError(f"camera is for {self.width} x {self.height_px} pixels, the image has {w} x {h}: use camera.scaled({h}, {w}) for a resized image")
         x = (torch.arange(w, device=device) - self.cx) / self.fx
         y = (torch.arange(h, device=device) - self.cy) / self.fy
         return (1 + x.square() + y.square().unsqueeze(1)).sqrt_()

@@ -146,9 +146,7 @@ def check_beta(beta: float) -> None:
 
 def check_depth(depth: Tensor, image: Tensor) -> None:
     if depth.shape != image.shape[1:]:
-        raise DataError(
-            f"depth of shape {tuple(depth.shape)} for an image of {tuple(image.shape[1:])}: both must have the same height and width"
-        )
+        raise DataError(f"depth of shape {tuple(depth.shape)} for an image of {tuple(image.shape[1:])}: both must have the same height and width")
     if not bool(depth.amin() >= 0):  # NaN is passed on by amin
         raise DataError("depth with negative or NaN values: set unknown pixels to 0, they are filled from the nearest known ones")
 
