@@ -90,7 +90,10 @@ class DomainDataset(Dataset[Sample]):
         sample, camera = self.source.read(self._check(index), self._reads_depth)
         image = sample.image
         for name, value in self.weather:
-            image = WEATHER[name].apply(image, sample.depth, value, camera, generator_of(self.seed, sample.name, name))
+            try:
+                image = WEATHER[name].apply(image, sample.depth, value, camera, generator_of(self.seed, sample.name, name))
+            except DataError as error:
+                raise DataError(f"image {sample.name!r} of '{self.domain}': {error}") from None
         return replace(sample, image=image)
 
     def _check(self, index: int) -> int:

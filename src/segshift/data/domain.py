@@ -78,9 +78,7 @@ def from_text(text: str) -> Domain:
     head, question, query = head.partition("?")
     name, *rest = head.split(":")
     if len(rest) > 2:
-        raise DataError(
-            f"domain {text!r}: more than two colons in {GRAMMAR}: write a colon in ROOT as %3A, or the domain as a mapping with `root`"
-        )
+        raise DataError(f"domain {text!r}: more than two colons in {GRAMMAR}: write a colon in ROOT as %3A, or the domain as a mapping with `root`")
     filters: dict[str, str] = {}
     for pair in query.split("&") if question else ():
         key, equals, value = pair.partition("=")

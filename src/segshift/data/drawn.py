@@ -52,7 +52,8 @@ class StreetSource:
 def open_streets(domain: Domain) -> StreetSource:
     """The streets of a domain."""
     entry, filters = domain.entry, dict(domain.filters)
-    assert entry.classes is not None and entry.split is not None
+    assert entry.classes is not None
+    assert entry.split is not None
     split = domain.split or entry.split
     width, height = map(int, filters.get("size", "256x128").split("x"))
     count = int(filters.get("count", COUNTS[split]))

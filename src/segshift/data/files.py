@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -79,9 +80,7 @@ class FileSource:
 
     def describe(self, depth: bool) -> Iterator[str]:
         """What the fingerprint is made of: per file its relative path, size and the hash of its first 64 KiB."""
-        paths = [
-            path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path
-        ]
+        paths = [path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path]
         if depth and self.entry.layout is not None:
             yield f"{self.entry.layout.depth_unit} {sorted((self.entry.camera or {}).items())}"
         with ThreadPoolExecutor(8) as pool:
@@ -93,9 +92,7 @@ class FileSource:
                 head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
                 return f"{path} {file.seek(0, 2)} {head}"
         except OSError as error:
-            raise MissingDataError(
-                f"{self.root / path}: cannot be read ({error.strerror}): it was there when the data set was opened"
-            ) from None
+            raise MissingDataError(f"{self.root / path}: cannot be read ({error.strerror}): it was there when the data set was opened") from None
 
 
 def open_files(domain: Domain) -> FileSource:
@@ -143,9 +140,7 @@ def mapping_path(root: Path, text: str) -> Path:
     for path in tried:
         if path.is_file():
             return path
-    raise MissingDataError(
-        f"no mapping file {' or '.join(dict.fromkeys(map(str, tried)))}: `labels` is a path from the data set's folder, or from here"
-    )
+    raise MissingDataError(f"no mapping file {' or '.join(dict.fromkeys(map(str, tried)))}: `labels` is a path from the data set's folder, or from here")
 
 
 def list_images(root: Path, domain: Domain, layout: Layout, split: str | None) -> dict[str, str]:
@@ -165,9 +160,7 @@ def splits_there(root: Path, domain: Domain, split: str | None) -> str:
     base, found, _ = pattern.partition("{split}")
     if not split or not found or not (root / base).is_dir():
         return ""
-    there = sorted(
-        path.name for path in (root / base).iterdir() if path.is_dir() and (not domain.entry.splits or path.name in domain.entry.splits)
-    )
+    there = sorted(path.name for path in (root / base).iterdir() if path.is_dir() and (not domain.entry.splits or path.name in domain.entry.splits))
     return f" for split {split!r} (splits that are there: {', '.join(there) or 'none'})"
 
 
@@ -196,7 +189,7 @@ def list_depths(root: Path, domain: Domain, layout: Layout, names: list[str]) ->
     """Depth and camera files by name, and why depth cannot be had for every image, "" where it can."""
     if layout.depth is None:
         return {}, {}, f"data set {domain.name!r} has none{', its mapping file names none (`depth`)' if domain.name == 'folder' else ''}"
-    found = []
+    found: list[dict[str, str]] = []
     for what, pattern in (("depth", layout.depth), ("camera", layout.camera)):
         if pattern is None:
             found.append({})
@@ -216,16 +209,11 @@ def list_depths(root: Path, domain: Domain, layout: Layout, names: list[str]) ->
 def wanted(name: str, entry: Entry) -> str:
     """The layout and the source of a data set, as the end of a message."""
     assert entry.layout is not None
-    paths = [
-        f"ROOT/{pattern.replace('{split}', 'SPLIT').replace('{name}', 'NAME')}"
-        for pattern in (entry.layout.images, entry.layout.labels)
-        if pattern
-    ]
+    paths = [f"ROOT/{pattern.replace('{split}', 'SPLIT').replace('{name}', 'NAME')}" for pattern in (entry.layout.images, entry.layout.labels) if pattern]
     splits = f" (SPLIT: {', '.join(entry.splits)})" if entry.splits else " (without SPLIT/ where the domain names none)"
     return f"{name!r} is laid out as {' and '.join(paths)}{splits}; source: {entry.source}"
 
 
 def make_camera(entry: Entry) -> Camera:
-    fields = dict(entry.camera or {})
-    size = {key: int(fields.pop(key)) for key in ("width", "height_px") if key in fields}
-    return Camera(**fields, **size)
+    fields: dict[str, Any] = dict(entry.camera or {})
+    return Camera(**fields)

@@ -31,9 +31,7 @@ def load(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image, or its beginning is damaged: get the file again, or remove it with its partners") from None
     except (OSError, *BROKEN) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}): the file is cut off or damaged, get it again, or remove it with its partners"
-        ) from None
+        raise DataError(f"{path}: cannot be read ({error}): the file is cut off or damaged, get it again, or remove it with its partners") from None
 
 
 def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
@@ -61,9 +59,7 @@ def read_depth(path: Path, unit: float | str, camera: Camera | None) -> Float[Te
         try:
             stored = np.load(path, allow_pickle=False)
         except (OSError, *BROKEN) as error:
-            raise DataError(
-                f"{path}: cannot be read as a numpy array ({error}): save depth with numpy.save as floats in 2 dimensions"
-            ) from None
+            raise DataError(f"{path}: cannot be read as a numpy array ({error}): save depth with numpy.save as floats in 2 dimensions") from None
         if stored.ndim != 2 or stored.dtype.kind not in "fiu":
             raise DataError(f"{path}: depth of {stored.dtype} and shape {stored.shape}: it must be numbers in 2 dimensions")
     else:
@@ -98,8 +94,6 @@ def read_camera(path: Path) -> Camera:
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except KeyError as error:
-        raise DataError(
-            f"{path}: camera without {error}: Cityscapes writes intrinsic fx, fy, u0, v0 and extrinsic baseline, z, pitch"
-        ) from None
+        raise DataError(f"{path}: camera without {error}: Cityscapes writes intrinsic fx, fy, u0, v0 and extrinsic baseline, z, pitch") from None
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not a camera in JSON ({error}): get the file again") from None

@@ -16,6 +16,7 @@ from jaxtyping import Integer, UInt8
 from segshift.errors import DataError
 
 VOID = 255  # types.IGNORE, repeated because this module is read where torch must not be imported
+Table = UInt8[np.ndarray, "256"]
 INVALID = 254  # marks a raw value outside the space inside the lookup table: a space has at most 254 classes
 
 
@@ -43,9 +44,7 @@ class LabelSpace:
             raise DataError(f"label space {self.name!r} has {count} classes and {len(self.colors)} colours: give one colour a class")
         for raw, train in (self.ids or {}).items():
             if raw < 0 or not (0 <= train < count or train == VOID):
-                raise DataError(
-                    f"label space {self.name!r} maps raw id {raw} to {train}: raw ids are 0 or above, train ids 0 to {count - 1} or 255"
-                )
+                raise DataError(f"label space {self.name!r} maps raw id {raw} to {train}: raw ids are 0 or above, train ids 0 to {count - 1} or 255")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -58,7 +57,7 @@ class LabelSpace:
         table = self._lookup()
         if raw.dtype != np.uint8 and raw.size and (raw.min() < 0 or raw.max() >= len(table)):
             self._refuse(raw, (raw < 0) | (raw >= len(table)), where)
-        label = table[raw]
+        label: np.ndarray = table[raw]
         invalid = label == INVALID
         if invalid.any():
             self._refuse(raw, invalid, where)
@@ -70,12 +69,11 @@ class LabelSpace:
         palette[: len(self)] = np.array(self.colors, np.uint8).reshape(-1, 3)
         ids = np.asarray(label)
         if ids.size and (((ids < 0) | (ids >= len(self))) & (ids != VOID)).any():
-            raise DataError(
-                f"label with values {ids.min()} to {ids.max()} cannot be coloured: {self.name!r} has 0 to {len(self) - 1}, and 255 for void"
-            )
-        return palette[ids]
+            raise DataError(f"label with values {ids.min()} to {ids.max()} cannot be coloured: {self.name!r} has 0 to {len(self) - 1}, and 255 for void")
+        picture: np.ndarray = palette[ids]
+        return picture
 
-    def _lookup(self) -> UInt8[np.ndarray, "n"]:
+    def _lookup(self) -> np.ndarray:
         ids = dict(enumerate(range(len(self)))) if self.ids is None else self.ids
         table = np.full(max(256, 1 + max(ids, default=0)), INVALID, np.uint8)
         table[VOID] = VOID
@@ -113,7 +111,7 @@ def default_colors(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in rgb)
 
 
-def mapping(a: LabelSpace, b: LabelSpace) -> tuple[UInt8[np.ndarray, "256"], UInt8[np.ndarray, "256"], LabelSpace]:
+def mapping(a: LabelSpace, b: LabelSpace) -> tuple[Table, Table, LabelSpace]:
     """Lookup tables from the train ids of `a` and of `b` to the classes that both have, and the space of those classes.
 
     A table is indexed by train id (0 to 255) and holds 255 where the other space has no counterpart. Classes meet in the
@@ -133,9 +131,7 @@ def mapping(a: LabelSpace, b: LabelSpace) -> tuple[UInt8[np.ndarray, "256"], UIn
             names += in_a if apart else [common]
             members.update({name: name if apart else common for name in (*in_a, *in_b)})
     if not names:
-        raise DataError(
-            f"label spaces {a.name!r} and {b.name!r} have no class in common: {', '.join(a.classes)} against {', '.join(b.classes)}"
-        )
+        raise DataError(f"label spaces {a.name!r} and {b.name!r} have no class in common: {', '.join(a.classes)} against {', '.join(b.classes)}")
     if a.classes == b.classes:
         names = list(a.classes)  # the same classes keep their order
     colors = {members[name]: color for name, color in reversed(list(zip(a.classes, a.colors, strict=True))) if name in members}
@@ -143,7 +139,7 @@ def mapping(a: LabelSpace, b: LabelSpace) -> tuple[UInt8[np.ndarray, "256"], UIn
     return table_to(space, a, members), table_to(space, b, members), space
 
 
-def table_to(common: LabelSpace, space: LabelSpace, members: Mapping[str, str]) -> UInt8[np.ndarray, "256"]:
+def table_to(common: LabelSpace, space: LabelSpace, members: Mapping[str, str]) -> Table:
     table = np.full(256, VOID, np.uint8)
     for train, name in enumerate(space.classes):
         if name in members:

@@ -47,11 +47,10 @@ def list_files(root: Path, pattern: str, suffixes: Sequence[str] = SUFFIXES, ski
     found: dict[str, str] = {}
     for path in walk(root / start, start, skip):
         stem, dot, ending = path.rpartition(".")
-        if suffix == ".*":
-            end = len(stem) if f"{dot}{ending.lower()}" in suffixes else -1
-        else:
-            end = len(path) - len(suffix) if path.endswith(suffix) else -1
-        if not path.startswith(prefix) or end <= len(prefix):
+        any_format = suffix == ".*"
+        fits = f"{dot}{ending.lower()}" in suffixes if any_format else path.endswith(suffix)
+        end = len(stem) if any_format else len(path) - len(suffix)
+        if not fits or not path.startswith(prefix) or end <= len(prefix):
             continue
         name = path[len(prefix) : end]
         if name in found:

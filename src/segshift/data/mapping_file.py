@@ -84,9 +84,7 @@ def read_space(given: dict[str, Any], name: str) -> LabelSpace | None:
         classes, default, name = list(known.classes), known.colors, known.name
     else:
         if not isinstance(classes, list) or not classes or not all(isinstance(item, str) for item in classes):
-            raise DataError(
-                f"classes: takes a list of names (quote yes, no, on, off), or one of {', '.join(LABEL_SPACES)}, not {classes!r}"
-            )
+            raise DataError(f"classes: takes a list of names (quote yes, no, on, off), or one of {', '.join(LABEL_SPACES)}, not {classes!r}")
         default = default_colors(len(classes))
     if colors is not None and not (isinstance(colors, list) and all(is_color(color) for color in colors)):
         raise DataError("colors: takes one [red, green, blue] a class, each from 0 to 255")
@@ -140,12 +138,7 @@ def read_depth_files(given: Any) -> tuple[str, float | str]:
 
 
 def read_intrinsics(given: Any) -> dict[str, float]:
-    if (
-        not isinstance(given, dict)
-        or not set(given) <= set(CAMERA)
-        or not set(CAMERA[:4]) <= set(given)
-        or not all(map(is_number, given.values()))
-    ):
+    if not isinstance(given, dict) or not set(given) <= set(CAMERA) or not set(CAMERA[:4]) <= set(given) or not all(map(is_number, given.values())):
         raise DataError(f"camera: takes numbers for {', '.join(CAMERA[:4])} (pixels), and any of {', '.join(CAMERA[4:])}")
     if min(given["fx"], given["fy"]) <= 0 or given.get("baseline", 1) <= 0:
         raise DataError("camera: fx, fy and baseline must be above 0")
