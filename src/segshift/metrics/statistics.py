@@ -1,0 +1,187 @@
+"""How sure a figure is: bootstrap intervals over images, or over blocks of images that belong together.
+
+B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
+T. C. Hesterberg, What Teachers Should Know About the Bootstrap, 2015, section 4.1 (expanded percentile interval for few blocks).
+
+A resample draws B of the B blocks with replacement; its confusion matrix is sum_b w_b C_b, where w_b counts how often block b was drawn.
+All resamples are therefore one product of matrices, W (samples x B) C (B x K K), in float64, in which pixel counts up to 2^53 are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Num
+
+from segshift.errors import DataError
+from segshift.metrics.confusion import Figure, miou
+
+CELLS_AT_A_TIME = 2**22
+"""Largest number of matrix cells held at a time (32 MiB), however many classes, blocks and samples there are."""
+
+Statistic = Callable[[Num[np.ndarray, "*n k c"]], Figure]
+ImageMatrices = Num[np.ndarray, "images k c"]
+OtherMatrices = Num[np.ndarray, "others l d"]  # axes of their own: that they differ is for DataError to say
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the interval that holds its true value with probability `level`.
+
+    `low` and `high` are NaN where no interval exists: with one block there is nothing to resample, or the figure is NaN in every resample.
+    `blocks` is what was resampled; `samples` are the resamples whose figure was not NaN.
+
+    >>> print(Interval(0.41237, 0.38, 0.45, level=0.95, blocks=100, samples=1000))
+    0.412 [0.380, 0.450]
+    >>> f"{Interval(0.41237, float('nan'), float('nan'), level=0.95, blocks=1, samples=0):.1%}"
+    '41.2% [no interval]'
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    blocks: int
+    samples: int
+
+    def __format__(self, spec: str) -> str:
+        """The three numbers, each in the format `spec` (default .3f)."""
+        spec = spec or ".3f"
+        bounds = f"{self.low:{spec}}, {self.high:{spec}}" if self.exists else "no interval"
+        return f"{self.value:{spec}} [{bounds}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are bounds."""
+        return not (np.isnan(self.low) or np.isnan(self.high))
+
+    def excludes(self, value: float) -> bool:
+        """Whether `value` (0 for a difference) lies outside; never where no interval exists: what is unknown is no finding."""
+        return bool(self.low > value or self.high < value)
+
+
+def bootstrap_interval(
+    matrices: ImageMatrices,
+    blocks: Sequence[str] | None = None,
+    statistic: Statistic = miou,
+    samples: int = 1000,
+    level: float = 0.95,
+    *,
+    generator: np.random.Generator,
+    expanded: bool = False,
+) -> Interval:
+    """Percentile interval of a figure of the summed confusion matrix, by resampling images or blocks.
+
+    `matrices` holds one matrix an image, of any shape that `statistic` takes. `blocks` names each image's block: frames of one video depend
+    on one another, so they are drawn together (None: each image by itself). With blocks named, the order of images does not matter.
+    A resample in which the figure is NaN (a rare class is absent) is left out. One block gives NaN bounds.
+
+    A percentile interval of few blocks is too narrow: for the mIoU of 1,000 synthetic studies each (`draw_study` in the tests) of 5, 10, 20
+    and 100 blocks, one of 95 % held the true value in 76, 86, 90 and 93 % of them. `expanded` widens it by the t distribution: 84, 91, 92
+    and 94 %.
+
+    >>> images = np.array([[[8, 2], [1, 9]], [[5, 5], [0, 10]], [[9, 1], [2, 8]]])
+    >>> print(bootstrap_interval(images, generator=np.random.default_rng(0)))
+    0.689 [0.583, 0.739]
+    """
+    _check_study(matrices, samples, level)
+    stacked = _sum_blocks(matrices, blocks)
+    value = float(statistic(stacked.sum(0)))
+    values = [statistic(drawn) for (drawn,) in _resample((stacked,), samples, generator)] if len(stacked) > 1 else []
+    return _interval(value, values, level, len(stacked), expanded)
+
+
+def paired_bootstrap(
+    a: ImageMatrices,
+    b: OtherMatrices,
+    blocks: Sequence[str] | None = None,
+    statistic: Statistic = miou,
+    samples: int = 1000,
+    level: float = 0.95,
+    *,
+    generator: np.random.Generator,
+    expanded: bool = False,
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Interval:
+    """Interval of the difference statistic(a) - statistic(b) of two models on the same images, in the same order.
+
+    Each resample draws the same blocks for both, so what makes an image hard for both cancels. `names` are the images' names in a and in b:
+    give them and they are compared. The rest is as in `bootstrap_interval`.
+
+    Raises DataError where the two were not measured on the same images.
+    """
+    if a.shape != b.shape:
+        raise DataError(
+            f"a paired comparison of {len(a)} and {len(b)} images with {a.shape[-2]} and {b.shape[-2]} classes: "
+            "both must be evaluated on the same images and classes; evaluate them again on one domain"
+        )
+    if names is not None:
+        _check_names(*names, images=len(a))
+    _check_study(a, samples, level)
+    left, right = _sum_blocks(a, blocks), _sum_blocks(b, blocks)
+    value = float(statistic(left.sum(0)) - statistic(right.sum(0)))
+    values = []
+    if len(left) > 1:
+        values = [statistic(one) - statistic(other) for one, other in _resample((left, right), samples, generator)]
+    return _interval(value, values, level, len(left), expanded)
+
+
+def _resample(studies: tuple[np.ndarray, ...], samples: int, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """Summed matrices (chunk, K, C) of `samples` resamples, chunk by chunk: one of each study, from the same draws."""
+    n, *shape = studies[0].shape
+    cells = int(np.prod(shape))
+    chunk = max(1, CELLS_AT_A_TIME // (n + cells))
+    for start in range(0, samples, chunk):
+        count = min(chunk, samples - start)
+        drawn = generator.integers(0, n, size=(count, n)) + n * np.arange(count)[:, None]
+        weights = np.bincount(drawn.reshape(-1), minlength=count * n).reshape(count, n).astype(np.float64)
+        yield tuple((weights @ matrices.reshape(n, cells)).reshape(count, *shape) for matrices in studies)
+
+
+def _sum_blocks(matrices: np.ndarray, blocks: Sequence[str] | None) -> Float64[np.ndarray, "blocks k c"]:
+    """One matrix a block, in the order of the blocks' names."""
+    counts = matrices.astype(np.float64)
+    if blocks is None:
+        return counts
+    if len(blocks) != len(matrices):
+        raise DataError(f"{len(matrices)} images but {len(blocks)} block names: give one block name an image, or None")
+    found, place = np.unique(np.asarray(blocks), return_inverse=True)
+    summed = np.zeros((len(found), *counts.shape[1:]))
+    np.add.at(summed, place, counts)
+    return summed
+
+
+def _interval(value: float, chunks: list[Figure], level: float, blocks: int, expanded: bool) -> Interval:
+    values = np.concatenate([np.atleast_1d(chunk) for chunk in chunks]) if chunks else np.empty(0)
+    values = values[~np.isnan(values)]
+    if not len(values) or np.isnan(value):
+        return Interval(value, float("nan"), float("nan"), level, blocks, len(values))
+    tail = (1 - level) / 2
+    if expanded:
+        from scipy.special import ndtr, stdtrit
+
+        tail = float(ndtr(np.sqrt(blocks / (blocks - 1)) * stdtrit(blocks - 1, tail)))
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Interval(value, float(low), float(high), level, blocks, len(values))
+
+
+def _check_study(matrices: np.ndarray, samples: int, level: float) -> None:
+    if not len(matrices):
+        raise DataError("a bootstrap of no images: evaluate on at least one")
+    if samples < 1:
+        raise DataError(f"samples={samples}: at least 1 is needed, 1000 is usual")
+    if not 0 < level < 1:
+        raise DataError(f"level={level}: it lies between 0 and 1, for instance 0.95")
+
+
+def _check_names(first: Sequence[str], second: Sequence[str], images: int) -> None:
+    if len(first) != images or len(second) != images:
+        raise DataError(f"{images} images but {len(first)} and {len(second)} names: give one name an image")
+    for place, (one, other) in enumerate(zip(first, second, strict=True)):
+        if one != other:
+            raise DataError(f"image {place} is {one!r} in one evaluation and {other!r} in the other: evaluate both on the same images, in the same order")
