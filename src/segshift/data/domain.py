@@ -79,16 +79,14 @@ def from_text(text: str) -> Domain:
     name, *rest = head.split(":")
     if len(rest) > 2:
         raise DataError(f"domain {text!r}: more than two colons in {GRAMMAR}: write a colon in ROOT as %3A, or the domain as a mapping with `root`")
-    filters: dict[str, str] = {}
+    filters = []
     for pair in query.split("&") if question else ():
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise DataError(f"domain {text!r}: {pair!r} after `?` is not key=value: {GRAMMAR}")
-        if key in filters:
-            raise DataError(f"domain {text!r}: key {key!r} is given twice: keep one")
-        filters[key] = unescape(value)
+        filters.append((key, unescape(value)))
     root, split = ([unescape(part) or None for part in rest] + [None, None])[:2]
-    return Domain(name, root, split, tuple(filters.items()), tuple(conditions_of(weather)))
+    return Domain(name, root, split, tuple(filters), tuple(conditions_of(weather)))
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Domain:
@@ -143,10 +141,12 @@ def check(domain: Domain, text: str) -> Domain:
         raise DataError(f"domain {text!r}: data set {domain.name!r} needs its folder: write {domain.name}:ROOT[:SPLIT]")
     if domain.split and entry.splits and domain.split not in entry.splits:
         raise unknown_name(f"split of {domain.name!r}", domain.split, entry.splits)
-    filters = []
+    filters: list[tuple[str, str]] = []
     for key, value in sorted(domain.filters):
         if key not in entry.keys:
             raise unknown_name(f"key of data set {domain.name!r}", key, entry.keys)
+        if filters and filters[-1][0] == key:
+            raise DataError(f"domain {text!r}: key {key!r} is given twice: keep one")
         try:
             filters.append((key, entry.keys[key].canonical(value)))
         except ValueError as error:

@@ -61,15 +61,16 @@ def list_files(root: Path, pattern: str, suffixes: Sequence[str] = SUFFIXES, ski
 
 def walk(folder: Path | str, relative: str, skip: Collection[str] = ()) -> Iterator[str]:
     """Files below a folder as text, each with `relative` in front; one system call a folder and none a file."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                if relative + entry.name not in skip:
-                    yield from walk(entry.path, f"{relative}{entry.name}/", skip)
-            else:
-                yield relative + entry.name
+    try:
+        with os.scandir(folder) as found:
+            entries = [(entry, entry.is_dir()) for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}): correct the permissions or the links in it") from None
+    for entry, is_folder in entries:
+        if not is_folder:
+            yield relative + entry.name
+        elif relative + entry.name not in skip:
+            yield from walk(entry.path, f"{relative}{entry.name}/", skip)
 
 
 def natural(text: str) -> tuple[list[str | int], str]:
