@@ -2,6 +2,7 @@
 
     NAME[:ROOT[:SPLIT]][?key=value&key=value][+weather...]
 
+Without ROOT, data that lies in files is looked for in $SEGSHIFT_DATA/NAME.
 A weather is `fog=0.02`, its physical parameter, or `fog@3`, a severity from 1 to 5; several are applied from left to right.
 In ROOT, SPLIT and values, `%` followed by two hexadecimal digits stands for one of `% : ? & = +` (`%3A` is a colon).
 As a mapping: {name, root, split, any key, weather: {fog: 0.02} or {fog: {severity: 3}} or text}; there ROOT is taken as it is.
@@ -137,8 +138,6 @@ def check(domain: Domain, text: str) -> Domain:
     entry = domain.entry
     if entry.layout is None and domain.root:
         raise DataError(f"domain {text!r}: data set {domain.name!r} has no folder: write {domain.name}::SPLIT")
-    if entry.layout is not None and not domain.root:
-        raise DataError(f"domain {text!r}: data set {domain.name!r} needs its folder: write {domain.name}:ROOT[:SPLIT]")
     if domain.split and entry.splits and domain.split not in entry.splits:
         raise unknown_name(f"split of {domain.name!r}", domain.split, entry.splits)
     filters: list[tuple[str, str]] = []

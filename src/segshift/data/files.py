@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,17 +12,19 @@ from typing import Any
 
 import torch
 
-from segshift.data.catalog import Entry, Layout
+from segshift.data.catalog import Entry
 from segshift.data.domain import Domain
 from segshift.data.images import read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
-from segshift.data.listing import LOSSLESS, SUFFIXES, fill, folder_of, list_files, order, select
+from segshift.data.listing import order, select
 from segshift.data.mapping_file import read_mapping
+from segshift.data.place import Place, wanted
 from segshift.errors import DataError, MissingDataError
 from segshift.types import Sample
 from segshift.weather.depth import Camera
 
 HEAD = 64 * 1024
+CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -83,40 +86,42 @@ class FileSource:
         paths = [path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path]
         if depth and self.entry.layout is not None:
             yield f"{self.entry.layout.depth_unit} {sorted((self.entry.camera or {}).items())}"
-        with ThreadPoolExecutor(8) as pool:
-            yield from pool.map(self.describe_file, paths)
+        with ThreadPoolExecutor(8) as pool:  # reading waits for the disk more than it works
+            for lines in pool.map(self.describe_files, (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))):
+                yield from lines
 
-    def describe_file(self, path: str) -> str:
-        try:
-            with open(self.root / path, "rb") as file:
-                head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
-                return f"{path} {file.seek(0, 2)} {head}"
-        except OSError as error:
-            raise MissingDataError(f"{self.root / path}: cannot be read ({error.strerror}): it was there when the data set was opened") from None
+    def describe_files(self, paths: Sequence[str]) -> list[str]:
+        lines = []
+        for path in paths:
+            try:
+                with open(self.root / path, "rb", buffering=0) as file:
+                    head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
+                    lines.append(f"{path} {os.fstat(file.fileno()).st_size} {head}")
+            except OSError as error:
+                raise MissingDataError(f"{self.root / path}: cannot be read ({error.strerror}): it was there when the data set was opened") from None
+        return lines
 
 
 def open_files(domain: Domain) -> FileSource:
     """The files of a domain, matched, in time order and filtered; raises DataError or MissingDataError for what is missing."""
     entry, filters = domain.entry, dict(domain.filters)
-    assert domain.root is not None
-    root = Path(domain.root).expanduser()
+    root = root_of(domain)
     if not root.is_dir():
         raise MissingDataError(f"no folder {root} for data set {domain.name!r}; {wanted(domain.name, entry)}")
     if "labels" in filters:
         entry = read_mapping(mapping_path(root, filters["labels"]), entry)
-    layout, split = filled(entry, domain)
-    images = list_images(root, domain, layout, split)
+    place = Place(root, domain.name, entry, domain.split or entry.split)
+    images = place.images()
     every, sequences, blocks = order(list(images), entry)
-    where = str(replace(domain, filters=(), weather=()))
-    chosen = select(sequences, filters, where)
+    chosen = select(sequences, filters, str(replace(domain, filters=(), weather=())))
     names = [every[i] for i in chosen]
-    labels = list_labels(root, domain, layout, names)
+    labels = place.labels(names)
     if labels and entry.classes is None:
         raise DataError(
-            f"{root / folder_of(layout.labels or '')}: labels without classes: name them in a mapping file inside the data set's folder, "
+            f"{root}: labels without classes: name them in a mapping file inside the data set's folder, "
             f"{domain.name}:ROOT?labels=mapping.yaml (a list `classes` is enough)"
         )
-    depths, cameras, no_depth = list_depths(root, domain, layout, names)
+    depths, cameras, no_depth = place.depths(names)
     return FileSource(
         root=root,
         entry=entry,
@@ -128,11 +133,15 @@ def open_files(domain: Domain) -> FileSource:
     )
 
 
-def filled(entry: Entry, domain: Domain) -> tuple[Layout, str | None]:
-    split, layout = domain.split or entry.split, entry.layout
-    assert layout is not None
-    labels, depth, camera = (None if pattern is None else fill(pattern, split) for pattern in (layout.labels, layout.depth, layout.camera))
-    return replace(layout, images=fill(layout.images, split), labels=labels, depth=depth, camera=camera), split
+def root_of(domain: Domain) -> Path:
+    """ROOT as written, or else $SEGSHIFT_DATA/NAME, so that a recipe need not say where its data lies."""
+    if domain.root:
+        return Path(domain.root).expanduser()
+    if not os.environ.get("SEGSHIFT_DATA"):
+        raise MissingDataError(
+            f"domain '{domain}': where is data set {domain.name!r}? Write {domain.name}:ROOT[:SPLIT], or set SEGSHIFT_DATA to the folder with {domain.name}/ in it"
+        )
+    return Path(os.environ["SEGSHIFT_DATA"]).expanduser() / domain.name
 
 
 def mapping_path(root: Path, text: str) -> Path:
@@ -141,77 +150,6 @@ def mapping_path(root: Path, text: str) -> Path:
         if path.is_file():
             return path
     raise MissingDataError(f"no mapping file {' or '.join(dict.fromkeys(map(str, tried)))}: `labels` is a path from the data set's folder, or from here")
-
-
-def list_images(root: Path, domain: Domain, layout: Layout, split: str | None) -> dict[str, str]:
-    folder = root / folder_of(layout.images)
-    if not folder.is_dir():
-        raise MissingDataError(f"no folder {folder}{splits_there(root, domain, split)}; {wanted(domain.name, domain.entry)}")
-    others = [folder_of(pattern) for pattern in (layout.labels, layout.depth, layout.camera) if pattern]
-    images = list_files(root, layout.images, SUFFIXES, skip=[other for other in others if other != folder_of(layout.images)])
-    if not images:
-        raise MissingDataError(f"no image in {folder} fits {layout.images}; {wanted(domain.name, domain.entry)}")
-    return images
-
-
-def splits_there(root: Path, domain: Domain, split: str | None) -> str:
-    """Which splits have a folder, for the message about one that has none."""
-    pattern = domain.entry.layout.images if domain.entry.layout else ""
-    base, found, _ = pattern.partition("{split}")
-    if not split or not found or not (root / base).is_dir():
-        return ""
-    there = sorted(path.name for path in (root / base).iterdir() if path.is_dir() and (not domain.entry.splits or path.name in domain.entry.splits))
-    return f" for split {split!r} (splits that are there: {', '.join(there) or 'none'})"
-
-
-def list_labels(root: Path, domain: Domain, layout: Layout, names: list[str]) -> dict[str, str]:
-    if layout.labels is None:
-        return {}
-    folder = root / folder_of(layout.labels)
-    if not folder.is_dir():
-        if domain.entry.labels_optional:
-            return {}
-        raise MissingDataError(
-            f"no folder {folder} with the labels; {wanted(domain.name, domain.entry)}; images alone are read as `folder` (mapping file with `images`)"
-        )
-    labels = list_files(root, layout.labels, LOSSLESS)
-    missing = [name for name in names if name not in labels]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(names)} images of '{domain}' have no label in {folder}: {', '.join(missing[:3])}"
-            f"{' ...' if len(missing) > 3 else ''} (looked for {layout.labels}; {len(labels)} labels are there): "
-            "add them, or move these images out"
-        )
-    return labels
-
-
-def list_depths(root: Path, domain: Domain, layout: Layout, names: list[str]) -> tuple[dict[str, str], dict[str, str], str]:
-    """Depth and camera files by name, and why depth cannot be had for every image, "" where it can."""
-    if layout.depth is None:
-        return {}, {}, f"data set {domain.name!r} has none{', its mapping file names none (`depth`)' if domain.name == 'folder' else ''}"
-    found: list[dict[str, str]] = []
-    for what, pattern in (("depth", layout.depth), ("camera", layout.camera)):
-        if pattern is None:
-            found.append({})
-            continue
-        there = list_files(root, pattern, LOSSLESS) if (root / folder_of(pattern)).is_dir() else {}
-        missing = [name for name in names if name not in there]
-        if missing:
-            return (
-                {},
-                {},
-                f"no {what} file {root / pattern.replace('{name}', missing[0])} ({len(missing)} of {len(names)} images have none)",
-            )
-        found.append(there)
-    return found[0], found[1], ""
-
-
-def wanted(name: str, entry: Entry) -> str:
-    """The layout and the source of a data set, as the end of a message."""
-    assert entry.layout is not None
-    paths = [f"ROOT/{pattern.replace('{split}', 'SPLIT').replace('{name}', 'NAME')}" for pattern in (entry.layout.images, entry.layout.labels) if pattern]
-    splits = f" (SPLIT: {', '.join(entry.splits)})" if entry.splits else " (without SPLIT/ where the domain names none)"
-    return f"{name!r} is laid out as {' and '.join(paths)}{splits}; source: {entry.source}"
 
 
 def make_camera(entry: Entry) -> Camera:

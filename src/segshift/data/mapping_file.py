@@ -59,7 +59,8 @@ def read_mapping(path: Path, entry: Entry) -> Entry:
     if wrong:
         raise DataError(f"{path}: {len(wrong)} mistake{'s' if len(wrong) > 1 else ''} in the mapping file: {'; '.join(wrong)}")
     layout = Layout(files.get("images") or entry.layout.images, files.get("labels") or entry.layout.labels, depth, unit)
-    return replace(entry, classes=space, layout=layout, camera=camera, sequence=sequence, block=block)
+    optional = "labels" not in given  # a folder that is named must be there
+    return replace(entry, labels_optional=optional, classes=space, layout=layout, camera=camera, sequence=sequence, block=block)
 
 
 def collect(wrong: list[str], read: Callable[..., Any], *given: Any) -> Any:

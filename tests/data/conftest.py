@@ -1,0 +1,56 @@
+"""Miniature copies in the exact layout of each data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniature import CAMERA, H, W, indices, picture, write
+
+
+@pytest.fixture
+def mini_camvid(tmp_path: Path) -> Path:
+    """Two sequences in train (25 and 3 frames), one in val; no test."""
+    root = tmp_path / "camvid copy"
+    frames = {"train": [f"0001TP_{n:06d}" for n in range(30, 780, 30)] + [f"0016E5_{n:05d}" for n in (90, 120, 150)], "val": ["0016E5_07959", "0016E5_07961"]}
+    for split, names in frames.items():
+        for i, name in enumerate(names):
+            write(root / split / f"{name}.png", picture(i))
+            write(root / f"{split}annot" / f"{name}.png", indices(i, 12))
+    return root
+
+
+@pytest.fixture
+def mini_cityscapes(tmp_path: Path) -> Path:
+    root = tmp_path / "cityscapes"
+    for i, (split, name) in enumerate(
+        [
+            ("train", "aachen/aachen_000001_000019"),
+            ("train", "aachen/aachen_000000_000019"),
+            ("train", "zurich/zurich_000000_000019"),
+            ("val", "lindau/lindau_000000_000019"),
+        ]
+    ):
+        write(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", picture(i))
+        write(root / f"gtFine/{split}/{name}_gtFine_labelIds.png", indices(i, 34))
+        write(root / f"gtFine/{split}/{name}_gtFine_color.png", picture(i))
+        write(root / f"gtFine/{split}/{name}_gtFine_instanceIds.png", np.full((H, W), 26001, np.uint16))
+        disparity = np.random.default_rng(i).integers(257, 20000, (H, W)).astype(np.uint16)
+        disparity[0, 0] = 0
+        write(root / f"disparity/{split}/{name}_disparity.png", disparity)
+        (root / f"camera/{split}/{name}_camera.json").parent.mkdir(parents=True, exist_ok=True)
+        (root / f"camera/{split}/{name}_camera.json").write_text(json.dumps(CAMERA))
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pairs without splits; the values 7, 26 and 0 in the labels."""
+    root = tmp_path / "own"
+    for i, name in enumerate(["a_10", "a_9", "b"]):
+        write(root / "images" / f"{name}.{('png', 'jpg', 'bmp')[i]}", picture(i))
+        write(root / "labels" / f"{name}.png", np.array([0, 7, 26], np.uint8)[indices(i, 3)])
+    (root / "mapping.yaml").write_text("classes: [road, car]\nids: {7: road, 26: 1, 0: void}\n")
+    return root
