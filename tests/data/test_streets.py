@@ -28,9 +28,14 @@ def digest(street):
 
 def test_arrays_have_the_stated_shapes_and_values(streets):
     for street in streets:
-        assert street.image.shape == (128, 256, 3) and street.image.dtype == np.uint8
-        assert street.label.shape == (128, 256) and street.label.dtype == np.uint8 and street.label.max() <= 18
-        assert street.depth.shape == (128, 256) and street.depth.dtype == np.float32 and street.depth.min() > 0.5
+        assert street.image.shape == (128, 256, 3)
+        assert street.image.dtype == np.uint8
+        assert street.label.shape == (128, 256)
+        assert street.label.dtype == np.uint8
+        assert street.label.max() <= 18
+        assert street.depth.shape == (128, 256)
+        assert street.depth.dtype == np.float32
+        assert street.depth.min() > 0.5
         assert (street.camera.width, street.camera.height_px) == (256, 128)
 
 
@@ -68,9 +73,14 @@ def test_most_classes_appear_and_rare_ones_are_rare(streets):
     labels = np.stack([street.label for street in streets])
     shares = np.bincount(labels.ravel(), minlength=19) / labels.size
     assert (shares > 0).sum() >= 15
-    assert 0.2 < shares[ROAD] < 0.5 and shares[BUILDING] > 0.05 and shares[SKY] > 0.02
-    assert 0 < shares[POLE] < 0.02 and 0 < shares[TRAFFIC_LIGHT] < 0.005 and 0 < shares[TRAFFIC_SIGN] < 0.015
-    assert shares[MOTORCYCLE] < 0.005 and 0 < shares[BICYCLE] < 0.01
+    assert 0.2 < shares[ROAD] < 0.5
+    assert shares[BUILDING] > 0.05
+    assert shares[SKY] > 0.02
+    assert 0 < shares[POLE] < 0.02
+    assert 0 < shares[TRAFFIC_LIGHT] < 0.005
+    assert 0 < shares[TRAFFIC_SIGN] < 0.015
+    assert shares[MOTORCYCLE] < 0.005
+    assert 0 < shares[BICYCLE] < 0.01
     assert np.mean([(label == TRAIN).any() for label in labels]) < 0.3
 
 
@@ -165,7 +175,8 @@ def test_size_changes_only_the_sampling():
     middle = np.s_[1::3, 1::3]
     assert (small.label == large.label[middle]).mean() > 0.999  # rounding may move a ray across an edge
     assert np.isclose(small.depth, large.depth[middle], rtol=1e-5).mean() > 0.999
-    assert large.camera.fx == pytest.approx(small.camera.scaled(192, 384).fx) and large.camera.cx == small.camera.scaled(192, 384).cx
+    assert large.camera.fx == pytest.approx(small.camera.scaled(192, 384).fx)
+    assert large.camera.cx == small.camera.scaled(192, 384).cx
     shares = [np.bincount(street.label.ravel(), minlength=19) / street.label.size for street in (small, large)]
     assert np.abs(shares[0] - shares[1]).max() < 0.01
 
@@ -174,7 +185,8 @@ def test_size_changes_only_the_sampling():
 def test_any_size_is_drawn(height, width):
     for look in LOOKS:
         street = render_street(2, 1, look=look, height=height, width=width)
-        assert street.image.shape == (height, width, 3) and street.label.max() <= 18
+        assert street.image.shape == (height, width, 3)
+        assert street.label.max() <= 18
 
 
 def test_seeds_indices_and_splits_give_different_streets():

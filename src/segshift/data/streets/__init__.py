@@ -103,10 +103,7 @@ def render_street(seed: int, index: int, split: str = "train", look: str = "game
     label = np.empty((height, width), dtype=np.uint8)
     ground_kernels.label(scene.rows, view, found[0], depth, scene.ground, SKY, ZONE_LABELS, label)
     colour = paint_scene(scene, view, found, look)
-    if look == "game":
-        image = finish_game(colour)
-    else:
-        image = finish_camera(colour, np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index, 1)))
+    image = finish_game(colour) if look == "game" else finish_camera(colour, np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index, 1)))
     camera = Camera(
         fx=float(view[0]),
         fy=float(view[1]),

@@ -17,9 +17,7 @@ def add_tree(scene: Scene, x: float, z: float, draw: Draw, height: float | None 
     conifer = draw.chance(0.15)
     trunk = 0.25 * tall if conifer else draw.uniform(0.3, 0.42) * tall
     thick = 0.035 * tall + 0.06
-    scene.rectangle(
-        (x - 0.5 * thick, 0.0, z), (thick, 0.0, 0.0), (0.0, trunk * 1.35, 0.0), k.TRUNK, VEGETATION, bark, BLACK, (thick, trunk)
-    )
+    scene.rectangle((x - 0.5 * thick, 0.0, z), (thick, 0.0, 0.0), (0.0, trunk * 1.35, 0.0), k.TRUNK, VEGETATION, bark, BLACK, (thick, trunk))
     if conifer:
         for step in range(5):
             up, wide = trunk + (tall - trunk) * (step / 5), (1 - step / 5.5) * 0.2 * tall
@@ -67,9 +65,7 @@ def add_lamp(scene: Scene, x: float, z: float, side: int, draw: Draw) -> None:
     add_pole(scene, x, z, tall, 0.16, colour)
     reach = -side * draw.uniform(1.0, 1.8)
     scene.rectangle((x, tall - 0.08, z), (reach, 0.0, 0.0), (0.0, 0.1, 0.0), k.PLAIN, POLE, colour)
-    scene.rectangle(
-        (x + reach * 0.75, tall - 0.16, z), (reach * 0.5, 0.0, 0.0), (0.0, 0.16, 0.0), k.PLAIN, POLE, draw.vary((0.6, 0.6, 0.6), 0.05)
-    )
+    scene.rectangle((x + reach * 0.75, tall - 0.16, z), (reach * 0.5, 0.0, 0.0), (0.0, 0.16, 0.0), k.PLAIN, POLE, draw.vary((0.6, 0.6, 0.6), 0.05))
 
 
 def add_traffic_light(scene: Scene, x: float, z: float, draw: Draw, arm: float = 0.0, facing: bool = True) -> None:
@@ -113,9 +109,7 @@ def add_sign(scene: Scene, x: float, z: float, draw: Draw) -> None:
     scene.rectangle((x - 0.5 * size, low, z - 0.06), (size, 0.0, 0.0), (0.0, size, 0.0), k.SIGN, TRAFFIC_SIGN, inner, rim, (float(shape),))
     if draw.chance(0.3):
         shape, inner, rim = draw.choice(SIGNS)
-        scene.rectangle(
-            (x - 0.3, low - 0.68, z - 0.06), (0.6, 0.0, 0.0), (0.0, 0.6, 0.0), k.SIGN, TRAFFIC_SIGN, inner, rim, (float(shape),)
-        )
+        scene.rectangle((x - 0.3, low - 0.68, z - 0.06), (0.6, 0.0, 0.0), (0.0, 0.6, 0.0), k.SIGN, TRAFFIC_SIGN, inner, rim, (float(shape),))
 
 
 def add_barrier(scene: Scene, draw: Draw, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -45,9 +45,7 @@ def add_house(scene: Scene, plan: Plan, draw: Draw, side: int, z0: float, z1: fl
     for x, z in ((x0, z0), (x1, z1)):
         if pitched:
             gable = (deep, height + rise, height / (height + rise))
-            scene.rectangle(
-                (x, 0.0, z), (sign * deep, 0.0, 0.0), (0.0, height + rise, 0.0), k.GABLE, BUILDING, colour, trim, gable, pattern
-            )
+            scene.rectangle((x, 0.0, z), (sign * deep, 0.0, 0.0), (0.0, height + rise, 0.0), k.GABLE, BUILDING, colour, trim, gable, pattern)
         else:
             measures = (deep, height, storey if draw.chance(0.5) else -1.0, 3.6, 0.35, 2.0)
             scene.rectangle((x, 0.0, z), (sign * deep, 0.0, 0.0), (0.0, height, 0.0), k.FACADE, BUILDING, colour, trim, measures, pattern)

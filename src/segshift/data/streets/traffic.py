@@ -33,9 +33,7 @@ def add_traffic(scene: Scene, plan: Plan, draw: Draw) -> None:
         while parking > 0 and z < min(plan.end, 85):
             if draw.chance(busy) and not plan.in_crossing(z, 5.0):
                 turn = math.pi * (not side if draw.chance(0.8) else side)
-                frame = plan.at(
-                    sign * (float(n[g.ROAD + side]) - 0.5 * parking + draw.uniform(-0.1, 0.1)), z, turn + draw.uniform(-0.03, 0.03)
-                )
+                frame = plan.at(sign * (float(n[g.ROAD + side]) - 0.5 * parking + draw.uniform(-0.1, 0.1)), z, turn + draw.uniform(-0.03, 0.03))
                 if draw.chance(0.02):
                     add_truck(scene, plan.at(sign * (float(n[g.ROAD + side]) - 0.5 * parking), z + 1.5, turn), draw)
                     z += 4.0

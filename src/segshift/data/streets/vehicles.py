@@ -68,12 +68,8 @@ def add_car(scene: Scene, at: Frame, draw: Draw, kind: str | None = None) -> Non
     narrow = (inset / width, inset / width, 1.0)
     up = height - belt
     scene.rectangle(at.point(-w, belt, foot), at.way(width, 0.0, 0.0), at.way(0.0, up, top - foot), k.CABIN, CAR, paint, GLASS, narrow)
-    scene.rectangle(
-        at.point(-w, belt, rear_foot), at.way(width, 0.0, 0.0), at.way(0.0, up, rear_top - rear_foot), k.CABIN, CAR, paint, GLASS, narrow
-    )
-    scene.rectangle(
-        at.point(-w + inset, height, rear_top), at.way(width - 2 * inset, 0.0, 0.0), at.way(0.0, 0.0, top - rear_top), k.PLAIN, CAR, paint
-    )
+    scene.rectangle(at.point(-w, belt, rear_foot), at.way(width, 0.0, 0.0), at.way(0.0, up, rear_top - rear_foot), k.CABIN, CAR, paint, GLASS, narrow)
+    scene.rectangle(at.point(-w + inset, height, rear_top), at.way(width - 2 * inset, 0.0, 0.0), at.way(0.0, 0.0, top - rear_top), k.PLAIN, CAR, paint)
     wheels(scene, at, w, (-0.3 * length, 0.3 * length), radius, CAR)
     scene.shadow(at.x, at.z, at.heading, half + 0.05, w + 0.05, 0.72, 0)
     scene.cast_shadow(at.x, at.z, 1.2, w + 0.35)
@@ -86,9 +82,7 @@ def add_box(scene: Scene, at: Frame, size: Point, low: float, label: int, paint:
     bottom, top, doors, front = looks
     for edge in (-w, w):
         windows = (length, bottom, top, doors)
-        scene.rectangle(
-            at.point(edge, low, -half), at.way(0.0, 0.0, length), (0.0, height - low, 0.0), k.BUS_SIDE, label, paint, paint2, windows
-        )
+        scene.rectangle(at.point(edge, low, -half), at.way(0.0, 0.0, length), (0.0, height - low, 0.0), k.BUS_SIDE, label, paint, paint2, windows)
     for z, is_front in ((-half, 0.0), (half, front)):
         measures = (bottom, top, is_front)
         scene.rectangle(at.point(-w, low, z), at.way(width, 0.0, 0.0), (0.0, height - low, 0.0), k.BUS_END, label, paint, paint2, measures)

@@ -24,7 +24,7 @@ ASPHALT, KERBSTONE, PAVING, GRASS, PAINT, PAINT_MIDDLE, RAIL = 0, 1, 2, 3, 4, 5,
 ZONE_LABELS = (0, 1, 1, 9, 0, 0, 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def zone_at(x, z, ground):
     """The zone at a point of the ground plane."""
     across = x - 0.5 * ground[CURVE] * z * z
@@ -64,7 +64,7 @@ def zone_at(x, z, ground):
     return GRASS
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def marking_at(across, z, ground, side):
     """Asphalt or what is painted on it, on the carriageway."""
     out = abs(across)
@@ -100,7 +100,7 @@ def marking_at(across, z, ground, side):
     return ASPHALT
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def label(rows, camera, index, depth, ground, sky, zone_labels, out):
     """Train ids of what `cast` found."""
     height, width = index.shape
@@ -119,7 +119,7 @@ def label(rows, camera, index, depth, ground, sky, zone_labels, out):
                 out[v, u] = zone_labels[zone_at(px, pz, ground)]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def shade_ground(shadows, camera, index, depth, soft, out):
     """Lower the light in `out` where a shadow lies on the ground.
 

@@ -5,13 +5,13 @@ import math
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def to_byte(value):
     """[0, 1] to 0 .. 255, rounded and clipped."""
     return int(min(1.0, max(0.0, value)) * 255 + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def saturate(colour, vivid, contrast, out):
     """The game's look: colours further from grey and from the middle tone."""
     height, width = colour.shape[:2]
@@ -23,7 +23,7 @@ def saturate(colour, vivid, contrast, out):
                 out[v, u, c] = to_byte(0.5 + contrast * (grey + vivid * (pixel[c] - grey) - 0.46))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def blur(colour, weights, between, out):
     """A separable filter of odd length; the border is repeated."""
     height, width = colour.shape[:2]
@@ -44,7 +44,7 @@ def blur(colour, weights, between, out):
                 out[v, u, c] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def expose(colour, balance, fall_off, fade, contrast, gain, noise, out):
     """The sensor's side: light fall-off, exposure and white balance, tone curve, noise that grows with the light."""
     height, width = colour.shape[:2]

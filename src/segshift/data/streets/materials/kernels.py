@@ -15,7 +15,7 @@ SHADE_SIDE, SHADE_EDGE, GROUND_COLOURS = 14, 15, 16  # which side's houses shade
 LIGHT_SIZE = 25
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def grain(x, y, size, footprint, seed):
     """Noise around 0 whose grains are `size` metres; it fades where a pixel's footprint nears the grain."""
     fade = 1.5 - 2.0 * footprint / size
@@ -24,13 +24,13 @@ def grain(x, y, size, footprint, seed):
     return (noise_at(x / size, y / size, seed) - 0.5) * min(1.0, fade)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill(out, r, g, b, factor):
     """Write a colour times a factor."""
     out[0], out[1], out[2] = r * factor, g * factor, b * factor
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_sky(out, dx, dy, dz, light):
     """A gradient from the horizon to the zenith, with clouds."""
     norm = math.sqrt(dx * dx + dy * dy + dz * dz)
@@ -52,7 +52,7 @@ def paint_sky(out, dx, dy, dz, light):
         out[c] += glow * (1 - 0.15 * c)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_ground(out, x, z, footprint, ground, light):
     """Asphalt, stones, grass and markings, before shadows."""
     zone = zone_at(x, z, ground)
@@ -63,7 +63,7 @@ def paint_ground(out, x, z, footprint, ground, light):
         dry = noise_at(x / 5, z / 5, 13) * 0.5 * texture
         fill(out, colours[6] + 0.18 * dry, colours[7] + 0.04 * dry, colours[8], 1 + 0.7 * patch)
         return
-    if zone == PAVING or zone == KERBSTONE:
+    if zone in (PAVING, KERBSTONE):
         across = x - 0.5 * ground[CURVE] * z * z
         tone = 1.0
         if zone == KERBSTONE:
@@ -84,7 +84,7 @@ def paint_ground(out, x, z, footprint, ground, light):
         if random_at(cell_x, cell_z, 37) < 0.08:
             tone *= 0.93  # a patch of newer asphalt
         fill(out, colours[0], colours[1], colours[2], tone)
-    elif zone == PAINT or zone == PAINT_MIDDLE:
+    elif zone in (PAINT, PAINT_MIDDLE):
         worn = 0.86 + texture * 0.5 * grain(x, z, 0.2, footprint, 34)
         if zone == PAINT_MIDDLE and ground[YELLOW] > 0:
             fill(out, 0.9, 0.72, 0.25, worn)
@@ -94,7 +94,7 @@ def paint_ground(out, x, z, footprint, ground, light):
         fill(out, 0.3, 0.29, 0.29, 1.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_facade(out, row, s, r, footprint, texture):
     """A house front: storeys of windows, a ground floor with shops or doors, a plinth and a cornice."""
     x, y = s * row[20], r * row[21]

@@ -45,7 +45,7 @@ from segshift.data.streets.surfaces.kernels import (
 )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_vehicle(out, row, s, r, texture):
     """Sides, ends and cabins of cars, buses, trucks and trams."""
     kind = int(row[12])
@@ -130,7 +130,7 @@ def paint_vehicle(out, row, s, r, texture):
             fill(out, red, green, blue, 0.92)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_sign(out, row, s, r):
     """Lights and signs: the few colours that make them what they are."""
     if int(row[12]) == LIGHTS:
@@ -169,7 +169,7 @@ def paint_sign(out, row, s, r):
         fill(out, row[14], row[15], row[16], 1.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_surface(out, row, s, r, footprint, texture):
     """The own colour of a rectangle at the shares s, r."""
     kind = int(row[12])
@@ -181,7 +181,7 @@ def paint_surface(out, row, s, r, footprint, texture):
     if kind in (CABIN, CAR_SIDE, CAR_END, BUS_SIDE, BUS_END):
         paint_vehicle(out, row, s, r, texture)
         return
-    if kind == LIGHTS or kind == SIGN:
+    if kind in (LIGHTS, SIGN):
         paint_sign(out, row, s, r)
         return
     x, y = s * row[20], r * row[21]
@@ -238,7 +238,7 @@ def paint_surface(out, row, s, r, footprint, texture):
     fill(out, red, green, blue, tone)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_ellipsoid(out, row, px, py, pz, footprint, light):
     """Own colour and light of an ellipsoid at a point relative to its centre."""
     q0 = row[3] * px + row[4] * py + row[5] * pz
@@ -254,6 +254,7 @@ def paint_ellipsoid(out, row, px, py, pz, footprint, light):
     if row[12] == LEAVES:
         leaf = 0.9 * grain(px + pz * 0.7, py - pz * 0.6, 0.3, footprint, seed)
         leaf += 0.6 * grain(px + pz * 0.6, py + pz * 0.5, 0.9, footprint, seed + 1)
+        leaf += 0.9 * grain(px - pz * 0.4, py + pz * 0.8, 0.12, footprint, seed + 2)
         shade *= 1 + leaf * (0.5 + 0.5 * light[TEXTURE])
         fill(out, row[14], row[15], row[16], shade)
     else:
@@ -261,7 +262,7 @@ def paint_ellipsoid(out, row, px, py, pz, footprint, light):
         fill(out, row[14], row[15], row[16], shade)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint(rows, camera, index, depth, along, up, ground, light, shade, out):
     """Colour of every pixel, about [0, 1]; `shade` is the light left on the ground by `shade_ground`."""
     height, width = index.shape
@@ -293,7 +294,7 @@ def paint(rows, camera, index, depth, along, up, ground, light, shade, out):
                 if nx * dx + ny * dy + nz * dz > 0:
                     facing = -facing
                 kind = int(row[12])
-                if kind == POLE or kind == TRUNK or kind == HEDGE or kind == SKYLINE:
+                if kind in (POLE, TRUNK, HEDGE, SKYLINE):
                     facing = 0.35
                 bright = light[AMBIENT] + light[SUNLIGHT] * max(0.0, facing)
                 if kind == LIGHTS:

@@ -11,7 +11,7 @@ from numba import njit
 from segshift.data.streets.surfaces.kernels import GROUND, LEAVES, NOTHING, inside_outline, noise_at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def bounds(row, camera, height, width):
     """Rows and columns (first, end, first, end) that a surface can cover; an empty range when it is out of sight."""
     corners = 4 if row[12] < LEAVES else 8
@@ -50,7 +50,7 @@ def bounds(row, camera, height, width):
     return first_v, end_v, first_u, end_u
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cast(rows, camera, index, depth, along, up):
     """Fill per pixel the nearest surface's row (or GROUND, NOTHING), its depth and the shares s, r on it.
 
@@ -78,7 +78,7 @@ def cast(rows, camera, index, depth, along, up):
             cast_ellipsoid(row, k, camera, first_v, end_v, first_u, end_u, index, depth)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cast_rectangle(row, k, camera, first_v, end_v, first_u, end_u, index, depth, along, up):
     """Put one rectangle where it is the nearest surface so far."""
     ax, ay, az, bx, by, bz = row[3], row[4], row[5], row[6], row[7], row[8]
@@ -109,7 +109,7 @@ def cast_rectangle(row, k, camera, first_v, end_v, first_u, end_u, index, depth,
             index[v, u], depth[v, u], along[v, u], up[v, u] = k, t, s, r
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cast_ellipsoid(row, k, camera, first_v, end_v, first_u, end_u, index, depth):
     """Put one ellipsoid where it is the nearest surface so far; leaves have a ragged rim."""
     ox, oy, oz = camera[4] - row[0], camera[5] - row[1], camera[6] - row[2]
@@ -138,13 +138,14 @@ def cast_ellipsoid(row, k, camera, first_v, end_v, first_u, end_u, index, depth)
             if leaves:
                 rim = square / a  # 0 at the outline, 1 in the middle
                 px, py, pz = q0 + t * e0, q1 + t * e1, q2 + t * e2
-                ragged = noise_at(px * 3.1 + pz * 2.3, py * 3.1 - pz * 1.7, seed)
-                if rim < 0.75 * (ragged - 0.25):
+                p, q = px + 0.74 * pz, py - 0.55 * pz
+                ragged = 0.6 * noise_at(3.1 * p, 3.1 * q, seed) + 0.4 * noise_at(9.7 * p, 9.7 * q, seed + 1)
+                if rim < 0.95 * (ragged - 0.3):
                     continue
             index[v, u], depth[v, u] = k, t
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def in_camera(x, y, z, camera):
     """A world direction's parts along the camera's right, down and forward."""
     return (

@@ -8,6 +8,9 @@ A scene is the ground plane y = 0, the sky and rows of COLUMNS numbers, each a r
     14-19  two colours in [0, 1]
     20-25  measures of the kind
     26     number that its pattern is drawn from
+
+Numba's cache does not notice that a file imported by a kernel has changed: after editing this file, or `materials` or `ground`,
+delete the `*.nbi` and `*.nbc` files below `streets`. The test that compares with uncompiled kernels fails on a stale cache.
 """
 
 import math
@@ -43,7 +46,7 @@ LEAVES = 30
 BODY = 31
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def random_at(i, j, seed):
     """A number in [0, 1) that depends on three integers only."""
     h = (i * 374761393 + j * 668265263 + seed * 1442695041) & 0xFFFFFFFF
@@ -52,7 +55,7 @@ def random_at(i, j, seed):
     return (h ^ (h >> 16)) / 4294967296.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def noise_at(x, y, seed):
     """Value noise in [0, 1], one lattice cell a unit."""
     fi, fj = math.floor(x), math.floor(y)
@@ -64,7 +67,7 @@ def noise_at(x, y, seed):
     return top * (1 - v) + low * v
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def segment_distance(x, y, ax, ay, bx, by):
     """Distance in the plane from (x, y) to the segment from a to b."""
     dx, dy = bx - ax, by - ay
@@ -73,7 +76,7 @@ def segment_distance(x, y, ax, ay, bx, by):
     return math.hypot(x - ax - along * dx, y - ay - along * dy)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def on_bicycle(x, y):
     """Whether a bicycle 1.7 m long and 1.05 m high, seen from its left, covers (x, y)."""
     for wheel in (0.34, 1.36):
@@ -89,7 +92,7 @@ def on_bicycle(x, y):
     return frame < 0.03 or segment_distance(x, y, 0.52, 0.88, 0.74, 0.87) < 0.045
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def on_motorcycle(x, y):
     """Whether a motorcycle 2.0 m long and 1.15 m high, seen from its left, covers (x, y)."""
     for wheel in (0.33, 1.67):
@@ -103,11 +106,11 @@ def on_motorcycle(x, y):
     return segment_distance(x, y, 1.2, 1.08, 1.42, 1.04) < 0.05 or segment_distance(x, y, 0.33, 0.33, 0.8, 0.4) < 0.05
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def inside_outline(row, s, r):
     """Whether the point at the shares s along a and r along b belongs to the rectangle's outline."""
     kind = int(row[12])
-    if kind <= FACADE or kind == WALL or kind == ROOF or kind == POLE or kind == LIGHTS:
+    if kind <= FACADE or kind in (WALL, ROOF, POLE, LIGHTS):
         return True
     seed = int(row[26])
     if kind == GABLE:
@@ -150,10 +153,7 @@ def inside_outline(row, s, r):
         return on_motorcycle(s * row[20], r * row[21])
     if kind == SKYLINE:
         x = s * row[20]
-        if row[22] > 0.5:
-            top = 0.35 + 0.4 * noise_at(x / 25, 0.5, seed) + 0.25 * noise_at(x / 5, 1.5, seed)
-        else:
-            top = 0.35 + 0.65 * random_at(int(x / 14), 7, seed)
+        top = 0.35 + 0.4 * noise_at(x / 25, 0.5, seed) + 0.25 * noise_at(x / 5, 1.5, seed) if row[22] > 0.5 else 0.35 + 0.65 * random_at(int(x / 14), 7, seed)
         return r <= top
     if kind == TRUNK:
         return abs(2 * s - 1) <= 1 - 0.35 * r
