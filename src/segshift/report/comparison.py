@@ -1,0 +1,303 @@
+"""Runs side by side: each run's mIoU on each domain with its interval, and the difference to the source model on the same images.
+
+The source model of a run is its root ancestor. A column holds one data set only: an evaluation of the same name on other images
+(another fingerprint or other classes) is left out with a note, never mixed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from segshift.engine.options import option_types
+from segshift.engine.run import Evaluation, Run
+from segshift.errors import DataError, MissingDataError, UserError, WeightsError, unknown_name
+from segshift.methods import METHODS
+from segshift.metrics import Interval, bootstrap_interval, paired_bootstrap
+
+SAMPLES = 1000
+LEVEL = 0.95
+SEED = 0
+FEW_BLOCKS = 10
+"""Below so many blocks an interval is known to be too narrow, and a note says so."""
+INTERVAL = (
+    f"intervals: {LEVEL:.0%} percentile bootstrap over images (over blocks of neighbouring frames for video), widened for few blocks, "
+    f"{SAMPLES} resamples, seed {SEED}; differences are paired: the same images are drawn for both models"
+)
+"""How the intervals were made, to be printed with them."""
+
+
+@final
+@dataclass(frozen=True)
+class Column:
+    """One evaluated domain; the first row that has it says which images and classes it stands for."""
+
+    name: str
+    domain: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    images: int
+    blocks: int
+
+
+@final
+@dataclass(frozen=True)
+class Cell:
+    """One run on one domain. `difference` is to the source model, None for the source model itself or where it was not measured."""
+
+    evaluation: Evaluation
+    miou: Interval
+    difference: Interval | None
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval of the difference contains 0, or is not known."""
+        return self.difference is not None and not self.difference.excludes(0.0)
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One run. `depth` counts the steps to its source model, `cells` lack a domain that was not measured or is not comparable."""
+
+    run: Run
+    name: str
+    source: str
+    depth: int
+    cells: Mapping[str, Cell]
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it started from no other run."""
+        return self.depth == 0
+
+    @property
+    def share(self) -> float | None:
+        """Changed parameters over all."""
+        changed, count = self.run.record.get("parameters_changed"), self.run.record.get("parameters")
+        return changed / count if count and changed is not None else None
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Rows (each source model, then its descendants), columns, and what must be said about them."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...]
+
+    def groups(self) -> list[tuple[Row, ...]]:
+        """The rows by source model."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.source, []).append(row)
+        return [tuple(rows) for rows in found.values()]
+
+    def column(self, name: str) -> Column:
+        """A column by name, UnknownNameError where there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise unknown_name("evaluated domain", name, [column.name for column in self.columns])
+
+    def definitions(self) -> list[str]:
+        """What mIoU means in these evaluations (one line, unless versions differ) and how the intervals were made."""
+        cells = [cell for row in self.rows for cell in row.cells.values()]
+        return [*dict.fromkeys(str(cell.evaluation.record["definition"]) for cell in cells), INTERVAL]
+
+
+def open_runs(paths: Sequence[Path | str]) -> list[Run]:
+    """The runs of the folders; a folder of run folders stands for the finished runs in it, by time of creation.
+
+    Raises MissingDataError where a folder holds no run, RecipeError where a named run is not finished.
+    """
+    runs: dict[Path, Run] = {}
+    for path in map(Path, paths):
+        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json"))
+        if inside:
+            found = [Run.open(file.parent) for file in inside]
+            found = sorted((run for run in found if run.record.get("status") == "finished"), key=_created)
+            if not found:
+                raise MissingDataError(f"{path} holds {len(inside)} run folders, none of them finished: go on with --resume first")
+        else:
+            found = [Run.open(path)]
+            found[0].require_finished()
+        runs.update({run.path.resolve(): run for run in found})
+    return list(runs.values())
+
+
+def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison:
+    """The comparison of runs over `domains` (names of evaluations; none: all of them). Source models that are not named are added.
+
+    Raises DataError where nothing was evaluated, UnknownNameError for a domain that no run was evaluated on.
+    """
+    builder = _Builder()
+    ordered = builder.order(runs)
+    evaluations = {run.path: sorted(run.evaluations(), key=_evaluated) for run, _, _ in ordered}
+    known = list(dict.fromkeys(e.name for found in evaluations.values() for e in found))
+    for name in domains:
+        if known and name not in known:
+            raise unknown_name("evaluated domain", name, known)
+    matched = _match(evaluations, domains or known)
+    if not matched:
+        raise DataError(f"no evaluation in {', '.join(str(run.path) for run in runs)}: run `segshift evaluate RUN --domain DOMAIN` first")
+    names = _row_names([run for run, _, _ in ordered])
+    rows = []
+    for run, source, depth in ordered:
+        cells = {}
+        for name, by_run in matched.items():
+            if run.path in by_run:
+                cell = builder.cell(name, names[run.path], by_run[run.path], by_run.get(source.path) if source and depth else None, depth)
+                if cell is not None:
+                    cells[name] = cell
+        if not evaluations[run.path]:
+            builder.note(f"{names[run.path]} has no evaluation: `segshift evaluate {run.path} --domain DOMAIN`")
+        rows.append(Row(run, names[run.path], str(source.path if source else run.path), depth, cells))
+    columns = tuple(column for name, column in builder.columns.items() if name in matched)
+    for column in columns:
+        if column.blocks < FEW_BLOCKS:
+            builder.note(f"{column.name} has only {column.blocks} block{'s' * (column.blocks != 1)} of images: its intervals are too narrow")
+    return Comparison(tuple(rows), columns, tuple(builder.notes))
+
+
+def describe_method(run: Run) -> str:
+    """The method with the options that are not its defaults, and the tuning.
+
+    >>> describe_method(Run(Path("r"), {"method": "adabn", "method_options": {"source_ratio": 0.2}, "tuning": None}))
+    'adabn source_ratio=0.2'
+    """
+    method = str(run.record["method"])
+    defaults = {key: default for key, (_, default) in option_types(METHODS[method]).items()} if method in METHODS else {}
+    options = _changed(run.record.get("method_options", {}), defaults, skip=("domain",))  # what it learns from stands beside it
+    if not run.record.get("tuning"):
+        return " ".join([method, *options])
+    try:
+        tuned = _changed(run.recipe.tuning.options, {})
+    except (UserError, OSError):
+        tuned = []
+    return " ".join([method, *options, "+", str(run.record["tuning"]), *tuned])
+
+
+@dataclass
+class _Builder:
+    """What grows while the rows are filled: the columns met so far, and the notes."""
+
+    columns: dict[str, Column] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def order(self, runs: Sequence[Run]) -> list[tuple[Run, Run | None, int]]:
+        """(run, its source model, steps between) with every source model before its descendants, which keep their order."""
+        given = {run.record["identity"]: run for run in runs}
+        groups: dict[Path, list[tuple[Run, Run | None, int]]] = {}
+        for run in runs:
+            root, depth = self._root(run, given)
+            if root is None:
+                groups[run.path.resolve()] = [(run, None, depth)]
+                continue
+            group = groups.setdefault(root.path.resolve(), [(root, root, 0)])
+            if run.record["identity"] != root.record["identity"]:
+                group.append((run, root, depth))
+        return [entry for group in groups.values() for entry in group]
+
+    def _root(self, run: Run, given: Mapping[str, Run]) -> tuple[Run | None, int]:
+        depth, here = 0, run
+        while here.record.get("parent"):
+            wanted = here.record["parent"]["identity"]
+            parent = given.get(wanted)
+            if parent is None:
+                try:
+                    parent = here.parent()
+                except MissingDataError:
+                    parent = None
+            depth += 1
+            if parent is None or parent.record["identity"] != wanted or depth > 100:
+                self.note(f"{run.name}: its parent {here.record['parent']['path']} is gone or was replaced, so no difference to its source model is shown")
+                return None, depth
+            here = parent
+        return here, depth
+
+    def cell(self, name: str, row: str, evaluation: Evaluation, source: Evaluation | None, depth: int) -> Cell | None:
+        """The figures of one evaluation, or None and a note where it is not of the column's images."""
+        record = evaluation.record
+        column = self.columns.setdefault(
+            name, Column(name, record["domain"], record["fingerprint"], tuple(record["classes"]), record["images"], len(set(evaluation.blocks)))
+        )
+        if record["fingerprint"] != column.fingerprint:
+            self.note(f"{row} was evaluated on other images under the name {name} ({record['domain']}, not the {column.domain} of this column): left out")
+            return None
+        if tuple(record["classes"]) != column.classes:
+            self.note(f"{row} was scored on {len(record['classes'])} classes in {name}, this column on {len(column.classes)}: left out")
+            return None
+        miou = bootstrap_interval(evaluation.confusions, evaluation.blocks, samples=SAMPLES, level=LEVEL, generator=np.random.default_rng(SEED), expanded=True)
+        if not np.isclose(miou.value, record["miou"], atol=1e-6, equal_nan=True):
+            raise WeightsError(f"{evaluation.arrays}: its matrices do not give the mIoU of its record: evaluate again")
+        difference = None
+        if source is not None and source.record["fingerprint"] == column.fingerprint and tuple(source.record["classes"]) == column.classes:
+            difference = _paired(evaluation, source)
+        elif depth:
+            self.note(f"{row} on {name}: its source model was not evaluated on the same images, so there is no difference")
+        return Cell(evaluation, miou, difference)
+
+
+def paired_difference(one: Cell, other: Cell) -> Interval:
+    """mIoU of `one` minus that of `other`, of two runs on the same images."""
+    return _paired(one.evaluation, other.evaluation)
+
+
+def _paired(one: Evaluation, other: Evaluation) -> Interval:
+    return paired_bootstrap(
+        one.confusions,
+        other.confusions,
+        one.blocks,
+        samples=SAMPLES,
+        level=LEVEL,
+        generator=np.random.default_rng(SEED),
+        expanded=True,
+        names=(one.names, other.names),
+    )
+
+
+def _match(evaluations: Mapping[Path, list[Evaluation]], wanted: Iterable[str]) -> dict[str, dict[Path, Evaluation]]:
+    """Evaluations by column: those of its name, and of a run that has none of this name, one of the same images under another name."""
+    own = {path: {e.name: e for e in found} for path, found in evaluations.items()}
+    matched: dict[str, dict[Path, Evaluation]] = {}
+    taken: set[tuple[Path, str]] = set()
+    for name in wanted:
+        here = {path: found[name] for path, found in own.items() if name in found and (path, name) not in taken}
+        if not here:
+            continue
+        data = next(iter(here.values())).record["fingerprint"]
+        for path, found in own.items():
+            alias = next((e for e in found.values() if e.record["fingerprint"] == data and e.name not in matched), None)
+            if path not in here and name not in found and alias is not None:
+                here[path] = alias
+        taken |= {(path, e.name) for path, e in here.items()}
+        matched[name] = here
+    return matched
+
+
+def _row_names(runs: Sequence[Run]) -> dict[Path, str]:
+    """Names of the rows; runs of one name are told apart by their folders."""
+    names = [run.name for run in runs]
+    return {run.path: run.name if names.count(run.name) == 1 else f"{run.name} ({run.path.name})" for run in runs}
+
+
+def _changed(options: Mapping[str, Any], defaults: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[str]:
+    return [f"{key}={value}" for key, value in options.items() if key not in skip and defaults.get(key) != value]
+
+
+def _evaluated(evaluation: Evaluation) -> tuple[str, str]:
+    return str(evaluation.record.get("created", "")), evaluation.name
+
+
+def _created(run: Run) -> tuple[str, str]:
+    return str((run.record.get("provenance") or {}).get("created", "")), run.name

@@ -1,0 +1,192 @@
+"""The comparison as a terminal table and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from segshift.engine.logs import duration
+from segshift.metrics import Interval
+from segshift.report.comparison import Cell, Column, Comparison, Row, describe_method
+
+NAME_WIDTH = 24
+CELL_WIDTH = 20
+FIELDS = (
+    "run",
+    "method",
+    "tuning",
+    "parent",
+    "domain",
+    "miou",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "mean_accuracy",
+    "accuracy",
+    "dice",
+    "parameters_changed",
+    "share",
+    "statistics_changed",
+    "labels_used",
+    "seconds",
+    "images",
+    "blocks",
+    "sees",
+    "protocol",
+    "checkpoint",
+    "data",
+    "fingerprint",
+)
+LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0)"
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Scores, costs, and all that must be said with them."""
+    for table in score_tables(comparison, console.width):
+        console.print(table)
+    console.print(cost_table(comparison))
+    for line in footnotes(comparison):
+        console.print(Text(line, style="dim"))
+
+
+def score_tables(comparison: Comparison, width: int = 100) -> list[Table]:
+    """mIoU in percent, two lines a cell; as many tables as it takes to fit the width."""
+    names = min(NAME_WIDTH, max(len(row.name) + 2 * row.depth for row in comparison.rows))
+    fit = max(1, (width - names - 3) // (CELL_WIDTH + 2))
+    return [_score_table(comparison, comparison.columns[i : i + fit]) for i in range(0, len(comparison.columns), fit)]
+
+
+def _score_table(comparison: Comparison, columns: Sequence[Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="mIoU, %  [95 % interval]", title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("run", max_width=NAME_WIDTH, overflow="fold")
+    for column in columns:
+        table.add_column(Text(column.name), min_width=CELL_WIDTH, overflow="fold", justify="right")
+    for group in comparison.groups():
+        for row in group:
+            cells = [_score_text(row.cells.get(column.name)) for column in columns]
+            table.add_row(_indented(row), *cells, end_section=row is group[-1])
+    return table
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """What each run saw, changed and took."""
+    table = Table(box=box.SIMPLE_HEAD, title="what it took", title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("run", max_width=NAME_WIDTH, overflow="fold")
+    table.add_column("method", overflow="fold")
+    table.add_column("parameters changed", justify="right", overflow="fold")
+    table.add_column("statistics", justify="right", overflow="fold")
+    table.add_column("target labels", justify="right", overflow="fold")
+    table.add_column("time", justify="right", overflow="fold")
+    for group in comparison.groups():
+        for row in group:
+            record = row.run.record
+            table.add_row(
+                _indented(row),
+                Text(describe_method(row.run)),
+                changed_parameters(row),
+                f"{record.get('statistics_changed', 0):,}",
+                f"{record.get('labels_used', 0):,}",
+                duration(float(record.get("seconds", 0.0))),
+                end_section=row is group[-1],
+            )
+    return table
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """Definition, intervals, what the domains are, each run's protocol, and what is missing."""
+    columns = [f"{c.name} = {c.domain} ({c.images} images{f' in {c.blocks} blocks' if c.blocks != c.images else ''})" for c in comparison.columns]
+    protocols = [f"{row.name}: {protocol(row)}" for row in comparison.rows]
+    return [LEGEND, *comparison.definitions(), *columns, *protocols, *(f"note: {note}" for note in comparison.notes)]
+
+
+def protocol(row: Row) -> str:
+    """What the run sees and how, and which checkpoint was tested."""
+    record = row.run.record
+    tested = sorted({str(cell.evaluation.record["checkpoint"]) for cell in row.cells.values()})
+    how = record.get("protocol") or f"sees {', '.join(record.get('sees', ())) or 'nothing'}"
+    return f"{how}; tested checkpoint: {' and '.join(tested) or 'none'}"
+
+
+def percent(interval: Interval, signed: bool = False) -> str:
+    """The interval in percent or points with one decimal.
+
+    >>> percent(Interval(0.4123, 0.3801, 0.4499, level=0.95, blocks=20, samples=1000))
+    '41.2 [38.0, 45.0]'
+    """
+    sign = "+" if signed else ""
+    bounds = f"[{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]" if interval.exists else "[no interval]"
+    return f"{100 * interval.value:{sign}.1f} {bounds}"
+
+
+def changed_parameters(row: Row) -> str:
+    """Count and share of the parameters that changed."""
+    if row.share is None:
+        return "-"
+    changed = row.run.record["parameters_changed"]
+    return f"{changed:,} ({row.share:.1%})" if changed else "0"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One line a run and domain; figures in [0, 1], empty where they do not exist."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for row in comparison.rows:
+        for column in comparison.columns:
+            writer.writerow(_record(row, column))
+    return out.getvalue()
+
+
+def _record(row: Row, column: Column) -> dict[str, object]:
+    record = row.run.record
+    parent = record.get("parent") or {}
+    line: dict[str, object] = {
+        "run": row.name,
+        "method": record["method"],
+        "tuning": record.get("tuning"),
+        "parent": parent.get("name") or parent.get("path"),
+        "domain": column.name,
+        "parameters_changed": record.get("parameters_changed"),
+        "share": row.share,
+        "statistics_changed": record.get("statistics_changed"),
+        "labels_used": record.get("labels_used"),
+        "seconds": record.get("seconds"),
+        "sees": " ".join(record.get("sees", ())),
+        "protocol": protocol(row),
+        "data": column.domain,
+        "fingerprint": column.fingerprint,
+    }
+    cell = row.cells.get(column.name)
+    if cell is not None:
+        line |= {key: cell.evaluation.record[key] for key in ("mean_accuracy", "accuracy", "dice", "images", "checkpoint")}
+        line |= {"blocks": cell.miou.blocks, "miou": cell.miou.value, "low": _number(cell.miou.low), "high": _number(cell.miou.high)}
+        if cell.difference is not None:
+            difference = cell.difference
+            line |= {"difference": difference.value, "difference_low": _number(difference.low), "difference_high": _number(difference.high)}
+    return line
+
+
+def _score_text(cell: Cell | None) -> Text:
+    if cell is None:
+        return Text("-", style="dim")
+    text = Text(percent(cell.miou))
+    if cell.difference is not None:
+        style = "dim" if cell.within_noise else "bold green" if cell.difference.value > 0 else "bold red"
+        text.append(f"\n{'~ ' if cell.within_noise else ''}{percent(cell.difference, signed=True)}", style=style)
+    return text
+
+
+def _indented(row: Row) -> Text:
+    return Text("  " * row.depth + row.name, style="bold" if row.is_source else "")
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segshift.engine.run import Run
+from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
+from segshift.report.comparison import FEW_BLOCKS, compare_runs, describe_method, open_runs
+
+MakeRun = Callable[..., Run]
+Shares = Callable[..., np.ndarray]
+
+
+def test_values_and_differences_in_closed_form(make_run: MakeRun, shares: Shares) -> None:
+    # A class with n pixels of which a share s is right has IoU s / (2 - s): n s right, n (1 - s) missed, n (1 - s) wrongly claimed.
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    make_run("better", {"fog": shares([0.8] * 12)}, parent=source)
+    comparison = compare_runs(open_runs([source.path.parent]))
+    first, second = comparison.rows
+    assert (first.name, first.is_source, second.name, second.depth) == ("source", True, "better", 1)
+    assert first.cells["fog"].miou.value == pytest.approx(0.5 / 1.5)
+    assert first.cells["fog"].difference is None
+    difference = second.cells["fog"].difference
+    assert difference is not None
+    assert difference.value == pytest.approx(0.8 / 1.2 - 0.5 / 1.5)
+    # Every image is alike, so every resample is: the interval is a point.
+    assert (difference.low, difference.high) == pytest.approx((difference.value, difference.value))
+    assert not second.cells["fog"].within_noise
+
+
+def test_difference_within_noise(make_run: MakeRun, shares: Shares) -> None:
+    generator = np.random.default_rng(1)
+    hard, changed = generator.uniform(0.3, 0.9, 30), generator.normal(0, 0.05, 30)
+    source = make_run("source", {"fog": shares(list(hard))})
+    run = make_run("same", {"fog": shares(list(np.clip(hard + changed, 0, 1)))}, parent=source)
+    cell = compare_runs([source, run]).rows[1].cells["fog"]
+    assert cell.within_noise
+    assert cell.difference is not None
+    # Pairing removes what makes images hard for both.
+    assert cell.difference.high - cell.difference.low < (cell.miou.high - cell.miou.low) / 2
+
+
+def test_source_is_root_ancestor_and_added_when_not_named(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    middle = make_run("middle", {"fog": shares([0.6] * 12)}, parent=source)
+    last = make_run("last", {"fog": shares([0.8] * 12)}, parent=middle)
+    rows = compare_runs([last]).rows
+    assert [(row.name, row.depth) for row in rows] == [("source", 0), ("last", 2)]
+    assert rows[1].cells["fog"].difference is not None
+    assert rows[1].cells["fog"].difference.value == pytest.approx(0.8 / 1.2 - 0.5 / 1.5)
+
+
+def test_several_sources_group_their_descendants(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"dusk": shares([0.5] * 12)}
+    plain, jitter = make_run("plain", scores), make_run("jitter", {"dusk": shares([0.7] * 12)})
+    runs = [make_run("a", scores, parent=jitter), make_run("b", scores, parent=plain), plain, jitter]
+    comparison = compare_runs(runs)
+    assert [[row.name for row in group] for group in comparison.groups()] == [["jitter", "a"], ["plain", "b"]]
+    by_name = {row.name: row for row in comparison.rows}
+    assert by_name["b"].cells["dusk"].difference.value == 0  # type: ignore[union-attr]
+    assert by_name["a"].cells["dusk"].difference.value == pytest.approx(0.5 / 1.5 - 0.7 / 1.3)  # type: ignore[union-attr]
+
+
+def test_other_images_under_one_name_are_left_out_with_a_note(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)}, fingerprints={"fog": "one"})
+    other = make_run("other", {"fog": shares([0.8] * 12)}, fingerprints={"fog": "two"}, domains={"fog": "streets::val"}, parent=source)
+    comparison = compare_runs([source, other])
+    assert comparison.rows[1].cells == {}
+    assert any("other was evaluated on other images under the name fog (streets::val" in note for note in comparison.notes)
+
+
+def test_same_images_under_another_name_share_a_column(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)}, fingerprints={"fog": "one"})
+    other = make_run("other", {"streets+fog=0.02": shares([0.8] * 12)}, fingerprints={"streets+fog=0.02": "one"}, parent=source)
+    comparison = compare_runs([source, other])
+    assert [column.name for column in comparison.columns] == ["fog"]
+    assert comparison.rows[1].cells["fog"].difference is not None
+
+
+def test_two_evaluations_of_the_same_images_in_one_run_stay_two_columns(make_run: MakeRun, shares: Shares) -> None:
+    run = make_run("source", {"fog": shares([0.5] * 12), "fog best": shares([0.6] * 12)}, fingerprints={"fog": "one", "fog best": "one"})
+    assert [column.name for column in compare_runs([run]).columns] == ["fog", "fog best"]
+
+
+def test_other_classes_are_not_compared(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    other = make_run("other", {"fog": shares([0.5] * 12, classes=2)}, classes=("road", "sky"), parent=source)
+    comparison = compare_runs([source, other])
+    assert comparison.rows[1].cells == {}
+    assert any("scored on 2 classes" in note for note in comparison.notes)
+
+
+def test_source_without_this_evaluation(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"clear": shares([0.9] * 12)})
+    other = make_run("other", {"fog": shares([0.8] * 12)}, parent=source)
+    comparison = compare_runs([source, other])
+    assert comparison.rows[1].cells["fog"].difference is None
+    assert any("its source model was not evaluated on the same images" in note for note in comparison.notes)
+
+
+def test_lost_or_replaced_parent_is_said(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    child = make_run("child", {"fog": shares([0.8] * 12)}, parent=source)
+    record = source.path / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"identity": "replaced"}))
+    comparison = compare_runs([child])
+    assert comparison.rows[0].cells["fog"].difference is None
+    assert any("is gone or was replaced" in note for note in comparison.notes)
+    record.unlink()
+    assert any("is gone or was replaced" in note for note in compare_runs([child]).notes)
+
+
+def test_blocks_are_resampled_together(make_run: MakeRun, shares: Shares) -> None:
+    matrices = shares([0.2] * 20 + [0.9] * 20)
+    free = compare_runs([make_run("free", {"dusk": matrices})])
+    tied = compare_runs([make_run("tied", {"dusk": matrices}, blocks=["first"] * 20 + ["second"] * 20)])
+    one, two = free.rows[0].cells["dusk"].miou, tied.rows[0].cells["dusk"].miou
+    assert one.value == two.value
+    assert two.high - two.low > 2 * (one.high - one.low)
+    assert tied.columns[0].blocks == 2 < FEW_BLOCKS
+    assert any("dusk has only 2 blocks" in note for note in tied.notes)
+    assert not free.notes
+
+
+def test_record_and_matrices_must_belong_together(make_run: MakeRun, shares: Shares) -> None:
+    run = make_run("source", {"fog": shares([0.5] * 12)})
+    file = run.path / "evaluations" / "fog.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"miou": 0.9}))
+    with pytest.raises(WeightsError, match="evaluate again"):
+        compare_runs([run])
+
+
+def test_domains_are_chosen_by_name(make_run: MakeRun, shares: Shares) -> None:
+    run = make_run("source", {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)})
+    assert [column.name for column in compare_runs([run], ["fog"]).columns] == ["fog"]
+    with pytest.raises(UnknownNameError, match="did you mean 'fog'"):
+        compare_runs([run], ["fogg"])
+
+
+def test_bad_folders(make_run: MakeRun, shares: Shares, tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no run folder"):
+        open_runs([tmp_path / "nothing"])
+    with pytest.raises(DataError, match="segshift evaluate RUN"):
+        compare_runs([make_run("bare")])
+    stopped = make_run("stopped", {"fog": shares([0.5])}, status="interrupted")
+    with pytest.raises(RecipeError, match="not finished"):
+        open_runs([stopped.path])
+    assert [run.name for run in open_runs([stopped.path.parent])] == ["bare"]
+
+
+def test_folder_is_expanded_by_creation_and_a_run_counts_once(make_run: MakeRun) -> None:
+    late, early = make_run("a", provenance={"created": "2026"}), make_run("b", provenance={"created": "2024"})
+    assert [run.name for run in open_runs([late.path.parent, early.path])] == ["b", "a"]
+
+
+def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
+    assert describe_method(make_run("one", method="adabn", method_options={"source_ratio": 0.2, "passes": 1}, tuning=None)) == "adabn source_ratio=0.2"
+    tuned = make_run("two", method="supervised", method_options={"domain": "target"}, tuning="cl")
+    assert describe_method(tuned) == "supervised + cl"
+
+
+def test_rows_of_one_name_are_told_apart(make_run: MakeRun, shares: Shares) -> None:
+    runs = [make_run(f"seed-{seed}", {"fog": shares([0.5] * 12)}) for seed in (0, 1)]
+    for run in runs:
+        run.update(name="source")
+    assert [row.name for row in compare_runs(runs).rows] == ["source (seed-0)", "source (seed-1)"]

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from segshift.engine.run import Run
+from segshift.metrics import DEFINITION
+from segshift.report.comparison import Comparison, compare_runs
+from segshift.report.tables import FIELDS, print_comparison, to_csv
+
+MakeRun = Callable[..., Run]
+Shares = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def comparison(make_run: MakeRun, shares: Shares) -> Comparison:
+    """A source model, one that is better in fog, one that is the same; four domains."""
+    names = ["clear", "fog 0.005", "fog 0.01", "fog 0.02"]
+    scores = {name: shares([0.9 - 0.1 * i] * 12) for i, name in enumerate(names)}
+    source = make_run("source", scores)
+    better = make_run("better [bold]", {**scores, "fog 0.02": shares([0.8] * 12)}, parent=source, labels_used=16, parameters_changed=10)
+    return compare_runs([source, better, make_run("same", {"clear": scores["clear"]}, parent=source)])
+
+
+def printed(comparison: Comparison, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_comparison(comparison, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_terminal_table_fits_and_cuts_nothing(comparison: Comparison, width: int) -> None:
+    text = printed(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for figure in ("81.8 [81.8, 81.8]", "42.9 [42.9, 42.9]", "+23.8 [+23.8, +23.8]", "~ +0.0 [+0.0, +0.0]", "10 (1.0%)"):
+        assert figure in text
+    assert "better [bold]" in text  # a name is text, not markup
+    assert " ".join(DEFINITION.split()) in " ".join(text.split())
+    assert "sees what it sees" in text
+
+
+def test_unmeasured_domain_is_a_dash(comparison: Comparison) -> None:
+    line = next(line for line in printed(comparison, 160).splitlines() if line.strip().startswith("same"))
+    assert line.split()[-3:] == ["-", "-", "-"]
+
+
+def test_csv_reads_back(comparison: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    assert list(rows[0]) == list(FIELDS)
+    assert len(rows) == 3 * 4
+    by_key = {(row["run"], row["domain"]): row for row in rows}
+    found = by_key["better [bold]", "fog 0.02"]
+    assert float(found["miou"]) == pytest.approx(0.8 / 1.2)
+    assert float(found["difference"]) == pytest.approx(0.8 / 1.2 - 0.6 / 1.4)
+    assert float(found["accuracy"]) == pytest.approx(0.8)
+    assert (found["parent"], found["labels_used"], found["images"], found["blocks"]) == ("source", "16", "12", "12")
+    assert float(found["share"]) == pytest.approx(0.01)
+    assert by_key["source", "clear"]["difference"] == ""
+    assert by_key["same", "fog 0.01"]["miou"] == ""
+
+
+def test_one_block_has_no_interval(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"dusk": shares([0.5])})
+    comparison = compare_runs([source, make_run("repair", {"dusk": shares([0.9])}, parent=source)])
+    row = list(csv.DictReader(io.StringIO(to_csv(comparison))))[1]
+    assert row["low"] == row["difference_low"] == ""
+    text = printed(comparison, 100)
+    assert "[no interval]" in text
+    assert "~ +48.5" in text  # nothing is claimed without an interval
