@@ -139,7 +139,8 @@ def root_of(domain: Domain) -> Path:
         return Path(domain.root).expanduser()
     if not os.environ.get("SEGSHIFT_DATA"):
         raise MissingDataError(
-            f"domain '{domain}': where is data set {domain.name!r}? Write {domain.name}:ROOT[:SPLIT], or set SEGSHIFT_DATA to the folder with {domain.name}/ in it"
+            f"domain '{domain}': where is data set {domain.name!r}? Write {domain.name}:ROOT[:SPLIT], "
+            f"or set SEGSHIFT_DATA to the folder with {domain.name}/ in it"
         )
     return Path(os.environ["SEGSHIFT_DATA"]).expanduser() / domain.name
 
