@@ -5,6 +5,7 @@ x = curve z^2 / 2; left is negative. Outwards from the middle: half a median, th
 sidewalk, a yard. A crossing street covers CROSS_FROM <= z < CROSS_TO.
 """
 
+# mypy: allow-untyped-defs
 import math
 
 from numba import njit

@@ -1,5 +1,6 @@
 """What happens to a scene's colours on their way to 8 bits."""
 
+# mypy: allow-untyped-defs
 import math
 
 from numba import njit

@@ -3,6 +3,7 @@
 `light` is a row of numbers indexed by the constants below. Textures fade out where a pixel covers more than their grain.
 """
 
+# mypy: allow-untyped-defs
 import math
 
 from numba import njit

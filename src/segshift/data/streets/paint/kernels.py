@@ -1,5 +1,6 @@
 """Colours of what the rays found: things, and the light on everything."""
 
+# mypy: allow-untyped-defs
 import math
 
 from numba import njit

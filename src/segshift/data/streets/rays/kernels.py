@@ -4,6 +4,7 @@ World axes: x right, y up, z along the street, metres. A ray is origin + t d wit
 coordinates (x, y), so t is the depth along the optical axis. For a plane, 1 / t and the position on it are linear in the pixel.
 """
 
+# mypy: allow-untyped-defs
 import math
 
 from numba import njit

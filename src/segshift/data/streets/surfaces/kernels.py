@@ -13,6 +13,7 @@ Numba's cache does not notice that a file imported by a kernel has changed: afte
 delete the `*.nbi` and `*.nbc` files below `streets`. The test that compares with uncompiled kernels fails on a stale cache.
 """
 
+# mypy: allow-untyped-defs
 import math
 
 from numba import njit
