@@ -1,12 +1,15 @@
-"""Networks: `create_model` builds them, `SegmentationModel` wraps them, `measure_cost` weighs them."""
+"""Segmentation models: one wrapper with named parts around the networks of two libraries."""
 
-from segshift.models.anatomy import Outputs, Parts, SegmentationModel, first_convolutions
+from segshift.models.anatomy import Outputs, Parts, SegmentationModel
 from segshift.models.catalog import MODELS, Architecture, create_model
-from segshift.models.weights import LoadReport, load_checked, read_weights
+from segshift.models.convolutions import first_convolutions, main_path
+from segshift.models.cost import Cost, measure_cost
+from segshift.models.weights import LoadReport, load_checked, load_into, read_weights
 
 __all__ = [
     "MODELS",
     "Architecture",
+    "Cost",
     "LoadReport",
     "Outputs",
     "Parts",
@@ -14,5 +17,8 @@ __all__ = [
     "create_model",
     "first_convolutions",
     "load_checked",
+    "load_into",
+    "main_path",
+    "measure_cost",
     "read_weights",
 ]

@@ -1,189 +1,173 @@
-"""The one model class: images in [0, 1] in, logits at the images' size out, with named parts.
+"""SegmentationModel: the one wrapper around every network, with named parts.
 
-`forward` normalises (mean, std of the encoder's pre-training), pads to the encoder's stride by repeating the border, and crops back,
-so that every size works.
+    images in [0, 1] -> (images - mean) / std -> padded to the stride -> network -> logits, cropped back to the images' size
+
+A part is named by modules, dotted from the SegmentationModel; it is everything at or below them. Encoder, decoder and classifier
+share no parameter and together have them all; the head is everything after the encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from segshift.errors import ModelError
-from segshift.models.weights import LoadReport
+from segshift.models.convolutions import stem_and_first_stage
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from segshift.models.weights import LoadReport
+
 AUXILIARY_WEIGHT = 0.4
+"""Weight of each auxiliary loss (PSPNet, section 3.3; the reference training of torchvision's FCN uses 0.5)."""
+
+
+class Outputs(NamedTuple):
+    """What a model gives beside its logits. Logits have the images' size, also the auxiliary ones.
+
+    `features` are the encoder's maps, finest first, of the padded images.
+    """
+
+    logits: Float[Tensor, "b k h w"]
+    auxiliary: tuple[Float[Tensor, "b k h w"], ...]
+    features: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Logits at the images' size, auxiliary logits at the same size, and the encoder's features, finest first."""
+class Anatomy:
+    """Where the parts of a network are (names from the network), and how it runs.
 
-    logits: Float[Tensor, "b k h w"]
-    auxiliary: tuple[Tensor, ...] = ()
-    features: tuple[Tensor, ...] = ()
+    `run(network, images)` takes normalised images whose sides are multiples of `stride`; it gives logits and auxiliary logits of
+    their size, and the encoder's features.
+    """
+
+    encoder: str
+    decoder: tuple[str, ...]
+    classifier: tuple[str, ...]
+    last: tuple[str, ...]
+    stride: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    run: Callable[[nn.Module, Tensor], Outputs]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Dotted module names from the SegmentationModel. `encoder`, `decoder` and `classifier` divide all parameters among them.
+    """Names of a model's modules by part; each name stands for everything at or below it.
 
-    `classifier` is the last convolution (also `classifier_last`), `head` everything after the encoder, `first_convolutions` the stem and
-    the first stage with its shortcut, `batch_norms` every batch norm.
+    `first_convolutions` is the stem and the first stage with their shortcut, empty where an encoder has no stages that we know;
+    `classifier_last` is the last convolution (two where their sum is the output); `head` is decoder and classifier.
     """
 
     encoder: tuple[str, ...]
     decoder: tuple[str, ...]
     classifier: tuple[str, ...]
+    classifier_last: tuple[str, ...]
     first_convolutions: tuple[str, ...]
     batch_norms: tuple[str, ...]
 
     @property
     def head(self) -> tuple[str, ...]:
-        """Everything after the encoder."""
         return (*self.decoder, *self.classifier)
-
-    @property
-    def classifier_last(self) -> tuple[str, ...]:
-        """The last convolution."""
-        return self.classifier
-
-
-@dataclass(frozen=True)
-class Core:
-    """What an architecture's builder gives: the network, how to call it, and where its parts are.
-
-    `call` maps normalised, padded images to (logits, auxiliary logits, features) of any resolution; `front` names the stem and the first
-    stage, in order; `classifier` the last convolutions, one for each output that is added up.
-    """
-
-    network: nn.Module
-    call: Callable[[nn.Module, Tensor], tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]]
-    encoder: str
-    classifier: tuple[str, ...]
-    front: tuple[str, ...]
-    stride: int
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
 @final
 class SegmentationModel(nn.Module):
-    """A segmentation network with named parts. Made by `create_model`."""
+    """A network for semantic segmentation of images in [0, 1] of any size; `create_model` builds it.
+
+    `architecture`, `encoder_name`, `classes` and `options` rebuild it; `load_report` says which weights it was given at the start,
+    None when it started from random ones.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, core: Core, architecture: str, encoder_name: str, classes: int, options: Mapping[str, Any], load_report: LoadReport | None = None) -> None:
+    def __init__(self, network: nn.Module, anatomy: Anatomy, architecture: str, encoder_name: str, classes: int, options: Mapping[str, Any]) -> None:
         super().__init__()
-        self.network = core.network
+        self.network = network
+        self.anatomy = anatomy
         self.architecture = architecture
         self.encoder_name = encoder_name
         self.classes = classes
-        self.options = dict(options)
-        self.stride = core.stride
-        self.load_report = load_report
-        self._call = core.call
-        self._places = core.encoder, core.classifier, core.front
-        self.register_buffer("mean", torch.tensor(core.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(core.std).view(1, -1, 1, 1), persistent=False)
+        self.options: dict[str, Any] = dict(options)
+        self.load_report: LoadReport | None = None
+        self.register_buffer("mean", torch.tensor(anatomy.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(anatomy.std).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """Logits of images in [0, 1]."""
+    @property
+    def stride(self) -> int:
+        """Images whose sides are multiples of this are not padded (pixels)."""
+        return self.anatomy.stride
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder itself."""
+        return self.network.get_submodule(self.anatomy.encoder)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b {self.classes} h w"]:
         return self.outputs(images).logits
 
-    def outputs(self, images: Float[Tensor, "b c h w"]) -> Outputs:
-        """Logits with auxiliary logits and features."""
+    def outputs(self, images: Float[Tensor, "b 3 h w"]) -> Outputs:
+        """Logits, auxiliary logits (in training only, where the network says so) and the encoder's features."""
         height, width = images.shape[-2:]
+        padding = (0, -width % self.stride, 0, -height % self.stride)
         normalised = (images - self.mean) / self.std
-        padded = F.pad(normalised, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        if any(padding):
+            normalised = F.pad(normalised, padding, mode="replicate")
         try:
-            logits, auxiliary, features = self._call(self.network, padded)
+            logits, auxiliary, features = self.anatomy.run(self.network, normalised)
         except ValueError as error:
-            if "Expected more than 1 value per channel" in str(error):
-                raise ModelError(self._one_value(padded)) from error
-            raise
-        return Outputs(fit(logits, padded, height, width), tuple(fit(a, padded, height, width) for a in auxiliary), features)
+            if not str(error).startswith("Expected more than 1 value per channel"):
+                raise
+            raise self._one_value_error(error, images) from error
+        return Outputs(crop(logits, height, width), tuple(crop(each, height, width) for each in auxiliary), features)
 
-    def loss(self, outputs: Outputs, labels: Integer[Tensor, "b h w"], criterion: Criterion) -> Float[Tensor, ""]:
-        """Criterion of the logits plus 0.4 times that of each auxiliary output."""
-        total = criterion(outputs.logits, labels)
+    def loss(self, outputs: Outputs, labels: Integer[Tensor, "b h w"], criterion: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
+        """criterion(logits, labels) + 0.4 sum of criterion(auxiliary logits, labels)."""
+        loss = criterion(outputs.logits, labels)
         for auxiliary in outputs.auxiliary:
-            total = total + AUXILIARY_WEIGHT * criterion(auxiliary, labels)
-        return total
+            loss = loss + AUXILIARY_WEIGHT * criterion(auxiliary, labels)
+        return loss
 
     def parts(self) -> Parts:
-        """Names of the parts."""
-        encoder, last, front = self._places
-        head = [f"network.{name}" for name, _ in self.network.named_children()]
-        classifier = tuple(f"network.{name}" for name in last)
-        places = f"network.{encoder}"
-        decoder = tuple(name for name in self._leaves(head) if not below(name, (places, *classifier)))
-        return Parts((places,), decoder, classifier, tuple(f"network.{name}" for name in front), tuple(n for n, m in self.named_modules() if isinstance(m, _BatchNorm)))
+        """The names of encoder, decoder, classifier, first convolutions and batch norms."""
+        return Parts(
+            encoder=(f"network.{self.anatomy.encoder}",),
+            decoder=tuple(f"network.{name}" for name in self.anatomy.decoder),
+            classifier=tuple(f"network.{name}" for name in self.anatomy.classifier),
+            classifier_last=tuple(f"network.{name}" for name in self.anatomy.last),
+            first_convolutions=tuple(f"network.{self.anatomy.encoder}.{name}" for name in stem_and_first_stage(self.encoder)),
+            batch_norms=tuple(name for name, module in self.named_modules() if isinstance(module, _BatchNorm)),
+        )
 
-    def _leaves(self, roots: list[str]) -> list[str]:
-        """Names of the modules below the roots that own parameters or buffers themselves."""
-        owns = [name for name, m in self.named_modules() if next(m.parameters(recurse=False), None) is not None or next(m.buffers(recurse=False), None) is not None]
-        return [name for name in owns if below(name, tuple(roots))]
-
-    def _one_value(self, padded: Tensor) -> str:
-        """Which batch norm met one value a channel, found by a pass that looks at shapes alone."""
-        found: list[str] = []
-        handles = [
-            m.register_forward_pre_hook(lambda m, x, name=name: found.append(name) if m.training and x[0].numel() == x[0].shape[1] else None)
-            for name, m in self.named_modules()
-            if isinstance(m, _BatchNorm)
-        ]
-        try:
-            self._call(self.network, padded.detach())
-        except ValueError:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-        layer = found[-1] if found else "a batch norm"
-        return (
-            f"{self.architecture} / {self.encoder_name}: {layer} sees one value a channel, which has no variance: "
-            f"use a batch of 2 or more, larger images, or a tuning that keeps its statistics"
+    def _one_value_error(self, error: ValueError, images: Tensor) -> ModelError:
+        layer = _batch_norm_of(error.__traceback__)
+        name = next((name for name, module in self.named_modules() if module is layer), "a batch norm")
+        batch, height, width = images.shape[0], *images.shape[-2:]
+        return ModelError(
+            f"{self.architecture} / {self.encoder_name} cannot train on a batch of {batch} image of {width} x {height}: {name} has one value a channel, "
+            "which has no variance; use a batch size of 2 or more, or keep its statistics (evaluation mode for that layer)"
         )
 
 
-def fit(logits: Tensor, padded: Tensor, height: int, width: int) -> Tensor:
-    """Logits at the padded size, then cropped to the images'."""
-    if logits.shape[-2:] != padded.shape[-2:]:
-        logits = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
-    return logits[..., :height, :width]
+def crop(maps: Float[Tensor, "b k hp wp"], height: int, width: int) -> Float[Tensor, "b k {height} {width}"]:
+    """The top left corner, where the images were before padding."""
+    return maps[..., :height, :width]
 
 
-def below(name: str, prefixes: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of these or lies below one."""
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
-
-
-def first_convolutions(model: SegmentationModel, count: int | None = None) -> tuple[str, ...]:
-    """Names of the first convolutions: stem and first stage with their shortcuts, or strictly `count` of the main path.
-
-    Raises ModelError where the encoder's main path has fewer.
-    """
-    parts = model.parts()
-    encoder = {name: m for name, m in model.named_modules() if isinstance(m, _ConvNd) and below(name, parts.encoder)}
-    if count is None:
-        return tuple(name for name in encoder if below(name, parts.first_convolutions))
-    main = [name for name in encoder if not shortcut(name)]
-    if not 1 <= count <= len(main):
-        raise ModelError(f"first_convolutions is {count}: the main path of {model.encoder_name} has 1 to {len(main)} convolutions")
-    return tuple(main[:count])
-
-
-def shortcut(name: str) -> bool:
-    """Whether a convolution lies beside the main path: a residual's projection, or squeeze-and-excitation."""
-    return any(part in ("downsample", "shortcut", "se", "fc1", "fc2") for part in name.split(".") if not name.endswith(("mlp.fc1", "mlp.fc2")))
+def _batch_norm_of(traceback: TracebackType | None) -> nn.Module | None:
+    """The innermost batch norm that an error passed through."""
+    layer: nn.Module | None = None
+    while traceback is not None:
+        owner = traceback.tb_frame.f_locals.get("self")
+        if isinstance(owner, _BatchNorm):
+            layer = owner
+        traceback = traceback.tb_next
+    return layer

