@@ -1,0 +1,219 @@
+"""Label maps and colour overlays of images without labels, at the images' own size.
+
+    predict_images(Run.open("runs/source"), ["photos/"], "out")
+
+writes out/NAME_label.png (train ids, with the classes' colours as palette), out/NAME_overlay.png and out/classes.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from segshift.data.images import load
+from segshift.data.label_space import LabelSpace
+from segshift.data.transforms import resize_sample
+from segshift.engine.checkpoint import write_atomic
+from segshift.engine.logs import Reporter
+from segshift.engine.run import Run
+from segshift.errors import DataError, MissingDataError, ModelError
+from segshift.models import SegmentationModel
+from segshift.types import Sample
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+CELLS_AT_A_TIME = 2**25
+"""Logits held at a time at an image's own size (128 MiB): large photographs are done in strips."""
+
+
+@final
+@dataclass(frozen=True)
+class Prediction:
+    """The files written for one image; `rotated` where its EXIF orientation was applied: files are upright, as viewers show the image."""
+
+    image: Path
+    label: Path
+    overlay: Path
+    rotated: bool
+
+
+@final
+@dataclass(frozen=True)
+class Predictions:
+    """What was written, and (image, reason) of what could not be read."""
+
+    written: tuple[Prediction, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+
+def predict_images(
+    model: SegmentationModel | Run,
+    images: Sequence[Path | str],
+    out: Path | str,
+    *,
+    label_space: LabelSpace | None = None,
+    size: tuple[int, int] | None = None,
+    device: torch.device | str = "cpu",
+    opacity: float = 0.5,
+    skip_bad: bool = False,
+    reporter: Reporter | None = None,
+) -> Predictions:
+    """Writes a label map and an overlay of every image, under the image's name and its place below the folder that was named.
+
+    A run knows its label space and the `size` (height, width) that its model sees; for a model in memory give the label space, and the
+    size unless the images' own will do. `opacity` is that of the colours over the image.
+
+    Raises MissingDataError where there is no image, DataError that names the first bad image (with `skip_bad` it is left out and
+    reported), or two images that would get one name.
+    """
+    if not 0 <= opacity <= 1:
+        raise DataError(f"opacity {opacity}: it lies between 0 (image only) and 1 (colours only)")
+    if isinstance(model, Run):
+        label_space, size = label_space or model.label_space, size or model.size
+        model = model.load_model()
+    if label_space is None or len(label_space) != model.classes:
+        has = "none was given" if label_space is None else f"{label_space.name} has {len(label_space)}"
+        raise ModelError(f"the model has {model.classes} classes and needs a label space with as many, {has}: give label_space=")
+    out = Path(out)
+    found = find_images(images, out)
+    was_training = model.training
+    model = model.to(device).eval()
+    write_atomic(out / "classes.csv", describe_classes(label_space))
+    written, skipped = [], []
+    if reporter is not None:
+        reporter.begin("predict", len(found))
+    for path, name in found.items():
+        try:
+            image, rotated = read_any_image(path)
+            label = predict_label(model, image, size, device)
+        except (DataError, MissingDataError) as error:
+            if not skip_bad:
+                raise
+            skipped.append((path, str(error)))
+            continue
+        target = out / name
+        files = target.with_name(f"{target.name}_label.png"), target.with_name(f"{target.name}_overlay.png")
+        write_atomic(files[0], encode_label(label, label_space))
+        write_atomic(files[1], encode_overlay(image, label, label_space, opacity))
+        written.append(Prediction(path, *files, rotated))
+        if reporter is not None:
+            reporter.advance(1)
+    model.train(was_training)
+    if reporter is not None:
+        reporter.end(f"{len(written)} images")
+    return Predictions(tuple(written), tuple(skipped))
+
+
+def find_images(paths: Sequence[Path | str], out: Path) -> dict[Path, str]:
+    """Each image file, and its name below `out` without suffix; folders are searched through, `out` itself is not."""
+    found: dict[Path, str] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and out.resolve() not in p.resolve().parents)
+            if not inside:
+                raise MissingDataError(f"{path}: no image in this folder (looked for {', '.join(SUFFIXES)})")
+            found |= {p: str(p.relative_to(path).with_suffix("")) for p in inside}
+        elif path.is_file():
+            found[path] = path.stem
+        else:
+            raise MissingDataError(f"{path}: no such image or folder")
+    places: dict[str, Path] = {}
+    for path, name in found.items():
+        if name in places and places[name].resolve() != path.resolve():
+            raise DataError(f"{places[name]} and {path} would both be written as {name}_label.png: predict them into two folders")
+        places[name] = path
+    return {path: name for name, path in places.items()}
+
+
+def read_any_image(path: Path) -> tuple[UInt8[Tensor, "3 h w"], bool]:
+    """RGB of a grey, palette, RGBA, CMYK, 16-bit or colour picture, upright; and whether its EXIF orientation turned it.
+
+    16 bits are scaled by 1/257; transparency is dropped. Raises DataError for 32-bit and float pictures: their range is not known.
+    """
+    picture = load(path)
+    upright = ImageOps.exif_transpose(picture)
+    rotated = picture.getexif().get(0x0112, 1) not in (0, 1)
+    if upright.mode.startswith("I;16"):
+        values = np.asarray(upright).astype(np.float32) / 257
+        upright = Image.fromarray(values.round().astype(np.uint8))
+    if upright.mode in ("I", "F"):
+        raise DataError(f"{path}: image of mode {upright.mode} (32 bits a pixel): its range is not known, convert it to 8 or 16 bits")
+    if "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+    return torch.from_numpy(np.array(upright.convert("RGB"))).permute(2, 0, 1).contiguous(), rotated
+
+
+@torch.no_grad()
+def predict_label(
+    model: SegmentationModel, image: UInt8[Tensor, "3 h w"], size: tuple[int, int] | None = None, device: torch.device | str = "cpu"
+) -> UInt8[Tensor, "h w"]:
+    """Class of every pixel at the image's own size; the model sees the image at `size`. The model must be in evaluation mode."""
+    seen = image if size is None else resize_sample(Sample(image, None, None, ""), size).image
+    logits = model(seen.to(device).float().div_(255)[None])[0].float()
+    height, width = image.shape[1:]
+    return torch.cat(list(_strips(logits, height, width))).cpu()
+
+
+def _strips(logits: Float[Tensor, "k h w"], height: int, width: int) -> Iterator[Tensor]:
+    """Bilinear logits at (height, width), then the argmax, a strip of rows at a time: what `label_map` gives, in bounded memory."""
+    classes, rows, columns = logits.shape
+    if (rows, columns) == (height, width):
+        yield logits.argmax(0).to(torch.uint8)
+        return
+    step = max(1, CELLS_AT_A_TIME // (classes * width))
+    for start in range(0, height, step):
+        # Row centres in the logits' rows, as bilinear interpolation with align_corners=False places them.
+        where = (torch.arange(start, min(start + step, height), device=logits.device) + 0.5) * (rows / height) - 0.5
+        where = where.clamp_(0, rows - 1)
+        above = where.long()
+        below, weight = (above + 1).clamp_(max=rows - 1), (where - above).view(1, -1, 1)
+        strip = torch.lerp(logits[:, above], logits[:, below], weight.to(logits.dtype))
+        if columns != width:
+            strip = F.interpolate(strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False)[0]
+        yield strip.argmax(0).to(torch.uint8)
+
+
+def encode_label(label: UInt8[Tensor, "h w"], space: LabelSpace) -> bytes:
+    """PNG of train ids whose palette has the classes' colours."""
+    picture = Image.fromarray(label.numpy())
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(space)] = np.array(space.colors, np.uint8)
+    picture.putpalette(palette.tobytes())
+    return _png(picture)
+
+
+def encode_overlay(image: UInt8[Tensor, "3 h w"], label: UInt8[Tensor, "h w"], space: LabelSpace, opacity: float = 0.5) -> bytes:
+    """PNG of the image under the classes' colours."""
+    return _png(Image.fromarray(blend(image, space.colorize(label), opacity)))
+
+
+def blend(image: UInt8[Tensor, "3 h w"], colors: UInt8[np.ndarray, "h w 3"], opacity: float = 0.5) -> UInt8[np.ndarray, "h w 3"]:
+    """(1 - opacity) image + opacity colours."""
+    base = image.permute(1, 2, 0).numpy().astype(np.float32)
+    mixed = base + (colors.astype(np.float32) - base) * np.float32(opacity)
+    return mixed.round().astype(np.uint8)
+
+
+def describe_classes(space: LabelSpace) -> str:
+    """CSV of index, class and colour."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("index", "class", "red", "green", "blue"))
+    writer.writerows((i, name, *color) for i, (name, color) in enumerate(zip(space.classes, space.colors, strict=True)))
+    return out.getvalue()
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
