@@ -118,6 +118,12 @@ def test_the_fingerprint_does_not_depend_on_the_place(mini_camvid: Path, tmp_pat
     assert len(here.fingerprint()) == 64
 
 
+def test_the_fingerprint_does_not_depend_on_how_files_are_handed_out(mini_camvid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = open_domain(f"camvid:{mini_camvid}").fingerprint()
+    monkeypatch.setattr("segshift.data.files.CHUNK", 3)
+    assert open_domain(f"camvid:{mini_camvid}").fingerprint() == expected
+
+
 def test_the_fingerprint_sees_other_images_labels_weather_and_classes(mini_cityscapes: Path, folder: Path) -> None:
     root = mini_cityscapes
     seen = {
