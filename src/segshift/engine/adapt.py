@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from segshift.data.dataset import open_domain
+from segshift.data.label_space import LabelSpace, default_colors
 from segshift.engine.checkpoint import save_state, write_atomic
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
@@ -85,10 +86,13 @@ def adapt(
 
 
 def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], size: tuple[int, int] | None, folder: Path) -> Run:
-    """A run folder around a model in memory; its classes are taken to be the target's."""
-    dataset = open_domain(target)
-    if len(dataset.label_space) != model.classes:
-        raise ModelError(f"the model has {model.classes} classes and {dataset.domain} has {len(dataset.label_space)}: adapt a run, which knows its classes")
+    """A run folder around a model in memory; its classes are taken to be the target's, or only counted where that has no labels."""
+    dataset = open_domain(target, depth=False)
+    space = dataset.label_space
+    if not dataset.labelled:
+        space = LabelSpace("classes", tuple(f"class {k}" for k in range(model.classes)), default_colors(model.classes))
+    if len(space) != model.classes:
+        raise ModelError(f"the model has {model.classes} classes and {dataset.domain} has {len(space)}: adapt a run, which knows its classes")
     recipe = validate_recipe(
         {
             "model": {"architecture": model.architecture, "encoder": model.encoder_name, "options": model.options},
@@ -105,7 +109,7 @@ def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], siz
             "identity": "in-memory",
             "name": "model",
             "parent": None,
-            "label_space": describe_label_space(dataset.label_space),
+            "label_space": describe_label_space(space),
             "model": {"architecture": model.architecture, "encoder": model.encoder_name, "classes": model.classes, "options": dict(model.options)},
             "tested_checkpoint": "last",
         },

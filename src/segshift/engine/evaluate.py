@@ -21,10 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
 from segshift.data.transforms import resize_sample
+from segshift.engine.loading import Failure, one_thread
 from segshift.engine.logs import Reporter
 from segshift.engine.provenance import command_line, now
 from segshift.engine.run import Evaluation, Run, write_evaluation
-from segshift.errors import DataError
+from segshift.errors import DataError, UserError
 from segshift.metrics import confusion as metrics
 from segshift.types import IGNORE, Sample
 
@@ -66,22 +67,23 @@ def score(
     reporter: Reporter | None = None,
 ) -> Scores:
     """Predicts every image and counts. `space` is the model's; `size` (height, width) what it sees, None for each image's own."""
-    if not len(dataset):
-        raise DataError(f"{dataset.domain} has no image: check its filters")
+    if not dataset.labelled:
+        raise DataError(f"{dataset.domain} has no labels: an evaluation needs them; `segshift predict` does without")
     lookup_model, lookup_label, scored = mapping(space, dataset.label_space)
     to_common, from_label = torch.as_tensor(lookup_model), torch.as_tensor(lookup_label)
     same = space.classes == dataset.label_space.classes
     # Images of different sizes cannot share a batch; at their own size they go one by one.
     loader = DataLoader(
-        _Scored(dataset, size), batch_size=1 if size is None else batch_size, num_workers=workers, collate_fn=_collate, worker_init_fn=_one_thread
+        _Scored(dataset, size), batch_size=1 if size is None else batch_size, num_workers=workers, collate_fn=_collate, worker_init_fn=one_thread
     )
     matrices, names = [], []
     start = time.perf_counter()
-    for images, labels, batch_names in loader:
+    for loaded in loader:
+        if isinstance(loaded, Failure):
+            raise loaded.error
+        images, labels, batch_names = loaded
         logits = predict(images.to(device).float().div_(255)).float()
         for position, label in enumerate(labels):
-            if label is None:
-                raise DataError(f"{batch_names[position]} has no label: an evaluation needs labels; use `segshift predict` without")
             predicted = label_map(logits[position], tuple(label.shape[-2:])).cpu()
             if not same:
                 predicted, label = to_common[predicted.long()], from_label[label.long()]
@@ -118,8 +120,8 @@ def evaluate_run(
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Tests a run on a domain and keeps the result in its folder."""
-    dataset = open_domain(domain)
-    model = run.load_model(checkpoint).to(device)
+    dataset = open_domain(domain, depth=False)
+    model = run.load_model(checkpoint).to(device=device, memory_format=torch.channels_last)
     if reporter is not None:
         reporter.begin(f"evaluate {run.name} on {name or dataset.domain}", len(dataset))
     scores = score(model, dataset, run.label_space, run.size, batch_size, device, workers, reporter)
@@ -167,8 +169,13 @@ def summarise(scores: Scores) -> dict[str, Any]:
     }
 
 
+Item = tuple[Tensor, Tensor, str]
+
+
 @final
-class _Scored(Dataset[tuple[Tensor, Tensor | None, str]]):
+class _Scored(Dataset[Item | Failure]):
+    """Image at the model's size, label at its own, name."""
+
     def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
         self.dataset = dataset
         self.size = size
@@ -176,17 +183,21 @@ class _Scored(Dataset[tuple[Tensor, Tensor | None, str]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None, str]:
-        sample = self.dataset[index]
+    def __getitem__(self, index: int) -> Item | Failure:
+        try:
+            sample = self.dataset[index]
+        except UserError as error:
+            return Failure(error)
+        assert sample.label is not None  # the domain is labelled
         image = sample.image
         if self.size is not None:
             image = resize_sample(Sample(image, None, None, sample.name), self.size).image
         return image, sample.label, sample.name
 
 
-def _collate(items: Sequence[tuple[Tensor, Tensor | None, str]]) -> tuple[Tensor, list[Tensor | None], list[str]]:
-    return torch.stack([item[0] for item in items]), [item[1] for item in items], [item[2] for item in items]
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+def _collate(items: Sequence[Item | Failure]) -> tuple[Tensor, list[Tensor], list[str]] | Failure:
+    for item in items:
+        if isinstance(item, Failure):
+            return item
+    good = [item for item in items if not isinstance(item, Failure)]
+    return torch.stack([item[0] for item in good]), [item[1] for item in good], [item[2] for item in good]

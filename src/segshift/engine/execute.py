@@ -34,7 +34,7 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
     """
     reporter = reporter or Reporter(None)
     method = METHODS[recipe.method.name](**recipe.method.options)
-    datasets = {role: open_domain(getattr(recipe.data, role)) for role in ("source", "target") if role in method.sees}
+    datasets = {role: open_domain(getattr(recipe.data, role), depth="depth" in method.sees) for role in ("source", "target") if role in method.sees}
     space = _learned_space(datasets, method, parent)
     fingerprints = {role: dataset.fingerprint() for role, dataset in datasets.items()}
     identity = run_identity(recipe.identity(), parent.record["identity"] if parent else None, fingerprints, method.version)
@@ -42,7 +42,9 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
     run, finished = _prepare_folder(folder, identity, name, recipe, parent, method, datasets, space, fingerprints, resume)
     if not finished:
-        model = _build_model(recipe, parent, space, reporter)
+        model = _build_model(recipe, parent, space, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
+        if model.load_report is not None:
+            run.update(model={**run.record["model"], "pretraining": str(model.load_report)})
         fabric = create_fabric(recipe)
         run.update(provenance=describe_provenance(fabric.device), seconds=run.record["seconds"])
         start = time.perf_counter()

@@ -5,6 +5,7 @@ a restart and other processes change nothing. A method gets what it declared: he
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform, resize_sample
-from segshift.errors import DataError
+from segshift.errors import DataError, UserError
 from segshift.types import Batch, Sample
 
 Drawn = tuple[int, int]
@@ -21,7 +22,15 @@ Drawn = tuple[int, int]
 
 
 @final
-class TrainingSamples(Dataset[Sample]):
+@dataclass(frozen=True)
+class Failure:
+    """An error of the user's data on its way out of a loading process, where raising it would bury its one line in a traceback."""
+
+    error: UserError
+
+
+@final
+class TrainingSamples(Dataset[Sample | Failure]):
     """Samples of a domain, transformed with a generator of (seed, epoch, index)."""
 
     def __init__(self, dataset: DomainDataset, transform: JointTransform, seed: int) -> None:
@@ -32,13 +41,16 @@ class TrainingSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, drawn: Drawn) -> Sample:
+    def __getitem__(self, drawn: Drawn) -> Sample | Failure:
         epoch, index = drawn
-        return self.transform(self.dataset[index], generator_of(self.seed, epoch, index))
+        try:
+            return self.transform(self.dataset[index], generator_of(self.seed, epoch, index))
+        except UserError as error:
+            return Failure(error)
 
 
 @final
-class ResizedSamples(Dataset[Sample]):
+class ResizedSamples(Dataset[Sample | Failure]):
     """Samples of a domain at the model's input size, without chance."""
 
     def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
@@ -48,9 +60,12 @@ class ResizedSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        return sample if self.size is None else resize_sample(sample, self.size)
+    def __getitem__(self, index: int) -> Sample | Failure:
+        try:
+            sample = self.dataset[index]
+            return sample if self.size is None else resize_sample(sample, self.size)
+        except UserError as error:
+            return Failure(error)
 
 
 @final
@@ -99,7 +114,7 @@ class DomainPool:
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         loader = DataLoader(
-            _Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=_one_thread
+            _Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread
         )
         for raw in loader:
             # A mixed batch may show only what all its roles may show.
@@ -107,7 +122,7 @@ class DomainPool:
 
 
 @final
-class _Picked(Dataset[Sample]):
+class _Picked(Dataset[Sample | Failure]):
     def __init__(self, samples: Mapping[str, ResizedSamples], picks: Sequence[tuple[str, int]]) -> None:
         self.samples = samples
         self.picks = picks
@@ -115,7 +130,7 @@ class _Picked(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.picks)
 
-    def __getitem__(self, position: int) -> Sample:
+    def __getitem__(self, position: int) -> Sample | Failure:
         role, index = self.picks[position]
         return self.samples[role][index]
 
@@ -123,7 +138,7 @@ class _Picked(Dataset[Sample]):
 def training_loader(samples: TrainingSamples, sampler: EndlessSampler, workers: int) -> DataLoader[Any]:
     """An endless stream of collated micro-batches."""
     return DataLoader(
-        samples, batch_sampler=sampler, num_workers=workers, collate_fn=collate, worker_init_fn=_one_thread, persistent_workers=workers > 0
+        samples, batch_sampler=sampler, num_workers=workers, collate_fn=collate, worker_init_fn=one_thread, persistent_workers=workers > 0
     )
 
 
@@ -137,12 +152,15 @@ def generator_of(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(state & (2**63 - 1))
 
 
-def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+def collate(loaded: Sequence[Sample | Failure]) -> dict[str, Any] | Failure:
     """Stacks samples of one size as uint8; labels and depths are None unless every sample has them."""
+    samples = [sample for sample in loaded if isinstance(sample, Sample)]
+    if len(samples) < len(loaded):
+        return next(sample for sample in loaded if isinstance(sample, Failure))
     shapes = {tuple(sample.image.shape[-2:]) for sample in samples}
     if len(shapes) > 1:
         named = ", ".join(f"{h} x {w}" for h, w in sorted(shapes))
-        raise DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024]")
+        return Failure(DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024]"))
     labels = [sample.label for sample in samples if sample.label is not None]
     depths = [sample.depth for sample in samples if sample.depth is not None]
     return {
@@ -153,8 +171,10 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def to_batch(raw: Mapping[str, Any], device: torch.device) -> Batch:
-    """Images become floats in [0, 1] on the device, labels integers."""
+def to_batch(raw: Mapping[str, Any] | Failure, device: torch.device) -> Batch:
+    """Images become floats in [0, 1] on the device, labels integers; a failure is raised here."""
+    if isinstance(raw, Failure):
+        raise raw.error
     images: Tensor = raw["images"].to(device, non_blocking=True)
     labels = raw["labels"]
     depths = raw["depths"]
@@ -176,5 +196,6 @@ def visible(batch: Batch, role: str, sees: frozenset[str]) -> Batch:
     )
 
 
-def _one_thread(_: int) -> None:
+def one_thread(_: int) -> None:
+    """A loading process keeps to one thread: the others belong to the model."""
     torch.set_num_threads(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -196,8 +197,10 @@ class Recipe(Section):
 
     def identity(self) -> dict[str, Any]:
         """What of it makes a run the run it is: everything but its name, where it runs and what is tested afterwards."""
-        content = self.model_dump(mode="json", exclude={"name": True, "compute": True, "data": {"tests"}})
-        assert isinstance(content, dict)
+        content: dict[str, Any] = self.model_dump(mode="json", exclude={"name": True, "compute": True, "data": {"tests"}})
+        for role in ("source", "target", "validation"):
+            if content["data"][role] is not None:  # where the data lies plays no part; its hash does
+                content["data"][role] = str(replace(parse_domain(content["data"][role]), root=None))
         return content
 
     def to_yaml(self) -> str:
@@ -218,7 +221,7 @@ def _validation_problems(data: DataRecipe, sees: frozenset[str]) -> list[str]:
         learns = parse_domain(domain)
         if (learns.name, learns.root) != (validation.name, validation.root):
             problems.append(f"data.validation: {validation} is not a split of the data that the run learns from ({learns}); name it under data.tests")
-        elif str(learns) == str(validation):
+        elif learns == validation:
             problems.append(f"data.validation: {validation} is the training data itself; name its validation split")
     return problems
 

@@ -106,7 +106,11 @@ class _Session:
         self.total = recipe.training.epochs * self.steps_per_epoch
         self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
         self.best: float | None = None
-        self.validation = open_domain(recipe.data.validation) if recipe.data.validation is not None else None
+        self.validation = open_domain(recipe.data.validation, depth=False) if recipe.data.validation is not None else None
+        if self.validation is not None:
+            shared = set(self.validation.names) & set(self.datasets[self.primary].names)
+            if shared:
+                raise RecipeError(f"data.validation shares {len(shared)} images with the training data ({min(shared)}): name images that it does not learn from")
         self.trained_seconds = 0.0
 
     # -- state ----------------------------------------------------------------------------------------------------------------
