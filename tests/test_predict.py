@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from segshift import predict as module
 from segshift.data.images import read_label
 from segshift.data.label_space import LABEL_SPACES, LabelSpace
+from segshift.engine import prediction
 from segshift.engine.evaluate import label_map
+from segshift.engine.prediction import interpolate_and_choose, predict_label
 from segshift.errors import DataError, MissingDataError, ModelError
 from segshift.models import SegmentationModel, create_model
-from segshift.predict import find_images, predict_images, predict_label, read_any_image
+from segshift.predict import find_images, predict_images, read_any_image
 
 SPACE = LABEL_SPACES["camvid-11"]
 
@@ -48,7 +49,7 @@ def pixels(path: Path, mode: str) -> np.ndarray:
 def test_files_have_the_images_own_size_and_name(model: SegmentationModel, tmp_path: Path, size: tuple[int, int] | None) -> None:
     images = [save(tmp_path / "in" / "a.b.png", (37, 23)), save(tmp_path / "in" / "deep" / "c.jpg", (70, 41))]
     done = predict_images(model, [tmp_path / "in"], tmp_path / "out", label_space=SPACE, size=size)
-    assert [prediction.image for prediction in done.written] == images
+    assert [p.image for p in done.written] == images
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")) == [
         "a.b_label.png",
         "a.b_overlay.png",
@@ -56,11 +57,11 @@ def test_files_have_the_images_own_size_and_name(model: SegmentationModel, tmp_p
         "deep/c_label.png",
         "deep/c_overlay.png",
     ]
-    for prediction, expected in zip(done.written, [(37, 23), (70, 41)], strict=True):
-        assert size_of(prediction.label) == size_of(prediction.overlay) == expected
-        label = read_label(prediction.label)  # what predict writes is a label file that a folder domain can read
-        assert np.array_equal(label, predict_label(model, read_any_image(prediction.image)[0], size).numpy())
-        assert np.array_equal(pixels(prediction.label, "RGB"), SPACE.colorize(label))
+    for one, expected in zip(done.written, [(37, 23), (70, 41)], strict=True):
+        assert size_of(one.label) == size_of(one.overlay) == expected
+        label = read_label(one.label)  # what predict writes is a label file that a folder domain can read
+        assert np.array_equal(label, predict_label(model, read_any_image(one.image)[0], size).numpy())
+        assert np.array_equal(pixels(one.label, "RGB"), SPACE.colorize(label))
 
 
 def test_overlay_is_the_blend(model: SegmentationModel, tmp_path: Path) -> None:
@@ -81,8 +82,8 @@ def test_classes_are_written(model: SegmentationModel, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(61, 47), (16, 24), (20, 100), (9, 13)])
 def test_strips_equal_one_interpolation(model: SegmentationModel, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(11, 16, 24, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(module, "CELLS_AT_A_TIME", 11 * size[1] * 7)  # strips of 7 rows
-    strips = list(module._strips(logits, *size))
+    monkeypatch.setattr(prediction, "CELLS_AT_A_TIME", 11 * size[1] * 7)  # strips of 7 rows
+    strips = list(interpolate_and_choose(logits, *size))
     assert len(strips) == (1 if size == (16, 24) else -(-size[0] // 7))
     assert torch.equal(torch.cat(strips), label_map(logits, size))
 
@@ -121,7 +122,7 @@ def test_bad_image_is_named_or_skipped(model: SegmentationModel, tmp_path: Path)
     with pytest.raises(DataError, match=r"b\.png.*cut off"):
         predict_images(model, [tmp_path / "in"], tmp_path / "out", label_space=SPACE)
     done = predict_images(model, [tmp_path / "in"], tmp_path / "out", label_space=SPACE, skip_bad=True)
-    assert [prediction.image.name for prediction in done.written] == ["a.png", "c.png"]
+    assert [p.image.name for p in done.written] == ["a.png", "c.png"]
     assert [path for path, _ in done.skipped] == [bad]
 
 

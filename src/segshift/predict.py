@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from segshift.data.images import load
 from segshift.data.label_space import LabelSpace
-from segshift.data.transforms import resize_sample
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.logs import Reporter
+from segshift.engine.prediction import blend, predict_label
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, ModelError
 from segshift.models import SegmentationModel
-from segshift.types import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-CELLS_AT_A_TIME = 2**25
-"""Logits held at a time at an image's own size (128 MiB): large photographs are done in strips."""
 
 
 @final
@@ -153,36 +149,6 @@ def read_any_image(path: Path) -> tuple[UInt8[Tensor, "3 h w"], bool]:
     return torch.from_numpy(np.array(upright.convert("RGB"))).permute(2, 0, 1).contiguous(), rotated
 
 
-@torch.no_grad()
-def predict_label(
-    model: SegmentationModel, image: UInt8[Tensor, "3 h w"], size: tuple[int, int] | None = None, device: torch.device | str = "cpu"
-) -> UInt8[Tensor, "h w"]:
-    """Class of every pixel at the image's own size; the model sees the image at `size`. The model must be in evaluation mode."""
-    seen = image if size is None else resize_sample(Sample(image, None, None, ""), size).image
-    logits = model(seen.to(device).float().div_(255)[None])[0].float()
-    height, width = image.shape[1:]
-    return torch.cat(list(_strips(logits, height, width))).cpu()
-
-
-def _strips(logits: Float[Tensor, "k h w"], height: int, width: int) -> Iterator[Tensor]:
-    """Bilinear logits at (height, width), then the argmax, a strip of rows at a time: what `label_map` gives, in bounded memory."""
-    classes, rows, columns = logits.shape
-    if (rows, columns) == (height, width):
-        yield logits.argmax(0).to(torch.uint8)
-        return
-    step = max(1, CELLS_AT_A_TIME // (classes * width))
-    for start in range(0, height, step):
-        # Row centres in the logits' rows, as bilinear interpolation with align_corners=False places them.
-        where = (torch.arange(start, min(start + step, height), device=logits.device) + 0.5) * (rows / height) - 0.5
-        where = where.clamp_(0, rows - 1)
-        above = where.long()
-        below, weight = (above + 1).clamp_(max=rows - 1), (where - above).view(1, -1, 1)
-        strip = torch.lerp(logits[:, above], logits[:, below], weight.to(logits.dtype))
-        if columns != width:
-            strip = F.interpolate(strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False)[0]
-        yield strip.argmax(0).to(torch.uint8)
-
-
 def encode_label(label: UInt8[Tensor, "h w"], space: LabelSpace) -> bytes:
     """PNG of train ids whose palette has the classes' colours."""
     picture = Image.fromarray(label.numpy())
@@ -195,13 +161,6 @@ def encode_label(label: UInt8[Tensor, "h w"], space: LabelSpace) -> bytes:
 def encode_overlay(image: UInt8[Tensor, "3 h w"], label: UInt8[Tensor, "h w"], space: LabelSpace, opacity: float = 0.5) -> bytes:
     """PNG of the image under the classes' colours."""
     return _png(Image.fromarray(blend(image, space.colorize(label), opacity)))
-
-
-def blend(image: UInt8[Tensor, "3 h w"], colors: UInt8[np.ndarray, "h w 3"], opacity: float = 0.5) -> UInt8[np.ndarray, "h w 3"]:
-    """(1 - opacity) image + opacity colours."""
-    base = image.permute(1, 2, 0).numpy().astype(np.float32)
-    mixed = base + (colors.astype(np.float32) - base) * np.float32(opacity)
-    return mixed.round().astype(np.uint8)
 
 
 def describe_classes(space: LabelSpace) -> str:

@@ -1,0 +1,241 @@
+"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class, overlays. Matplotlib without pyplot and without traces.
+
+With `inline=True` an SVG is made for the inside of an HTML page: text and axes take the page's text colour, its ids get a prefix, and it
+refers to nothing outside itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from segshift.data.dataset import physical
+from segshift.data.domain import Domain, parse_domain
+from segshift.errors import DataError, UserError
+from segshift.report.comparison import Cell, Comparison, Row
+from segshift.weather import WEATHER
+
+Format = Literal["svg", "png"]
+INK = "#1a1b1c"  # stands for the text colour; replaced in inline SVG, so no other colour may equal it
+COLORS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#8a6fd1", "#c23b3b")
+"""Okabe and Ito's colours, told apart by colour-blind readers and legible on white and on black; grey is the source model's."""
+MARKERS = "osD^vPX*"
+STYLE = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "segshift",
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure everywhere
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """The domains that differ in the strength of one weather only: (strength, column name), ascending; 0 is without it."""
+
+    weather: str
+    base: str
+    points: tuple[tuple[float, str], ...]
+
+
+@final
+@dataclass(frozen=True)
+class Panel:
+    """One line of overlays: a title (the image's name) and pictures with captions, (H, W, 3) of any one size."""
+
+    title: str
+    pictures: tuple[tuple[str, UInt8[np.ndarray, "h w 3"]], ...]
+
+
+def find_curves(comparison: Comparison) -> list[Curve]:
+    """Every weather that was measured at two strengths or more on the same data (clear weather is strength 0)."""
+    families: dict[tuple[str, str], dict[float, str]] = {}
+    parsed: dict[str, Domain] = {}
+    for column in comparison.columns:
+        try:
+            parsed[column.name] = parse_domain(column.domain)
+        except UserError:
+            continue  # a domain of another version or plug-in: nothing is known of its weather
+    for name, domain in parsed.items():
+        for condition in domain.weather:
+            rest = tuple(other for other in domain.weather if other != condition)
+            base = str(Domain(domain.name, domain.root, domain.split, domain.filters, rest))
+            families.setdefault((condition.name, base), {}).setdefault(physical(condition), name)
+    for (_, base), points in families.items():
+        without = next((name for name, domain in parsed.items() if str(domain) == base), None)
+        if without is not None:
+            points.setdefault(0.0, without)
+    return [Curve(weather, base, tuple(sorted(points.items()))) for (weather, base), points in families.items() if len(points) > 1]
+
+
+def degradation_figure(comparison: Comparison, curve: Curve, format: Format = "svg", inline: bool = False) -> bytes:
+    """mIoU over the strength of a weather: a curve a run, bars are the intervals."""
+    with _figure(7.2, 3.6) as figure:
+        axes = figure.add_subplot()
+        strengths = [strength for strength, _ in curve.points]
+        apart = 0.004 * (max(strengths) - min(strengths))  # so that bars do not hide each other
+        rows = [row for row in comparison.rows if sum(name in row.cells for _, name in curve.points) > 1]
+        for place, (row, color) in enumerate(zip(rows, colors_of(rows), strict=True)):
+            found = [(strength, row.cells[name]) for strength, name in curve.points if name in row.cells]
+            x = [strength + apart * (place - (len(rows) - 1) / 2) for strength, _ in found]
+            y = [100 * cell.miou.value for _, cell in found]
+            axes.errorbar(
+                x,
+                y,
+                yerr=_bars([cell for _, cell in found]),
+                color=color,
+                label=_plain(row.name),
+                marker=MARKERS[place % len(MARKERS)],
+                markersize=4,
+                linestyle="--" if row.is_source else "-",
+                linewidth=1.4,
+                elinewidth=0.9,
+                capsize=2,
+            )
+        axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit} (0: without)")
+        axes.set_ylabel("mIoU, %")
+        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        return _render(figure, format, inline, f"mIoU over {curve.weather}")
+
+
+def class_figure(rows: Sequence[Row], domain: str, format: Format = "svg", inline: bool = False) -> bytes:
+    """IoU of each class on one domain, a bar a run. A class in neither truth nor prediction has no bar.
+
+    Raises DataError where no row was measured on it.
+    """
+    rows = [row for row in rows if domain in row.cells]
+    if not rows:
+        raise DataError(f"no run was evaluated on {domain}: nothing to draw")
+    records = [row.cells[domain].evaluation.record for row in rows]
+    values = np.array([[np.nan if value is None else 100 * value for value in record["iou"]] for record in records])
+    occurs = ~np.isnan(values).all(0)
+    names = [name for name, here in zip(records[0]["classes"], occurs, strict=True) if here]
+    values = values[:, occurs]
+    with _figure(max(6.0, 1.6 + 0.085 * values.size + 0.2 * len(names)), 3.6) as figure:
+        axes = figure.add_subplot()
+        width = 0.84 / len(rows)
+        for place, (row, color) in enumerate(zip(rows, colors_of(rows), strict=True)):
+            x = np.arange(len(names)) + (place - (len(rows) - 1) / 2) * width
+            axes.bar(x, np.nan_to_num(values[place]), width * 0.94, color=color, label=_plain(row.name))
+        axes.set_xticks(range(len(names)), [_plain(name) for name in names], rotation=40, ha="right", rotation_mode="anchor")
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("IoU, %")
+        axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(5, len(rows)))
+        return _render(figure, format, inline, f"IoU by class on {domain}")
+
+
+def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int, int]], format: Format = "svg", inline: bool = False) -> bytes:
+    """Images, truths and predictions side by side, a line an image, with a legend of the classes that occur.
+
+    Raises DataError where there is no image.
+    """
+    if not panels or not panels[0].pictures:
+        raise DataError("no image to draw: give at least one panel with a picture")
+    columns = max(len(panel.pictures) for panel in panels)
+    width = min(14.0, 2.7 * columns)
+    heights = [max(picture.shape[0] / picture.shape[1] for _, picture in panel.pictures) for panel in panels]
+    legend_lines = -(-len(legend) // max(1, int(width / 1.25)))
+    tall = sum(heights) * width / columns + 0.42 * len(panels) + 0.22 * legend_lines + 0.2
+    with _figure(width, tall) as figure:
+        grid = figure.subplots(len(panels), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+        for line, panel in zip(grid, panels, strict=True):
+            for axes in line:
+                axes.set_axis_off()
+            for place, (axes, (caption, picture)) in enumerate(zip(line, panel.pictures, strict=False)):
+                axes.imshow(picture, interpolation="none")
+                text = f"{caption}\n{panel.title}" if place == 0 else caption
+                axes.set_title("\n".join(_plain(_cut(line)) for line in text.split("\n")), fontsize=8, loc="left", pad=2)
+        entries = [
+            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#808080", linewidth=0.4, label=_plain(name)) for name, color in legend.items()
+        ]
+        figure.legend(handles=entries, loc="outside lower center", ncols=max(1, int(width / 1.25)), fontsize=8, handlelength=1.2, handleheight=1.0)
+        return _render(figure, format, inline, "images, truths and predictions")
+
+
+def colors_of(rows: Sequence[Row]) -> list[str]:
+    """A colour a row: grey for the only source model, the others in turn."""
+    sources = sum(row.is_source for row in rows)
+    found, place = [], 0
+    for row in rows:
+        if row.is_source and sources == 1:
+            found.append(COLORS[0])
+        else:
+            place += 1
+            found.append(COLORS[1 + (place - 1) % (len(COLORS) - 1)])
+    return found
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure in our style, whatever the user's settings are; they are back afterwards."""
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _bars(cells: Sequence[Cell]) -> np.ndarray:
+    bars = [(100 * (c.miou.value - c.miou.low), 100 * (c.miou.high - c.miou.value)) if c.miou.exists else (0.0, 0.0) for c in cells]
+    lengths: np.ndarray = np.maximum(np.array(bars).T, 0)
+    return lengths
+
+
+def _cut(text: str, length: int = 44) -> str:
+    """The text, or its beginning, so that it does not run into the next picture."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _plain(text: str) -> str:
+    """The text with nothing that starts a formula."""
+    return text.replace("$", r"\$")
+
+
+def _render(figure: Figure, format: Format, inline: bool, title: str) -> bytes:
+    buffer = io.BytesIO()
+    if format == "png":
+        figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+        return buffer.getvalue()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", transparent=inline, facecolor="none" if inline else "white", metadata=metadata)
+    return _inline(buffer.getvalue().decode(), title).encode() if inline else buffer.getvalue()
+
+
+def _inline(svg: str, title: str) -> str:
+    """The <svg> element alone, for an HTML page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = svg.replace(INK, "currentColor")
+    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

@@ -1,0 +1,105 @@
+"""Images, truths and predictions of a few images of a domain, made again from the runs' weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from torch import Tensor
+
+from segshift.data.dataset import open_domain
+from segshift.data.label_space import LabelSpace, mapping
+from segshift.engine.prediction import blend, predict_label
+from segshift.errors import DataError
+from segshift.metrics import miou
+from segshift.report.comparison import Row
+from segshift.report.figures import Panel
+from segshift.types import IGNORE
+
+LARGEST = 480
+"""Pixels of a picture's longer side: a page of a few images stays below some megabytes."""
+
+
+@final
+@dataclass(frozen=True)
+class Overlays:
+    """Panels, the classes that occur in them with their colours, and how the images were chosen."""
+
+    panels: tuple[Panel, ...]
+    legend: Mapping[str, tuple[int, int, int]]
+    choice: str
+
+
+def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int = 4) -> Overlays:
+    """Overlays of `source` and its repairs on one domain; `images` of them, from the source model's worst image to its best.
+
+    Raises UserError where the data or the weights are not there any more, DataError where the data are not those that were evaluated.
+    """
+    evaluation = source.cells[domain].evaluation
+    dataset = open_domain(str(evaluation.record["domain"]), depth=False)
+    if dataset.fingerprint() != evaluation.record["fingerprint"]:
+        raise DataError(f"{dataset.domain} has changed since the evaluation: evaluate again")
+    chosen = spread_over(image_scores(evaluation.confusions), images)
+    samples = [dataset[index] for index in chosen]
+    legend: dict[str, tuple[int, int, int]] = {}
+    columns: list[list[tuple[str, UInt8[np.ndarray, "h w 3"]]]] = [[("image", thumbnail(sample.image))] for sample in samples]
+    for column, sample in zip(columns, samples, strict=True):
+        if sample.label is not None:
+            column.append(("truth\n", _paint(sample.image, sample.label, dataset.label_space, legend)))
+    for row in (source, *repairs):
+        when = "before" if row is source else "after"
+        model = row.run.load_model()
+        to_common, _, common = mapping(row.run.label_space, dataset.label_space)
+        for column, sample, index in zip(columns, samples, chosen, strict=True):
+            label = torch.as_tensor(to_common)[predict_label(model, sample.image, row.run.size).long()]
+            score = image_scores(row.cells[domain].evaluation.confusions[[index]])[0] if domain in row.cells else np.nan
+            column.append(
+                (f"{when}: {row.name}\nmIoU {100 * score:.0f} %" if score == score else f"{when}: {row.name}\n", _paint(sample.image, label, common, legend))
+            )
+    ordered = {name: legend[name] for name in dict.fromkeys((*dataset.label_space.classes, *legend)) if name in legend}
+    panels = tuple(Panel(sample.name, tuple(column)) for sample, column in zip(samples, columns, strict=True))
+    return Overlays(panels, ordered, f"{len(panels)} of {len(dataset)} images, evenly spaced from the source model's worst to its best by mIoU of the image")
+
+
+def image_scores(confusions: np.ndarray) -> np.ndarray:
+    """mIoU of each image by itself."""
+    scores: np.ndarray = np.asarray(miou(confusions))
+    return scores
+
+
+def spread_over(scores: np.ndarray, count: int) -> list[int]:
+    """Places of `count` scores, evenly spaced from the lowest to the highest; NaN is never chosen.
+
+    >>> spread_over(np.array([0.5, 0.1, 0.9, 0.3, 0.7]), 3)
+    [1, 0, 2]
+    """
+    ranked = [int(i) for i in np.argsort(scores, kind="stable") if not np.isnan(scores[i])]
+    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked)))
+    return [ranked[round(float(place))] for place in places]
+
+
+def thumbnail(image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "th tw 3"]:
+    """The image, not larger than a page needs."""
+    size = _shrunk(image.shape[1:])
+    small = F.interpolate(image[None].float(), size=size, mode="area")[0] if size != tuple(image.shape[1:]) else image
+    return np.ascontiguousarray(small.round().to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def _paint(image: Tensor, label: Tensor, space: LabelSpace, legend: dict[str, tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
+    """The classes' colours over the image; void shows the darkened image."""
+    size = _shrunk(image.shape[1:])
+    small = F.interpolate(label[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)
+    for value in np.unique(small.numpy()).tolist():
+        name, color = ("void", (0, 0, 0)) if value == IGNORE else (space.classes[value], space.colors[value])
+        legend.setdefault(name, color)
+    return blend(torch.from_numpy(thumbnail(image)).permute(2, 0, 1), space.colorize(small), 0.7)
+
+
+def _shrunk(size: Sequence[int]) -> tuple[int, int]:
+    factor = min(1.0, LARGEST / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

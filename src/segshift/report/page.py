@@ -1,0 +1,156 @@
+"""One self-contained HTML page of a comparison: the result in words, the table, the figures, the protocol and the provenance of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from segshift.engine.logs import Reporter, duration
+from segshift.engine.provenance import command_line, now
+from segshift.errors import UserError
+from segshift.report.comparison import Comparison, Row, describe_method
+from segshift.report.figures import class_figure, degradation_figure, find_curves, overlay_figure
+from segshift.report.overlays import draw_overlays
+from segshift.report.tables import changed_parameters, percent, protocol
+from segshift.report.words import choose_domains, compare_with_best_source, describe_findings
+
+REPAIRS_SHOWN = 3
+"""Repairs beside each image; the best ones on the domain."""
+
+
+@final
+@dataclass(frozen=True)
+class PageFigure:
+    """An inline SVG with its title and caption; without a drawing the caption says why."""
+
+    title: str
+    svg: Markup
+    caption: str
+    wide: bool = False
+
+
+def build_page(comparison: Comparison, title: str = "What the shift costs and what repairs win back", images: int = 4, reporter: Reporter | None = None) -> str:
+    """The page. `images` are shown as overlays (0: none), predicted anew from the runs' weights; where the data are gone the page says so."""
+    environment = Environment(loader=PackageLoader("segshift", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.filters |= {"percent": percent, "duration": duration}
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        created=now().replace("T", " ").replace("+00:00", " UTC"),
+        command=command_line(),
+        comparison=comparison,
+        findings=describe_findings(comparison),
+        across=compare_with_best_source(comparison),
+        figures=[*_curves(comparison), *_classes(comparison), *_overlays(comparison, images, reporter)],
+        rows=[_describe_row(row) for row in comparison.rows],
+        definitions=comparison.definitions(),
+    )
+
+
+def _curves(comparison: Comparison) -> list[PageFigure]:
+    figures = []
+    for curve in find_curves(comparison):
+        svg = degradation_figure(comparison, curve, inline=True)
+        caption = f"Bars are 95 % intervals. Every point is a domain of the table; data: {curve.base}. {_tested(comparison)}"
+        figures.append(PageFigure(f"mIoU as {curve.weather} thickens" if curve.weather == "fog" else f"mIoU over {curve.weather}", _markup(svg), caption))
+    return figures
+
+
+def _classes(comparison: Comparison) -> list[PageFigure]:
+    figures = []
+    for group in _measured(comparison):
+        away = choose_domains(group[0])[1]
+        column = comparison.column(away)
+        caption = f"{column.domain}, {column.images} images, one confusion matrix over all of them. {_tested(comparison)}"
+        title = f"IoU of each class on {away}: {group[0].name} and its repairs" if len(group) > 1 else f"IoU of each class on {away}: {group[0].name}"
+        figures.append(PageFigure(title, _markup(class_figure(group, away, inline=True)), caption))
+    return figures
+
+
+def _overlays(comparison: Comparison, images: int, reporter: Reporter | None) -> list[PageFigure]:
+    figures: list[PageFigure] = []
+    for group in _measured(comparison) if images else ():
+        source, away = group[0], choose_domains(group[0])[1]
+        measured = [row for row in group[1:] if away in row.cells]
+        repairs = sorted(measured, key=lambda row: -row.cells[away].miou.value)[:REPAIRS_SHOWN]
+        title = f"Images, truth and predictions on {away}: {source.name} before and after"
+        if reporter is not None:
+            reporter.say(f"predict {images} images of {away} with {', '.join(row.name for row in (source, *repairs))}")
+        try:
+            overlays = draw_overlays(source, repairs, away, images)
+        except UserError as error:
+            figures.append(PageFigure(title, Markup(""), f"Not drawn: {error}"))
+            continue
+        svg = overlay_figure(overlays.panels, overlays.legend, inline=True)
+        left_out = f" The {REPAIRS_SHOWN} best of {len(measured)} repairs are shown." if len(measured) > REPAIRS_SHOWN else ""
+        caption = f"{overlays.choice}. {comparison.column(away).domain}.{left_out} Black is void: it is not scored. {_tested(comparison)}"
+        figures.append(PageFigure(title, _markup(svg), caption, wide=True))
+    return figures
+
+
+def _measured(comparison: Comparison) -> list[tuple[Row, ...]]:
+    return [group for group in comparison.groups() if group[0].cells]
+
+
+def _tested(comparison: Comparison) -> str:
+    checkpoints = {str(cell.evaluation.record["checkpoint"]) for row in comparison.rows for cell in row.cells.values()}
+    how = {str(cell.evaluation.record.get("protocol", {}).get("prediction", "")) for row in comparison.rows for cell in row.cells.values()} - {""}
+    return f"Tested checkpoint: {', '.join(sorted(checkpoints))}; prediction {'; '.join(sorted(how)) or 'as in the protocol below'}."
+
+
+def _describe_row(row: Row) -> dict[str, Any]:
+    """What the template shows of a run beside its scores."""
+    record = row.run.record
+    provenance: Mapping[str, Any] = record.get("provenance") or {}
+    versions = {key: value for key, value in provenance.items() if key not in ("command", "commit", "device", "threads", "created") and value}
+    recipe = row.run.path / "recipe.yaml"
+    parent = record.get("parent") or {}
+    scored = [cell.evaluation.record for cell in row.cells.values()]
+    return {
+        "row": row,
+        "method": describe_method(row.run),
+        "sees": ", ".join(record.get("sees", ())) or "nothing",
+        "changed": changed_parameters(row),
+        "statistics": f"{record.get('statistics_changed', 0):,}",
+        "labels": f"{record.get('labels_used', 0):,}",
+        "seconds": float(record.get("seconds", 0.0)),
+        "protocol": protocol(row),
+        "evaluation": _one_line(scored),
+        "provenance": {
+            "folder": row.run.path,
+            "identity": record["identity"],
+            "parent": f"{parent['path']} ({parent['identity']})" if parent else None,
+            "model": " / ".join(str(part) for part in (record["model"]["architecture"], record["model"]["encoder"]) if part),
+            "seed": record.get("seed"),
+            "data": "; ".join(
+                f"{role}: {data['domain']} ({data['images']} images, {data['fingerprint'][:16]})" for role, data in record.get("data", {}).items()
+            ),
+            "command": provenance.get("command"),
+            "commit": provenance.get("commit"),
+            "versions": ", ".join(f"{key} {value}" for key, value in versions.items()),
+            "device": provenance.get("device"),
+            "created": provenance.get("created"),
+        },
+        "recipe": recipe.read_text(encoding="utf-8") if recipe.is_file() else None,
+    }
+
+
+def _one_line(scored: Sequence[Mapping[str, Any]]) -> str:
+    """How the run was scored, said once where it was the same on every domain."""
+    lines = []
+    for record in scored:
+        size = " x ".join(map(str, record["size"])) if record.get("size") else "the image's own size"
+        details = record.get("protocol", {})
+        lines.append(
+            f"{details.get('prediction', 'offline')}; batch {details.get('batch_size', '?')}; the model sees {size}; "
+            f"scored at {record.get('scored_at', 'label size')} over {len(record['classes'])} classes"
+        )
+    return "; or ".join(dict.fromkeys(lines))
+
+
+def _markup(svg: bytes) -> Markup:
+    """Our own drawing, whose texts matplotlib has escaped."""
+    return Markup(svg.decode())
