@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from segshift.cli import main
 from segshift.data.images import read_label
 from segshift.data.label_space import LABEL_SPACES, LabelSpace
 from segshift.engine import prediction
 from segshift.engine.evaluate import label_map
 from segshift.engine.prediction import interpolate_and_choose, predict_label
+from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, ModelError
 from segshift.models import SegmentationModel, create_model
 from segshift.predict import find_images, predict_images, read_any_image
@@ -155,3 +157,22 @@ def test_model_is_left_in_its_mode(tmp_path: Path) -> None:
     predict_images(model, [save(tmp_path / "a.png")], tmp_path / "out", label_space=SPACE)
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_command_counts_what_it_skipped(model: SegmentationModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"name": "source", "status": "finished", "label_space": "camvid-11"}')
+    monkeypatch.setattr(Run, "load_model", lambda self, checkpoint=None: model)
+    monkeypatch.setattr(Run, "size", (32, 64))
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no image")
+    arguments = ["predict", str(tmp_path / "run"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments)
+    assert "b.png" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--skip-bad"])
+    said = capsys.readouterr()
+    assert "1 image written" in said.out.replace("\n", "")
+    assert ", 1 skipped" in said.out
+    assert "b.png" in said.err

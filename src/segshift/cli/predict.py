@@ -31,4 +31,5 @@ def command(
     for _, reason in done.skipped:
         typer.echo(f"skipped: {reason}", err=True)
     skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
-    typer.echo(f"{len(done.written)} images written to {out}{skipped}")
+    count = len(done.written)
+    typer.echo(f"{count} image{'s' * (count != 1)} written to {out}{skipped}")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from segshift.engine.run import Run
+from segshift.report.comparison import compare_runs
+from segshift.report.words import choose_domains, compare_with_best_source, describe_findings
+
+MakeRun = Callable[..., Run]
+Shares = Callable[..., np.ndarray]
+DOMAINS = {"clear": "streets::test", "fog": "streets::test+fog=0.02"}
+
+
+def test_loss_and_repairs_in_words(make_run: MakeRun, shares: Shares) -> None:
+    # IoU s / (2 - s): 0.9 -> 81.8 %, 0.5 -> 33.3 %, 0.8 -> 66.7 %, 0.4 -> 25 %
+    source = make_run("source", {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)}, domains=DOMAINS)
+    better = make_run("better", {"clear": shares([0.8] * 12), "fog": shares([0.8] * 12)}, parent=source, labels_used=16, parameters_changed=10)
+    worse = make_run("worse", {"clear": shares([0.9] * 12), "fog": shares([0.4] * 12)}, parent=source)
+    same = make_run("same", {"fog": shares([0.5] * 12)}, parent=source, statistics_changed=0)
+    (finding,) = describe_findings(compare_runs([source, better, worse, same]))
+    assert (
+        finding.loss == "source scores 81.8 [81.8, 81.8] on clear and 33.3 [33.3, 33.3] on fog, on the same images: the shift costs 48.5 points [48.5, 48.5]."
+    )
+    assert finding.repairs == (
+        "better wins back +33.3 [+33.3, +33.3] points on fog, 69% of what was lost; with 16 labelled images of the target, changing 1.0% of the parameters. "
+        "On clear: -15.2 [-15.2, -15.2] points, the price of the repair.",
+        "worse makes fog worse: -8.3 [-8.3, -8.3] points; with no label of the target, changing no parameter but 64 values of running statistics. "
+        "On clear: +0.0 [+0.0, +0.0] points, within noise.",
+        "same changes fog by +0.0 [+0.0, +0.0] points: within noise; with no label of the target, changing no parameter.",
+    )
+
+
+def test_loss_on_other_images_says_so(make_run: MakeRun, shares: Shares) -> None:
+    generator = np.random.default_rng(0)
+    far = make_run("far", {"day": shares([0.9] * 12), "dusk": shares([0.5] * 10)})
+    near = make_run("near", {"day": shares(list(generator.uniform(0.3, 0.9, 12))), "dusk": shares(list(generator.uniform(0.3, 0.9, 10)))})
+    first, second = describe_findings(compare_runs([far, near]))
+    assert first.loss.endswith("on other images: the shift costs 48.5 points, and the intervals do not overlap.")
+    assert second.loss.endswith("within noise (the intervals overlap).")
+
+
+def test_one_domain_shows_no_loss(make_run: MakeRun, shares: Shares) -> None:
+    (finding,) = describe_findings(compare_runs([make_run("source", {"fog": shares([0.5] * 12)})]))
+    assert "no loss is known" in finding.loss
+
+
+def test_home_is_the_weather_of_training(make_run: MakeRun, shares: Shares) -> None:
+    foggy = {"source": {"domain": "streets::train+fog=0.02", "fingerprint": "ab", "images": 4, "labels_used": 4}}
+    run = make_run("source", {"clear": shares([0.9] * 12), "fog": shares([0.7] * 12), "dusk": shares([0.5] * 12)}, domains=DOMAINS, data=foggy)
+    assert choose_domains(compare_runs([run]).rows[0]) == ("fog", "dusk")
+
+
+def test_a_repair_must_beat_the_best_source(make_run: MakeRun, shares: Shares) -> None:
+    plain, jitter = make_run("plain", {"dusk": shares([0.3] * 12)}), make_run("jitter", {"dusk": shares([0.6] * 12)})
+    weak = make_run("weak", {"dusk": shares([0.5] * 12)}, parent=plain)
+    strong = make_run("strong", {"dusk": shares([0.8] * 12)}, parent=plain)
+    assert compare_with_best_source(compare_runs([plain, weak])) is None
+    assert compare_with_best_source(compare_runs([plain, jitter])) is None
+    said = compare_with_best_source(compare_runs([plain, weak, strong, jitter]))
+    assert said is not None
+    assert "jitter (42.9" in said
+    assert "weak does not beat it" in said
+    assert "strong" not in said
+    assert "every repair of another source model beats it" in str(compare_with_best_source(compare_runs([plain, strong, jitter])))
