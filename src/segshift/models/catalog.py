@@ -13,6 +13,7 @@ from torch import nn
 
 from segshift.errors import ModelError, UserError, unknown_name
 from segshift.models.anatomy import Anatomy, SegmentationModel
+from segshift.models.deeplabv3plus_reference import build_deeplabv3plus
 from segshift.models.encoders import check_encoder
 from segshift.models.networks import build_fcn_resnet50, build_lraspp_mobilenet_v3_large, build_smp
 from segshift.models.pretrained import load_pretrained
@@ -51,11 +52,11 @@ MODELS: dict[str, Architecture] = {
         ("decoder_channels", "decoder_use_norm", "decoder_attention_type", "decoder_interpolation"),
     ),
     "deeplabv3plus": Architecture(
-        build_smp,
+        build_deeplabv3plus,
         "resnet50",
         "dilated encoder, separable atrous spatial pyramid, one low-level skip",
         "arXiv:1802.02611",
-        ("encoder_output_stride", "decoder_channels", "decoder_atrous_rates", "decoder_aspp_separable", "decoder_aspp_dropout"),
+        ("head", "encoder_output_stride", "decoder_channels", "decoder_atrous_rates", "decoder_aspp_separable", "decoder_aspp_dropout"),
     ),
     "fpn": Architecture(
         build_smp,
@@ -147,7 +148,7 @@ def create_model(
         if seed is not None:
             torch.manual_seed(seed)
         model = SegmentationModel(*_build(entry, architecture, encoder, classes, options), architecture, encoder, classes, options)
-    if pretrained is not False:
+    if pretrained:
         model.load_report = load_pretrained(model, pretrained)
     return model
 
@@ -157,7 +158,9 @@ def check_pair(architecture: str, encoder: str) -> None:
     own = MODELS[architecture].encoders
     if own:
         if encoder not in own:
-            raise ModelError(f"{architecture} cannot have encoder {encoder!r}: it is built on {', '.join(own)} alone; leave the encoder out, or use another model")
+            raise ModelError(
+                f"{architecture} cannot have encoder {encoder!r}: it is built on {', '.join(own)} alone; leave the encoder out, or use another model"
+            )
         return
     check_encoder(encoder)
     for refusal in REFUSED:

@@ -98,10 +98,8 @@ def _body(encoder: nn.Module) -> tuple[nn.Module, str]:
 def _is_shortcut(encoder: nn.Module, name: str) -> bool:
     """Whether it belongs to a residual block's shortcut; ConvNeXt's `downsample`, beside the `blocks` of a stage, does not."""
     path = name.split(".")
-    for depth, part in enumerate(path):
-        if part in SHORTCUTS and not hasattr(encoder.get_submodule(".".join(path[:depth])), "blocks"):
-            return True
-    return False
+    owners = (encoder.get_submodule(".".join(path[:depth])) for depth, part in enumerate(path) if part in SHORTCUTS)
+    return any(not hasattr(owner, "blocks") for owner in owners)
 
 
 def _is_gate(encoder: nn.Module, name: str) -> bool:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from torch import nn
 
-from segshift.errors import UnknownNameError
+from segshift.errors import UnknownNameError, unknown_name
 
 MIT = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,9 +18,14 @@ def check_encoder(name: str) -> None:
     """Raises UnknownNameError, with the nearest names, for a name that neither timm nor MiT has."""
     import timm
 
-    if name in MIT or timm.is_model(name):
+    base, _, tag = name.partition(".")
+    if name in MIT:
         return
-    base = name.partition(".")[0]
+    if timm.is_model(base):
+        tags = [other.partition(".")[2] for other in timm.list_pretrained(f"{base}.*")]
+        if tag and tag not in tags:
+            raise unknown_name(f"weights of encoder {base}", tag, tags)
+        return
     known = [*MIT, *timm.list_models()]
     near = sorted((other for other in known if other.startswith(base)), key=len)[:4] or get_close_matches(base, known, n=4, cutoff=0.4)
     hint = f"did you mean {' or '.join(repr(other) for other in near)}? " if near else ""
@@ -49,5 +54,5 @@ def cut_unused_stages(encoder: nn.Module, depth: int) -> None:
                 delattr(encoder, f"{part}{stage}")
     body = getattr(encoder, "model", None)
     read = getattr(body, "_stage_out_idx", None)
-    if read is not None and isinstance(getattr(body, "blocks", None), nn.Sequential):
+    if body is not None and read is not None and isinstance(getattr(body, "blocks", None), nn.Sequential):
         body.blocks = body.blocks[: max(read)]

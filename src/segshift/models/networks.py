@@ -31,8 +31,13 @@ def build_smp(architecture: str, encoder: str, classes: int, options: Mapping[st
         settings["upsampling"] = 2 ** settings["encoder_depth"]
     network = getattr(smp, SMP[architecture])(encoder_name=encoder if encoder in MIT else f"tu-{encoder}", encoder_weights=None, classes=classes, **settings)
     cut_unused_stages(network.encoder, settings.get("encoder_depth", 5))
+    return network, smp_anatomy(network, encoder)
+
+
+def smp_anatomy(network: Any, encoder: str) -> Anatomy:
+    """Where segmentation_models_pytorch has its parts, for a network with its three names."""
     mean, std = normalisation(encoder)
-    anatomy = Anatomy(
+    return Anatomy(
         encoder="encoder",
         decoder=("decoder",),
         classifier=("segmentation_head",),
@@ -42,10 +47,9 @@ def build_smp(architecture: str, encoder: str, classes: int, options: Mapping[st
         std=std,
         run=run_smp,
     )
-    return network, anatomy
 
 
-def run_smp(network: nn.Module, images: Tensor) -> Outputs:
+def run_smp(network: Any, images: Tensor) -> Outputs:
     """Encoder, decoder, segmentation head; placeholders of scales that an encoder lacks (no channels) are left out of the features."""
     features = network.encoder(images)  # B 3 H W, then B C H/2 W/2, B C H/4 W/4, ...
     logits = network.segmentation_head(network.decoder(features))
@@ -72,7 +76,7 @@ def build_fcn_resnet50(architecture: str, encoder: str, classes: int, options: M
     return network, anatomy
 
 
-def run_fcn(network: nn.Module, images: Tensor) -> Outputs:
+def run_fcn(network: Any, images: Tensor) -> Outputs:
     """The auxiliary head runs in training only: nothing reads it in evaluation."""
     features = network.backbone(images)  # aux: B 1024 H/8 W/8, out: B 2048 H/8 W/8
     logits = [network.classifier(features["out"])]
@@ -101,7 +105,7 @@ def build_lraspp_mobilenet_v3_large(architecture: str, encoder: str, classes: in
     return network, anatomy
 
 
-def run_lraspp(network: nn.Module, images: Tensor) -> Outputs:
+def run_lraspp(network: Any, images: Tensor) -> Outputs:
     features = network.backbone(images)  # low: B 40 H/8 W/8, high: B 960 H/16 W/16
     logits = F.interpolate(network.classifier(features), size=images.shape[-2:], mode="bilinear", align_corners=False)
     return Outputs(logits, (), (features["low"], features["high"]))

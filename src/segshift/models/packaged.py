@@ -14,7 +14,7 @@ import pickletools
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ def read_tensors(content: bytes) -> list[Tensor]:
 
 def _operands(stream: BytesIO) -> list[str | int]:
     """Strings and integers of the next pickle in their order, with TUPLE and REFERENCE where those are built; nothing is run."""
-    memo: dict[int, str | int] = {}
+    memo: dict[Any, str | int] = {}
     found: list[str | int] = [""]
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name in ("BINPUT", "LONG_BINPUT"):

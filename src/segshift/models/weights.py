@@ -60,7 +60,9 @@ def load_checked(module: nn.Module, state: Mapping[str, Tensor], minimum_share: 
     inside = set(matched)
     report = LoadReport(what, matched, tuple(n for n in wanted if n not in inside), tuple(n for n in state if n not in inside), source)
     if report.share < minimum_share:
-        raise WeightsError(f"{report}: below the share of {minimum_share:.0%} that is needed{_example(wanted, state, report)}; give weights of this very network")
+        raise WeightsError(
+            f"{report}: below the share of {minimum_share:.0%} that is needed{_example(wanted, state, report)}; give weights of this very network"
+        )
     with torch.no_grad():
         for name in matched:
             wanted[name].copy_(state[name])
@@ -74,7 +76,8 @@ def load_into(model: SegmentationModel, state: Mapping[str, Tensor], source: str
         key = f"{name}.weight"
         if key in state and key in mine and len(state[key]) != len(mine[key]):
             raise WeightsError(
-                f"{source} has {len(state[key])} classes, the model {len(mine[key])}: create the model with classes={len(state[key])}, or use a checkpoint of the same classes"
+                f"{source} has {len(state[key])} classes, the model {len(mine[key])}: "
+                f"create the model with classes={len(state[key])}, or use a checkpoint of the same classes"
             )
     return load_checked(model, state, minimum_share=1.0, what="model", source=source)
 
