@@ -89,5 +89,5 @@ def test_another_value_error_is_not_hidden() -> None:
         raise ValueError("something else")
 
     model.encoder.register_forward_pre_hook(fail)
-    with pytest.raises(ValueError, match="^something else$"):
+    with pytest.raises(ValueError, match=r"^something else$"):
         model(torch.rand(1, 3, 32, 32))

@@ -71,7 +71,7 @@ def test_unknown_stages_ask_for_a_number() -> None:
     with torch.device("meta"):
         model = create_model("unet", "vgg11")
     assert model.parts().first_convolutions == ()
-    with pytest.raises(ModelError, match="first stage of encoder vgg11 .* give a number"):
+    with pytest.raises(ModelError, match=r"first stage of encoder vgg11 .* give a number"):
         first_convolutions(model)
     assert len(first_convolutions(model, 3)) == 3
 

