@@ -23,7 +23,7 @@ def command(
     from segshift.engine.adapt import adaptation_recipe
     from segshift.engine.execute import execute
     from segshift.engine.recipe import load_recipe
-    from segshift.models.weights import has_packaged_weights
+    from segshift.models.packaged import has_packaged_weights
 
     start = time.perf_counter()
     say = reporter()

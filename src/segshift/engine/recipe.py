@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -88,7 +88,7 @@ class MethodRecipe(Section):
     name: str = "supervised"
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> MethodRecipe:
         if self.name not in METHODS:
             raise ValueError(str(unknown_name("method", self.name, METHODS)))
         converted = check_options(METHODS[self.name], self.options, f"method {self.name}")
@@ -108,7 +108,7 @@ class TuningRecipe(Section):
     name: str = "all"
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> TuningRecipe:
         if self.name not in TUNINGS:
             raise ValueError(str(unknown_name("tuning", self.name, TUNINGS)))
         converted = check_options(TUNINGS[self.name].options, self.options, f"tuning {self.name}", skip=("model",))
@@ -180,7 +180,7 @@ class Recipe(Section):
     compute: ComputeRecipe = ComputeRecipe()
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Recipe:
         sees = METHODS[self.method.name](**self.method.options).sees
         problems = [
             f"data.{role}: method {self.method.name} sees the {role}, so the recipe must name it"

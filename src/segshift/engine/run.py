@@ -21,7 +21,7 @@ from segshift.data.label_space import LABEL_SPACES, LabelSpace
 from segshift.engine.checkpoint import hash_tensors, load_state, write_atomic
 from segshift.engine.recipe import Recipe, validate_recipe
 from segshift.errors import MissingDataError, RecipeError, WeightsError
-from segshift.models import SegmentationModel, create_model
+from segshift.models import SegmentationModel, create_model, load_into
 
 SCHEMA = 1
 
@@ -92,10 +92,7 @@ class Run:
         described = self.record["model"]
         model = create_model(described["architecture"], encoder=described["encoder"], classes=described["classes"], **described.get("options", {}))
         weights = state["predictor"] if state.get("predictor") is not None else state["model"]
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise WeightsError(f"{path} does not fit {described['architecture']} / {described['encoder']}: {_first_line(error)}") from error
+        load_into(model, weights, str(path))
         return model.eval()
 
     def model_hash(self, checkpoint: str | None = None) -> str:
@@ -191,11 +188,6 @@ def describe_label_space(space: LabelSpace) -> str | dict[str, Any]:
 def slug(text: str) -> str:
     """A file name for a text."""
     return re.sub(r"[^A-Za-z0-9.=@-]+", "-", text).strip("-") or "domain"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[1:3]) if len(lines) > 1 else lines[0]
 
 
 def _plain(value: Any) -> Any:

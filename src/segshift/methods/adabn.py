@@ -19,11 +19,11 @@ import math
 from typing import Any, ClassVar, Literal, final
 
 import torch
+from torch import nn
 
 from segshift.errors import DataError, ModelError, RecipeError
 from segshift.methods.method import Kind, Pool
 from segshift.methods.normalization import Moments, batch_statistics, count_values, normalization_layers, write_statistics
-from segshift.models import SegmentationModel
 
 
 @final
@@ -62,13 +62,13 @@ class AdaBN:
     def sees(self) -> frozenset[str]:
         return frozenset({"target", "source"} if self.source_ratio > 0 else {"target"})
 
-    def begin(self, model: SegmentationModel) -> None:
-        layers = normalization_layers(model)
-        if not layers:
-            raise ModelError(f"adabn needs batch norm with running statistics: {model.architecture} / {model.encoder_name} has none")
+    def begin(self, model: nn.Module) -> None:
+        if not normalization_layers(model):
+            name = " / ".join(getattr(model, part) for part in ("architecture", "encoder_name") if hasattr(model, part)) or type(model).__name__
+            raise ModelError(f"adabn needs batch norm with running statistics and {name} has none: choose a model with batch norm, or tune with labels")
 
     @torch.no_grad()
-    def adapt(self, model: SegmentationModel, pool: Pool) -> dict[str, Any]:
+    def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         layers = normalization_layers(model)
         wanted = round(self.source_ratio * pool.sizes["target"])
         if wanted > pool.sizes.get("source", 0):

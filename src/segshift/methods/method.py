@@ -26,6 +26,7 @@ from segshift.types import Batch
 Kind = Literal["trains", "estimates", "online"]
 
 
+@runtime_checkable
 class Stepper(Protocol):
     """What a training method uses instead of optimizers: the engine owns precision, accumulation, clipping, schedules and processes."""
 
@@ -56,6 +57,7 @@ class Stepper(Protocol):
         """Clip, step and zero the named optimizer; inside an accumulation window, only at its end."""
 
 
+@runtime_checkable
 class Pool(Protocol):
     """The images that an estimating method may read, by role."""
 
@@ -81,10 +83,11 @@ class Method(Protocol):
     def sees(self) -> frozenset[str]:
         """What these options need, out of `segshift.types.SEES`."""
 
-    def begin(self, model: SegmentationModel) -> None:
+    def begin(self, model: nn.Module) -> None:
         """Builds what lives beside the model (a teacher, a discriminator). Called once, before the first step."""
 
 
+@runtime_checkable
 class TrainingMethod(Method, Protocol):
     """A method with gradients."""
 
@@ -104,13 +107,15 @@ class TrainingMethod(Method, Protocol):
         """Takes back what `state_dict` gave."""
 
 
+@runtime_checkable
 class EstimatingMethod(Method, Protocol):
     """A method without gradients that passes over images and changes statistics."""
 
-    def adapt(self, model: SegmentationModel, pool: Pool) -> dict[str, Any]:
+    def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         """Changes the model in place; returns what is worth recording (images, layers, passes)."""
 
 
+@runtime_checkable
 class OnlineMethod(Method, Protocol):
     """A method that answers a stream."""
 

@@ -35,7 +35,7 @@ class Supervised:
     def sees(self) -> frozenset[str]:
         return frozenset({self.domain, f"{self.domain}_labels"})
 
-    def begin(self, model: SegmentationModel) -> None:
+    def begin(self, model: nn.Module) -> None:
         pass
 
     def modules(self) -> Mapping[str, tuple[nn.Module, Mapping[str, Any]]]:

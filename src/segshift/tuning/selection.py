@@ -57,11 +57,10 @@ class SelectOnce:
     def __init__(self, select: Callable[..., Selection], options: Mapping[str, Any]) -> None:
         self._select = select
         self._options = dict(options)
-        self._selection: Selection | None = None
+        self._selection = Selection(frozenset(), frozenset())
 
     @property
     def selection(self) -> Selection:
-        assert self._selection is not None, "prepare comes first"
         return self._selection
 
     def prepare(self, model: SegmentationModel) -> Selection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -45,6 +45,7 @@ class Switches:
     statistics_update: int
 
 
+@runtime_checkable
 class Tuning(Protocol):
     """The engine calls these in this order; a tuning that only selects answers all but `prepare` with nothing."""
 

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segshift.engine.adapt import adapt, adaptation_recipe
+from segshift.engine.checkpoint import hash_tensors, load_state
+from segshift.engine.evaluate import evaluate_run
+from segshift.engine.execute import execute
+from segshift.engine.recipe import Recipe
+from segshift.engine.run import Run
+from segshift.errors import DataError, MissingDataError, ModelError, RecipeError, TrainingError, UnknownNameError
+from segshift.models import create_model
+from segshift.tuning import select_parameters
+
+TARGET = "streets::val?size=64x32&count=8+fog=0.02"
+
+
+def test_a_run_folder_says_what_it_is(source_run: Run) -> None:
+    record = json.loads((source_run.path / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["sees"] == ["source", "source_labels"]
+    assert record["data"]["source"] == {**record["data"]["source"], "images": 12, "labels_used": 12}
+    assert record["parameters_changed"] > 0.9 * record["parameters"]
+    assert record["model"]["pretraining"] == "none"
+    assert {"commit", "command", "torch", "python"} <= set(record["provenance"])
+    events = [line["event"] for line in source_run.metrics()]
+    assert events.count("epoch") == 2
+
+
+def test_an_evaluation_keeps_one_matrix_an_image(source_run: Run) -> None:
+    evaluation = source_run.evaluations()[0]
+    assert evaluation.confusions.shape == (4, 19, 19)
+    assert evaluation.confusions.sum() == 4 * 32 * 64
+    assert len(evaluation.names) == len(evaluation.blocks) == 4
+    total = evaluation.confusions.sum(0).astype(float)
+    hit, union = np.diag(total), total.sum(0) + total.sum(1) - np.diag(total)
+    assert evaluation.record["miou"] == pytest.approx((hit[union > 0] / union[union > 0]).mean())
+    assert evaluation.record["definition"]
+
+
+def test_the_same_recipe_gives_the_same_weights_whatever_the_workers(source_run: Run, tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    again = execute(tiny("compute.workers=2"), tmp_path / "again")
+    assert again.record["identity"] == source_run.record["identity"]
+    assert again.record["weights_hash"] == source_run.record["weights_hash"]
+    other = execute(tiny("seed=1"), tmp_path / "other")
+    assert other.record["weights_hash"] != source_run.record["weights_hash"]
+
+
+def test_a_finished_run_is_not_run_again(source_run: Run, tiny: Callable[..., Recipe]) -> None:
+    before = (source_run.path / "last.safetensors").stat().st_mtime_ns
+    assert execute(tiny(), source_run.path).record["status"] == "finished"
+    assert (source_run.path / "last.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(RecipeError, match="holds another run"):
+        execute(tiny("seed=5"), source_run.path)
+
+
+def test_a_folder_of_something_else_is_left_alone(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RecipeError, match="something else"):
+        execute(tiny(), tmp_path)
+
+
+@pytest.mark.parametrize("tuning", ["cl", "freeze-n-update"])
+def test_what_is_frozen_stays_bit_identical(tuning: str, source_run: Run, tmp_path: Path) -> None:
+    recipe = adaptation_recipe(
+        source_run.recipe, "supervised", tuning, TARGET, changes=("optimizer.name=sgd", "optimizer.lr=0.1", "optimizer.weight_decay=0.01", "training.epochs=1")
+    )
+    run = execute(recipe, tmp_path / tuning, source_run)
+    before, after = source_run.load_model(), run.load_model()
+    chosen = select_parameters(before, tuning)
+    old = before.state_dict()
+    for name, value in after.state_dict().items():
+        if name in dict(before.named_parameters()):
+            assert torch.equal(value, old[name]) == (name not in chosen.names), name
+        elif name.endswith("running_mean"):
+            assert torch.equal(value, old[name]) == (name.removesuffix(".running_mean") not in chosen.statistics), name
+    kept = load_state(run.path / "last.safetensors")["stepper"]["optimizers"]["model"]
+    assert set(kept) == chosen.names  # no optimizer state for what is frozen
+    assert run.record["labels_used"] == 8
+    assert run.parent().path.resolve() == source_run.path.resolve()
+
+
+def test_adabn_changes_statistics_alone_and_sees_no_label(source_run: Run, tmp_path: Path) -> None:
+    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 0.5})
+    run = execute(recipe, tmp_path / "adabn", source_run)
+    assert run.record["parameters_changed"] == 0
+    assert run.record["statistics_changed"] > 0
+    assert run.record["labels_used"] == 0
+    assert run.record["sees"] == ["source", "target"]
+    assert run.record["adaptation"]["source_images"] == 4
+
+
+def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_good_weights(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"not finite|is nan|is inf") as caught:
+        execute(tiny("optimizer.lr=1.0e+30", "optimizer.name=sgd", "schedule.name=constant"), tmp_path / "nan")
+    assert "train_0" in str(caught.value)
+    assert Run.open(tmp_path / "nan").record["status"] == "failed"
+    weights = load_state(tmp_path / "nan" / "last.safetensors", only=("model",))["model"]
+    assert all(bool(torch.isfinite(v).all()) for v in weights.values() if v.is_floating_point())
+
+
+def test_batch_1_through_a_layer_that_cannot_do_it(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = tiny("model.architecture=deeplabv3plus", "model.options={}", "training.batch_size=1")
+    with pytest.raises(ModelError, match="batch"):
+        execute(recipe, tmp_path / "one")
+
+
+def test_classes_of_another_space_are_refused_by_number(source_run: Run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for folder in ("images", "labels"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    Image.new("RGB", (64, 32)).save(tmp_path / "set" / "images" / "a.png")
+    Image.new("L", (64, 32)).save(tmp_path / "set" / "labels" / "a.png")
+    (tmp_path / "set" / "mapping.yaml").write_text("classes: [one, two]\n")
+    target = f"folder:{tmp_path / 'set'}?labels=mapping.yaml"
+    with pytest.raises(ModelError, match=r"19 classes.*has 2"):
+        execute(adaptation_recipe(source_run.recipe, "supervised", target=target), tmp_path / "out", source_run)
+
+
+def test_best_is_kept_only_with_a_validation_split(tiny: Callable[..., Recipe], source_run: Run, tmp_path: Path) -> None:
+    assert source_run.record["tested_checkpoint"] == "last"
+    assert not (source_run.path / "best.safetensors").exists()
+    run = execute(tiny("data.validation=streets::val?size=64x32&count=4"), tmp_path / "validated")
+    assert run.record["tested_checkpoint"] == "best"
+    scores = [line["miou"] for line in run.metrics() if line["event"] == "validation"]
+    assert len(scores) == 2
+    kept = load_state(run.path / "best.safetensors")
+    assert kept["best"] == pytest.approx(max(scores), rel=1e-5)  # metrics.jsonl keeps six digits
+    assert kept["stepper"]["position"] == 3 * (scores.index(max(scores)) + 1)
+    with pytest.raises(RecipeError, match="shares 12 images"):
+        execute(tiny("data.validation=streets?size=64x32&count=14"), tmp_path / "shared")
+
+
+def test_a_model_in_memory_is_adapted_in_a_copy() -> None:
+    model = create_model("unet", encoder="resnet18", classes=19, seed=0)
+    before = hash_tensors(model.state_dict())
+    better = adapt(model, method="adabn", target=TARGET, source="streets?size=64x32&count=8", source_ratio=0.25, size=(32, 64))
+    assert hash_tensors(model.state_dict()) == before
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), better.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(model.buffers(), better.buffers(), strict=True))
+
+
+def test_bad_names_and_folders_have_their_line(source_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'adabn'"):
+        adaptation_recipe(source_run.recipe, "adabm", target=TARGET)
+    with pytest.raises(MissingDataError, match="no run folder"):
+        Run.open(tmp_path / "none")
+    with pytest.raises(DataError, match=r"asks for 16 source images, but there are 12"):
+        execute(adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 2}), tmp_path / "ratio", source_run)
+
+
+def test_scoring_on_another_label_space_takes_the_common_classes(source_run: Run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    root = tmp_path / "camvid"
+    for folder in ("train", "trainannot"):
+        (root / folder).mkdir(parents=True)
+    Image.new("RGB", (60, 45), (90, 90, 90)).save(root / "train" / "0001TP_000001.png")
+    Image.new("L", (60, 45), 3).save(root / "trainannot" / "0001TP_000001.png")
+    evaluation = evaluate_run(source_run, f"camvid:{root}:train", "camvid")
+    assert evaluation.confusions.shape == (1, 11, 12)  # eleven common classes, and misses by classes without counterpart
+    assert evaluation.confusions.sum() == 60 * 45
+    assert evaluation.record["label_space"].startswith("common")

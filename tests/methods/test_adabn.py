@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segshift.errors import DataError, ModelError, RecipeError
+from segshift.methods.adabn import AdaBN, mixed_pool
+from segshift.methods.normalization import Moments, batch_statistics, normalization_layers
+from segshift.models import create_model
+from segshift.types import Batch
+
+
+class Images:
+    """A pool of given images."""
+
+    def __init__(self, **roles: Tensor) -> None:
+        self.roles = roles
+        self.sizes = {role: len(images) for role, images in roles.items()}
+
+    def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(picks), batch_size):
+            chosen = torch.stack([self.roles[role][i] for role, i in picks[start : start + batch_size]])
+            yield Batch(chosen, None, None, tuple("x" for _ in chosen))
+
+
+class OneLayer(nn.Module):
+    """Batch norm straight on the images: the first layer of the closed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.norm(images)
+
+
+def images(count: int, mean: float, std: float, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, 8, 8, generator=generator) * std + mean
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_the_first_layer_is_the_mix_formula(ratio: float, batch_size: int) -> None:
+    target, source = images(20, 1.0, 0.5, 0), images(20, 0.0, 2.0, 1)
+    model = OneLayer()
+    method = AdaBN(source_ratio=ratio, batch_size=batch_size, seed=3)
+    method.adapt(model, Images(target=target, source=source))
+    drawn = [i for role, i in mixed_pool(20, round(ratio * 20), 20, torch.Generator().manual_seed(3)) if role == "source"]
+    w = ratio / (1 + ratio)
+    mean_t, var_t = target.double().mean((0, 2, 3)), target.double().var((0, 2, 3), correction=0)
+    if not drawn:
+        mean, var = mean_t, var_t
+    else:
+        mean_s, var_s = source[drawn].double().mean((0, 2, 3)), source[drawn].double().var((0, 2, 3), correction=0)
+        mean = (1 - w) * mean_t + w * mean_s
+        var = (1 - w) * var_t + w * var_s + w * (1 - w) * (mean_t - mean_s) ** 2
+    count = (20 + len(drawn)) * 64
+    assert model.norm.running_mean.double() == pytest.approx(mean, abs=1e-5)
+    assert model.norm.running_var.double() == pytest.approx(var * count / (count - 1), rel=1e-5)  # PyTorch keeps n - 1
+
+
+def test_known_gaussians_give_the_published_mix() -> None:
+    target, source = images(400, 1.0, 1.0, 0), images(400, 0.0, 1.0, 1)
+    model = OneLayer()
+    AdaBN(source_ratio=0.5).adapt(model, Images(target=target, source=source))
+    assert model.norm.running_mean == pytest.approx(torch.full((3,), 2 / 3), abs=0.02)  # 38,400 values: standard error 0.005
+    assert model.norm.running_var == pytest.approx(torch.full((3,), 1 + 2 / 9), abs=0.04)
+
+
+def test_the_average_of_many_shuffled_batches_needs_shuffling() -> None:
+    """Means 1 and 0, ratio 1: 0.50 shuffled; were the source after the target, momentum 0.1 would forget the target."""
+    target, source = images(160, 1.0, 0.1, 0), images(160, 0.0, 0.1, 1)
+    model = OneLayer()
+    AdaBN(source_ratio=1.0, estimator="ema", batch_size=8, passes=3).adapt(model, Images(target=target, source=source))
+    assert model.norm.running_mean == pytest.approx(torch.full((3,), 0.5), abs=0.12)
+
+
+def test_the_exponential_average_equals_pytorch() -> None:
+    target = images(24, 1.0, 0.5, 0)
+    ours, theirs = OneLayer(), OneLayer().train()
+    AdaBN(estimator="ema", momentum=0.1, batch_size=4, seed=5).adapt(ours, Images(target=target))
+    order = [i for _, i in mixed_pool(24, 0, 0, torch.Generator().manual_seed(5))]
+    for start in range(0, 24, 4):
+        theirs(target[order[start : start + 4]])
+    assert torch.allclose(ours.norm.running_mean, theirs.norm.running_mean, atol=1e-6)
+    assert torch.allclose(ours.norm.running_var, theirs.norm.running_var, atol=1e-6)
+
+
+def test_everything_but_running_statistics_is_bit_identical() -> None:
+    model = create_model("unet", encoder="resnet18", classes=5, seed=0).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    AdaBN(batch_size=2).adapt(model, Images(target=torch.rand(4, 3, 32, 32)))
+    for name, value in model.state_dict().items():
+        moved = name.endswith(("running_mean", "running_var"))
+        assert torch.equal(value, before[name]) != moved, name
+    assert not model.training
+
+
+def test_an_independent_accumulation_agrees_in_deep_layers() -> None:
+    """The same batches through train mode, every layer's inputs kept whole, moments over all of them at once."""
+    model = create_model("unet", encoder="resnet18", classes=5, seed=0).eval()
+    target = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    peer = create_model("unet", encoder="resnet18", classes=5, seed=0).train()
+    seen: dict[str, list[Tensor]] = {}
+    for name, layer in normalization_layers(peer).items():
+        layer.register_forward_pre_hook(lambda m, x, name=name: seen.setdefault(name, []).append(x[0].detach().double()))
+    order = [i for _, i in mixed_pool(6, 0, 0, torch.Generator().manual_seed(0))]
+    with torch.no_grad():
+        for start in range(0, 6, 2):
+            peer(target[order[start : start + 2]])
+    AdaBN(batch_size=2).adapt(model, Images(target=target))
+    for name, layer in normalization_layers(model).items():
+        values = torch.cat(seen[name])
+        assert torch.allclose(layer.running_mean.double(), values.mean((0, 2, 3)), atol=1e-5), name
+        assert torch.allclose(layer.running_var.double(), values.var((0, 2, 3)), rtol=1e-4, atol=1e-6), name
+
+
+def test_moments_merge_in_any_grouping() -> None:
+    values = torch.randn(97, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    left, right = Moments(4), Moments(4)
+    for part in values[:40].split(7):
+        left.add(part.mean(0), part.var(0), len(part))
+    for part in values[40:].split(9):
+        right.add(part.mean(0), part.var(0), len(part))
+    left.merge(right)
+    mean, var = left.unbiased()
+    assert torch.allclose(mean, values.mean(0), atol=1e-12)
+    assert torch.allclose(var, values.var(0), atol=1e-12)
+
+
+def test_a_layer_with_one_value_a_channel_keeps_its_statistics() -> None:
+    model = create_model("deeplabv3plus", encoder="resnet18", classes=5, seed=0).eval()
+    layers = normalization_layers(model)
+    before = {name: layer.running_mean.clone() for name, layer in layers.items()}
+    done = AdaBN(batch_size=1).adapt(model, Images(target=torch.rand(3, 3, 64, 64)))
+    kept = [name for name, layer in layers.items() if torch.equal(layer.running_mean, before[name])]
+    assert len(kept) == 1  # image pooling of ASPP
+    assert done["layers_touched"] == done["layers"] - 1
+
+
+def test_measuring_leaves_modes_momenta_and_statistics_alone() -> None:
+    model = OneLayer()
+    model.norm.momentum = 0.3
+    with batch_statistics(model, normalization_layers(model)) as measured:
+        model(images(2, 5.0, 1.0, 0))
+        assert set(measured) == {"norm"}
+    assert model.norm.training
+    assert model.norm.momentum == 0.3
+    assert torch.equal(model.norm.running_mean, torch.zeros(3))
+    assert int(model.norm.num_batches_tracked) == 0
+
+
+def test_bad_options_and_models_have_their_line() -> None:
+    with pytest.raises(RecipeError, match="0 or more"):
+        AdaBN(source_ratio=-0.1)
+    with pytest.raises(RecipeError, match="momentum"):
+        AdaBN(momentum=0.0)
+    with pytest.raises(DataError, match="asks for 4 source images, but there are 2"):
+        AdaBN(source_ratio=1).adapt(OneLayer(), Images(target=images(4, 0, 1, 0), source=images(2, 0, 1, 0)))
+    with pytest.raises(ModelError, match="Conv2d has none"):
+        AdaBN().begin(nn.Conv2d(3, 3, 1))
+
+
+def test_what_it_sees_follows_from_the_ratio() -> None:
+    assert AdaBN().sees == {"target"}
+    assert AdaBN(source_ratio=0.2).sees == {"target", "source"}
