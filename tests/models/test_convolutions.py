@@ -86,3 +86,14 @@ def test_tracing_changes_nothing() -> None:
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module._forward_pre_hooks for module in model.modules() if isinstance(module, nn.Conv2d))
+
+
+def test_a_replaced_convolution_is_seen() -> None:
+    model = create_model("unet", "resnet18")
+    before = main_path(model.encoder)
+    block = model.get_submodule("network.encoder.model.layer1.0")
+    block.conv1 = nn.Sequential(block.conv1, nn.Conv2d(64, 64, 1))
+    after = main_path(model.encoder)
+    assert main_path(deepcopy(model).encoder) == after
+    assert after[1:3] == ("model.layer1.0.conv1.0", "model.layer1.0.conv1.1")
+    assert len(after) == len(before) + 1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segshift.models.weights import LoadReport
 
 AUXILIARY_WEIGHT = 0.4
-"""Weight of each auxiliary loss (PSPNet, section 3.3; the reference training of torchvision's FCN uses 0.5)."""
+"""Weight of each auxiliary loss (PSPNet's, arXiv:1612.01105; the reference training of torchvision's FCN uses 0.5)."""
 
 
 class Outputs(NamedTuple):

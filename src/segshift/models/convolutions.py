@@ -8,7 +8,9 @@ wrong) and the gates of squeeze-and-excitation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,7 @@ SHORTCUTS = ("downsample", "shortcut", "conv_skip", "skip")
 GATES = ("SqueezeExcite", "SqueezeExcitation", "SEModule", "EffectiveSEModule")
 # Sides of the traced image: every stage keeps more than one pixel.
 TRACE_SIZE = 64
+_ORDERS: WeakKeyDictionary[nn.Module, tuple[tuple[tuple[str, int], ...], tuple[str, ...]]] = WeakKeyDictionary()
 
 
 def first_convolutions(model: SegmentationModel, count: int | None = None) -> tuple[str, ...]:
@@ -73,11 +76,18 @@ def convolutions(encoder: nn.Module) -> tuple[str, ...]:
     """Every convolution that a forward pass runs, in its order.
 
     The pass runs on the meta device: nothing is computed, and modes, running statistics and random numbers stay as they are.
+    Its order is kept until convolutions are added, replaced or taken away.
     """
+    modules = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d)}
+    present = tuple((name, id(module)) for name, module in modules.items())
+    if encoder not in _ORDERS or _ORDERS[encoder][0] != present:
+        _ORDERS[encoder] = present, _trace(encoder, modules)
+    return _ORDERS[encoder][1]
+
+
+def _trace(encoder: nn.Module, modules: Mapping[str, nn.Conv2d]) -> tuple[str, ...]:
     order: list[str] = []
-    handles = [
-        module.register_forward_pre_hook(lambda *_, name=name: order.append(name)) for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d)
-    ]
+    handles = [module.register_forward_pre_hook(lambda *_, name=name: order.append(name)) for name, module in modules.items()]
     tensors = {name: tensor.to("meta") for name, tensor in (*encoder.named_parameters(), *encoder.named_buffers())}
     images: Tensor = torch.zeros(2, 3, TRACE_SIZE, TRACE_SIZE, device="meta")
     try:
