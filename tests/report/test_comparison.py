@@ -9,7 +9,7 @@ import pytest
 
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
-from segshift.report.comparison import FEW_BLOCKS, compare_runs, describe_method, open_runs
+from segshift.report.comparison import FEW_BLOCKS, compare_runs, open_runs
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -155,12 +155,6 @@ def test_bad_folders(make_run: MakeRun, shares: Shares, tmp_path: Path) -> None:
 def test_folder_is_expanded_by_creation_and_a_run_counts_once(make_run: MakeRun) -> None:
     late, early = make_run("a", provenance={"created": "2026"}), make_run("b", provenance={"created": "2024"})
     assert [run.name for run in open_runs([late.path.parent, early.path])] == ["b", "a"]
-
-
-def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
-    assert describe_method(make_run("one", method="adabn", method_options={"source_ratio": 0.2, "passes": 1}, tuning=None)) == "adabn source_ratio=0.2"
-    tuned = make_run("two", method="supervised", method_options={"domain": "target"}, tuning="cl")
-    assert describe_method(tuned) == "supervised + cl"
 
 
 def test_rows_of_one_name_are_told_apart(make_run: MakeRun, shares: Shares) -> None:

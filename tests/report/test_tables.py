@@ -11,7 +11,7 @@ from rich.console import Console
 from segshift.engine.run import Run
 from segshift.metrics import DEFINITION
 from segshift.report.comparison import Comparison, compare_runs
-from segshift.report.tables import FIELDS, print_comparison, to_csv
+from segshift.report.tables import FIELDS, describe_method, print_comparison, to_csv
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -39,7 +39,7 @@ def test_terminal_table_fits_and_cuts_nothing(comparison: Comparison, width: int
     text = printed(comparison, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for figure in ("81.8 [81.8, 81.8]", "42.9 [42.9, 42.9]", "+23.8 [+23.8, +23.8]", "~ +0.0 [+0.0, +0.0]", "10 (1.0%)"):
+    for figure in ("81.8 [81.8, 81.8]", "42.9 [42.9, 42.9]", "+23.8 [+23.8, +23.8]", "~+0.0 [+0.0, +0.0]", "10 (1.0%)"):
         assert figure in text
     assert "better [bold]" in text  # a name is text, not markup
     assert " ".join(DEFINITION.split()) in " ".join(text.split())
@@ -73,4 +73,10 @@ def test_one_block_has_no_interval(make_run: MakeRun, shares: Shares) -> None:
     assert row["low"] == row["difference_low"] == ""
     text = printed(comparison, 100)
     assert "[no interval]" in text
-    assert "~ +48.5" in text  # nothing is claimed without an interval
+    assert "~+48.5" in text  # nothing is claimed without an interval
+
+
+def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
+    assert describe_method(make_run("one", method="adabn", method_options={"source_ratio": 0.2, "passes": 1}, tuning=None)) == "adabn source_ratio=0.2"
+    tuned = make_run("two", method="supervised", method_options={"domain": "target"}, tuning="cl")
+    assert describe_method(tuned) == "supervised + cl"

@@ -19,9 +19,10 @@ def test_loss_and_repairs_in_words(make_run: MakeRun, shares: Shares) -> None:
     better = make_run("better", {"clear": shares([0.8] * 12), "fog": shares([0.8] * 12)}, parent=source, labels_used=16, parameters_changed=10)
     worse = make_run("worse", {"clear": shares([0.9] * 12), "fog": shares([0.4] * 12)}, parent=source)
     same = make_run("same", {"fog": shares([0.5] * 12)}, parent=source, statistics_changed=0)
-    (finding,) = describe_findings(compare_runs([source, better, worse, same]))
-    assert (
-        finding.loss == "source scores 81.8 [81.8, 81.8] on clear and 33.3 [33.3, 33.3] on fog, on the same images: the shift costs 48.5 points [48.5, 48.5]."
+    best = make_run("best", {"fog": shares([0.95] * 12)}, parent=source)
+    (finding,) = describe_findings(compare_runs([source, better, worse, same, best]))
+    assert finding.loss == (
+        "source scores 81.8 % mIoU [81.8, 81.8] on clear and 33.3 % mIoU [33.3, 33.3] on fog, on the same images: the shift costs 48.5 points [48.5, 48.5]."
     )
     assert finding.repairs == (
         "better wins back +33.3 [+33.3, +33.3] points on fog, 69% of what was lost; with 16 labelled images of the target, changing 1.0% of the parameters. "
@@ -29,6 +30,8 @@ def test_loss_and_repairs_in_words(make_run: MakeRun, shares: Shares) -> None:
         "worse makes fog worse: -8.3 [-8.3, -8.3] points; with no label of the target, changing no parameter but 64 values of running statistics. "
         "On clear: +0.0 [+0.0, +0.0] points, within noise.",
         "same changes fog by +0.0 [+0.0, +0.0] points: within noise; with no label of the target, changing no parameter.",
+        "best wins back +57.1 [+57.1, +57.1] points on fog, more than was lost; with no label of the target, "
+        "changing no parameter but 64 values of running statistics.",
     )
 
 

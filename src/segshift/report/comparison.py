@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from segshift.engine.options import option_types
 from segshift.engine.run import Evaluation, Run
-from segshift.errors import DataError, MissingDataError, UserError, WeightsError, unknown_name
-from segshift.methods import METHODS
+from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
 from segshift.metrics import Interval, bootstrap_interval, paired_bootstrap
 
 SAMPLES = 1000
@@ -165,24 +163,6 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
     return Comparison(tuple(rows), columns, tuple(builder.notes))
 
 
-def describe_method(run: Run) -> str:
-    """The method with the options that are not its defaults, and the tuning.
-
-    >>> describe_method(Run(Path("r"), {"method": "adabn", "method_options": {"source_ratio": 0.2}, "tuning": None}))
-    'adabn source_ratio=0.2'
-    """
-    method = str(run.record["method"])
-    defaults = {key: default for key, (_, default) in option_types(METHODS[method]).items()} if method in METHODS else {}
-    options = _changed(run.record.get("method_options", {}), defaults, skip=("domain",))  # what it learns from stands beside it
-    if not run.record.get("tuning"):
-        return " ".join([method, *options])
-    try:
-        tuned = _changed(run.recipe.tuning.options, {})
-    except (UserError, OSError):
-        tuned = []
-    return " ".join([method, *options, "+", str(run.record["tuning"]), *tuned])
-
-
 @dataclass
 class _Builder:
     """What grows while the rows are filled: the columns met so far, and the notes."""
@@ -289,10 +269,6 @@ def _row_names(runs: Sequence[Run]) -> dict[Path, str]:
     """Names of the rows; runs of one name are told apart by their folders."""
     names = [run.name for run in runs]
     return {run.path: run.name if names.count(run.name) == 1 else f"{run.name} ({run.path.name})" for run in runs}
-
-
-def _changed(options: Mapping[str, Any], defaults: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[str]:
-    return [f"{key}={value}" for key, value in options.items() if key not in skip and defaults.get(key) != value]
 
 
 def _evaluated(evaluation: Evaluation) -> tuple[str, str]:

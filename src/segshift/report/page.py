@@ -12,10 +12,10 @@ from markupsafe import Markup
 from segshift.engine.logs import Reporter, duration
 from segshift.engine.provenance import command_line, now
 from segshift.errors import UserError
-from segshift.report.comparison import Comparison, Row, describe_method
+from segshift.report.comparison import Comparison, Row
 from segshift.report.figures import class_figure, degradation_figure, find_curves, overlay_figure
 from segshift.report.overlays import draw_overlays
-from segshift.report.tables import changed_parameters, percent, protocol
+from segshift.report.tables import changed_parameters, describe_method, percent, protocol
 from segshift.report.words import choose_domains, compare_with_best_source, describe_findings
 
 REPAIRS_SHOWN = 3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from segshift.engine.logs import duration
+from segshift.engine.options import option_types
+from segshift.engine.run import Run
+from segshift.errors import UserError
+from segshift.methods import METHODS
 from segshift.metrics import Interval
-from segshift.report.comparison import Cell, Column, Comparison, Row, describe_method
+from segshift.report.comparison import Cell, Column, Comparison, Row
 
-NAME_WIDTH = 24
-CELL_WIDTH = 20
+NAME_WIDTH = 28
 FIELDS = (
     "run",
     "method",
@@ -51,8 +55,8 @@ LEGEND = "second line: points more than the source model on the same images; ~ w
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Scores, costs, and all that must be said with them."""
     for table in score_tables(comparison, console.width):
-        console.print(table)
-    console.print(cost_table(comparison))
+        console.print(table, "")
+    console.print(cost_table(comparison), "")
     for line in footnotes(comparison):
         console.print(Text(line, style="dim"))
 
@@ -60,15 +64,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def score_tables(comparison: Comparison, width: int = 100) -> list[Table]:
     """mIoU in percent, two lines a cell; as many tables as it takes to fit the width."""
     names = min(NAME_WIDTH, max(len(row.name) + 2 * row.depth for row in comparison.rows))
-    fit = max(1, (width - names - 3) // (CELL_WIDTH + 2))
-    return [_score_table(comparison, comparison.columns[i : i + fit]) for i in range(0, len(comparison.columns), fit)]
+    cell = max(max(map(len, str(_score_text(cell)).splitlines())) for row in comparison.rows for cell in row.cells.values())
+    columns = comparison.columns
+    fit = max(1, (width - names - 1) // (cell + 2))  # a space and a rule's place between columns
+    tables = -(-len(columns) // fit)
+    each = -(-len(columns) // tables)  # tables of nearly one width
+    return [_score_table(comparison, columns[i : i + each], cell) for i in range(0, len(columns), each)]
 
 
-def _score_table(comparison: Comparison, columns: Sequence[Column]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="mIoU, %  [95 % interval]", title_justify="left", title_style="bold", pad_edge=False)
+def _score_table(comparison: Comparison, columns: Sequence[Column], cell_width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="mIoU, %  [95 % interval]", title_justify="left", title_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("run", max_width=NAME_WIDTH, overflow="fold")
     for column in columns:
-        table.add_column(Text(column.name), min_width=CELL_WIDTH, overflow="fold", justify="right")
+        table.add_column(Text(column.name), min_width=cell_width, overflow="fold", justify="right")
     for group in comparison.groups():
         for row in group:
             cells = [_score_text(row.cells.get(column.name)) for column in columns]
@@ -78,7 +86,7 @@ def _score_table(comparison: Comparison, columns: Sequence[Column]) -> Table:
 
 def cost_table(comparison: Comparison) -> Table:
     """What each run saw, changed and took."""
-    table = Table(box=box.SIMPLE_HEAD, title="what it took", title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, title="what it took", title_justify="left", title_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("run", max_width=NAME_WIDTH, overflow="fold")
     table.add_column("method", overflow="fold")
     table.add_column("parameters changed", justify="right", overflow="fold")
@@ -105,6 +113,25 @@ def footnotes(comparison: Comparison) -> list[str]:
     columns = [f"{c.name} = {c.domain} ({c.images} images{f' in {c.blocks} blocks' if c.blocks != c.images else ''})" for c in comparison.columns]
     protocols = [f"{row.name}: {protocol(row)}" for row in comparison.rows]
     return [LEGEND, *comparison.definitions(), *columns, *protocols, *(f"note: {note}" for note in comparison.notes)]
+
+
+def describe_method(run: Run) -> str:
+    """The method with the options that are not its defaults, and the tuning.
+
+    >>> from pathlib import Path
+    >>> describe_method(Run(Path("r"), {"method": "adabn", "method_options": {"source_ratio": 0.2}, "tuning": None}))
+    'adabn source_ratio=0.2'
+    """
+    method = str(run.record["method"])
+    defaults = {key: default for key, (_, default) in option_types(METHODS[method]).items()} if method in METHODS else {}
+    options = _changed(run.record.get("method_options", {}), defaults, skip=("domain",))  # what it learns from stands beside it
+    if not run.record.get("tuning"):
+        return " ".join([method, *options])
+    try:
+        tuned = _changed(run.recipe.tuning.options, {})
+    except (UserError, OSError):
+        tuned = []
+    return " ".join([method, *options, "+", str(run.record["tuning"]), *tuned])
 
 
 def protocol(row: Row) -> str:
@@ -180,8 +207,12 @@ def _score_text(cell: Cell | None) -> Text:
     text = Text(percent(cell.miou))
     if cell.difference is not None:
         style = "dim" if cell.within_noise else "bold green" if cell.difference.value > 0 else "bold red"
-        text.append(f"\n{'~ ' if cell.within_noise else ''}{percent(cell.difference, signed=True)}", style=style)
+        text.append(f"\n{'~' if cell.within_noise else ''}{percent(cell.difference, signed=True)}", style=style)
     return text
+
+
+def _changed(options: Mapping[str, Any], defaults: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[str]:
+    return [f"{key}={value}" for key, value in options.items() if key not in skip and defaults.get(key) != value]
 
 
 def _indented(row: Row) -> Text:

@@ -57,7 +57,7 @@ def compare_with_best_source(comparison: Comparison) -> str | None:
     best = max(measured, key=lambda row: row.cells[away].miou.value)
     others = [row for row in comparison.rows if not row.is_source and row.source != best.source and away in row.cells]
     behind = [row.name for row in others if not paired_difference(row.cells[away], best.cells[away]).low > 0]
-    score = percent(best.cells[away].miou)
+    score = _score(best.cells[away])
     if not others:
         return None
     if not behind:
@@ -69,12 +69,12 @@ def compare_with_best_source(comparison: Comparison) -> str | None:
 
 
 def _loss(source: Row, home: str, away: str) -> str:
-    start = f"{source.name} scores {percent(source.cells[home].miou)} on {home}"
+    start = f"{source.name} scores {_score(source.cells[home])} on {home}"
     if home == away:
         return f"{start}; it was evaluated on no other domain, so no loss is known."
     one, other = source.cells[home], source.cells[away]
     lost = one.miou.value - other.miou.value
-    scores = f"{start} and {percent(other.miou)} on {away}"
+    scores = f"{start} and {_score(other)} on {away}"
     same = one.evaluation.names == other.evaluation.names and one.evaluation.record["classes"] == other.evaluation.record["classes"]
     if same:
         difference = paired_difference(other, one)
@@ -91,17 +91,24 @@ def _repair(row: Row, source: Row, home: str, away: str) -> str:
     cell = row.cells[away]
     assert row.depth > 0
     if cell.difference is None:
-        return f"{row.name} scores {percent(cell.miou)} on {away}; it was not measured on the same images as {source.name}."
+        return f"{row.name} scores {_score(cell)} on {away}; it was not measured on the same images as {source.name}."
     gain, figures = cell.difference, percent(cell.difference, signed=True)
     lost = source.cells[home].miou.value - source.cells[away].miou.value
     if cell.within_noise:
         verdict = f"{row.name} changes {away} by {figures} points: within noise"
     elif gain.value > 0:
-        share = f", {gain.value / lost:.0%} of what was lost" if home != away and lost > 0 else ""
+        share = ""
+        if home != away and lost > 0:
+            share = f", {gain.value / lost:.0%} of what was lost" if gain.value < lost else ", more than was lost"
         verdict = f"{row.name} wins back {figures} points on {away}{share}"
     else:
         verdict = f"{row.name} makes {away} worse: {figures} points"
     return f"{verdict}; {_price(row)}{_at_home(row.cells.get(home) if home != away else None, home)}."
+
+
+def _score(cell: Cell) -> str:
+    value, bounds = percent(cell.miou).split(" ", 1)
+    return f"{value} % mIoU {bounds}"
 
 
 def _price(row: Row) -> str:
