@@ -11,6 +11,9 @@ from torch import Tensor
 IGNORE = 255
 """Label of a pixel that counts neither in a loss nor in a metric."""
 
+ROLES: tuple[str, ...] = ("source", "target")
+"""What a domain may be to a method."""
+
 SEES = ("source", "source_labels", "target", "target_labels", "depth")
 """What a method may declare that it sees."""
 

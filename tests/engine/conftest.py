@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from segshift.engine.run import Run
 
 TINY: dict[str, Any] = {
     "name": "tiny",
-    "model": {"architecture": "unet", "encoder": "resnet18", "options": {"decoder_channels": [32, 16, 16, 8, 8]}},
+    "model": {"architecture": "unet", "encoder": "mobilenetv2_050", "options": {"decoder_channels": [32, 16, 16, 8, 8]}},
     "data": {"source": "streets?size=64x32&count=12", "size": [32, 64]},
     "augmentation": {"flip": 0.5, "brightness": 0.2},
     "training": {"epochs": 2, "batch_size": 4},

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import pickle
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: 
     with pytest.raises(TrainingError, match=r"disk is full.*previous file is kept"):
         save_state(path, {"a": torch.ones(3)})
     assert torch.equal(load_state(path)["a"], torch.zeros(3))
-    assert os.listdir(tmp_path) == ["s.safetensors"]
+    assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
 
 
 def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:

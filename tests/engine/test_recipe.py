@@ -48,7 +48,7 @@ def test_changes_are_yaml_values() -> None:
     assert recipe.training.epochs == 3
     assert recipe.augmentation.scale == (0.5, 2.0)
     assert recipe.data.tests == {"fog": "streets+fog=0.02"}
-    with pytest.raises(RecipeError, match="section.key=value"):
+    with pytest.raises(RecipeError, match=r"section\.key=value"):
         validate_recipe(SMALL, ["training.epochs"])
 
 

@@ -77,7 +77,3 @@ def _stop(error: Exception) -> None:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
-
-
-if __name__ == "__main__":
-    main()

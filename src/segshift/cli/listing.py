@@ -53,7 +53,8 @@ def lines(what: What) -> Iterator[str]:
         from segshift.weather import WEATHER
 
         for name, weather in WEATHER.items():
-            yield f"{name:28} {weather.summary}  [{name}=VALUE in {weather.unit}; needs depth: {'yes' if weather.needs_depth else 'no'}]  [paper: {weather.paper}]"
+            depth = "needs depth" if weather.needs_depth else "from the image alone"
+            yield f"{name:28} {weather.summary}  [{name}=VALUE in {weather.unit}; {depth}]  [paper: {weather.paper}]"
 
 
 def may_see(method: type) -> str:

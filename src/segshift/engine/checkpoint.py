@@ -69,7 +69,7 @@ def write_atomic(path: Path, payload: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         reason = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}: check the folder"

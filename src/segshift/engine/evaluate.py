@@ -121,7 +121,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Tests a run on a domain and keeps the result in its folder."""
     dataset = open_domain(domain, depth=False)
-    model = run.load_model(checkpoint).to(device=device, memory_format=torch.channels_last)
+    model = run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last)
     if reporter is not None:
         reporter.begin(f"evaluate {run.name} on {name or dataset.domain}", len(dataset))
     scores = score(model, dataset, run.label_space, run.size, batch_size, device, workers, reporter)

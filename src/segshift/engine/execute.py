@@ -20,11 +20,12 @@ from segshift.engine.logs import Reporter
 from segshift.engine.provenance import describe_provenance, run_identity
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
-from segshift.engine.train import choose_device, create_fabric, run_training, Interrupted
+from segshift.engine.train import Interrupted, choose_device, create_fabric, run_training
 from segshift.errors import ModelError, RecipeError, TrainingError
 from segshift.methods import METHODS, EstimatingMethod, Method, TrainingMethod
 from segshift.models import SegmentationModel, create_model
 from segshift.tuning import Tuning, create_tuning, describe_selection
+from segshift.types import ROLES
 
 
 def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = None, resume: bool = False, reporter: Reporter | None = None) -> Run:
@@ -34,7 +35,7 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
     """
     reporter = reporter or Reporter(None)
     method = METHODS[recipe.method.name](**recipe.method.options)
-    datasets = {role: open_domain(getattr(recipe.data, role), depth="depth" in method.sees) for role in ("source", "target") if role in method.sees}
+    datasets: dict[str, DomainDataset] = {role: open_domain(getattr(recipe.data, role), depth="depth" in method.sees) for role in ROLES if role in method.sees}
     space = _learned_space(datasets, method, parent)
     fingerprints = {role: dataset.fingerprint() for role, dataset in datasets.items()}
     identity = run_identity(recipe.identity(), parent.record["identity"] if parent else None, fingerprints, method.version)
@@ -73,7 +74,13 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
     for label, domain in recipe.data.tests.items():
         if label not in done:
             evaluate_run(
-                run, domain, label, batch_size=recipe.training.batch_size, device=choose_device(recipe.compute.device), workers=recipe.compute.workers, reporter=reporter
+                run,
+                domain,
+                label,
+                batch_size=recipe.training.batch_size,
+                device=choose_device(recipe.compute.device),
+                workers=recipe.compute.workers,
+                reporter=reporter,
             )
     return run
 
@@ -144,7 +151,7 @@ def _build_model(recipe: Recipe, parent: Run | None, space: LabelSpace, reporter
     if parent is not None:
         return parent.load_model()
     wanted = recipe.model.weights
-    pretrained: bool | str = {"none": False, "imagenet": "hub"}.get(wanted, wanted)
+    pretrained: bool | str = False if wanted == "none" else "hub" if wanted == "imagenet" else wanted
     model = create_model(
         recipe.model.architecture, encoder=recipe.model.encoder, classes=len(space), pretrained=pretrained, seed=recipe.seed, **recipe.model.options
     )
@@ -170,7 +177,13 @@ def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent
 
 
 def _estimate(
-    run: Run, recipe: Recipe, model: SegmentationModel, method: EstimatingMethod, datasets: Mapping[str, DomainDataset], device: torch.device, reporter: Reporter
+    run: Run,
+    recipe: Recipe,
+    model: SegmentationModel,
+    method: EstimatingMethod,
+    datasets: Mapping[str, DomainDataset],
+    device: torch.device,
+    reporter: Reporter,
 ) -> None:
     model.to(device).eval()
     pool = DomainPool(datasets, recipe.data.size, method.sees, device, recipe.compute.workers)

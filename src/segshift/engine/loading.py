@@ -113,9 +113,7 @@ class DomainPool:
         return {role: len(samples) for role, samples in self._samples.items()}
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread
-        )
+        loader = DataLoader(_Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread)
         for raw in loader:
             # A mixed batch may show only what all its roles may show.
             yield visible(to_batch(raw, self._device), "target", self._sees & {"target", "depth"})
@@ -137,9 +135,7 @@ class _Picked(Dataset[Sample | Failure]):
 
 def training_loader(samples: TrainingSamples, sampler: EndlessSampler, workers: int) -> DataLoader[Any]:
     """An endless stream of collated micro-batches."""
-    return DataLoader(
-        samples, batch_sampler=sampler, num_workers=workers, collate_fn=collate, worker_init_fn=one_thread, persistent_workers=workers > 0
-    )
+    return DataLoader(samples, batch_sampler=sampler, num_workers=workers, collate_fn=collate, worker_init_fn=one_thread, persistent_workers=workers > 0)
 
 
 def generator_of(*key: int) -> torch.Generator:

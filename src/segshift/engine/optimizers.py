@@ -1,8 +1,8 @@
 """Optimizers and schedules. A schedule is a pure function of the position, so resuming needs no state of its own.
 
-    polynomial   (1 - t/T)^power          exponential  gamma^epoch           cosine   (1 + cos(pi t/T)) / 2
-    step         gamma^(epoch // every)   one-cycle    up to 1 over 30 % of T by cosine from 1/25, then down to 1e-4/25
-    constant     1                        `warmup` steps rise linearly first, for every schedule
+polynomial   (1 - t/T)^power          exponential  gamma^epoch           cosine   (1 + cos(pi t/T)) / 2
+step         gamma^(epoch // every)   one-cycle    up to 1 over 30 % of T by cosine from 1/25, then down to 1e-4/25
+constant     1                        `warmup` steps rise linearly first, for every schedule
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segshift.engine.recipe import OptimizerRecipe, ScheduleRecipe
 
@@ -69,7 +69,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Any]:
+def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Any]:
     """The state by parameter name, so that it survives another order of parameters."""
     return {names[parameter]: dict(state) for parameter, state in optimizer.state.items() if state}
 

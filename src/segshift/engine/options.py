@@ -14,7 +14,7 @@ from segshift.errors import RecipeError
 
 def option_types(target: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
     """(type, default) of every keyword argument, by name."""
-    function = target.__init__ if isinstance(target, type) else target
+    function = inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
     hints = get_type_hints(function)
     parameters = inspect.signature(target).parameters
     return {name: (hints.get(name, Any), p.default) for name, p in parameters.items() if name not in skip}

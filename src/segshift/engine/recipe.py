@@ -245,11 +245,11 @@ def load_recipe(path: Path | str, changes: Sequence[str] = ()) -> Recipe:
 
 def validate_recipe(content: Mapping[str, Any], changes: Sequence[str] = (), where: str = "recipe") -> Recipe:
     """The recipe of a mapping; all problems are reported together."""
-    content = json.loads(json.dumps(content, default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(content, default=str))
     for change in changes:
-        apply_change(content, change)
+        apply_change(plain, change)
     try:
-        return Recipe.model_validate(content)
+        return Recipe.model_validate(plain)
     except ValidationError as error:
         problems = [_explain(problem) for problem in error.errors()]
         raise RecipeError(f"{where}: {len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(problems)}") from error

@@ -1,6 +1,6 @@
 """A run folder: what was asked (recipe.yaml), what it is (run.json), how it went (metrics.jsonl), its weights and its evaluations.
 
-    RUN/recipe.yaml   run.json   metrics.jsonl   last.safetensors   [best.safetensors]   evaluations/NAME.json + NAME.npz
+RUN/recipe.yaml   run.json   metrics.jsonl   last.safetensors   [best.safetensors]   evaluations/NAME.json + NAME.npz
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -25,7 +25,9 @@ from segshift.types import Batch
 class FabricStepper:
     """One optimizer for the model and one for each of the method's own modules."""
 
-    def __init__(self, fabric: Fabric, model: SegmentationModel, method: TrainingMethod, tuning: Tuning, recipe: Recipe, total: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self, fabric: Fabric, model: SegmentationModel, method: TrainingMethod, tuning: Tuning, recipe: Recipe, total: int, steps_per_epoch: int
+    ) -> None:
         self._fabric = fabric
         self._model = model
         self._tuning = tuning
@@ -34,13 +36,13 @@ class FabricStepper:
         self._total = total
         self._steps_per_epoch = steps_per_epoch
         self._position = 0
-        self._window: list[Mapping[str, Batch]] = []
+        self._window: Sequence[Mapping[str, Batch]] = ()
         self._micro = 0
         self._modules: dict[str, nn.Module] = {"model": model}
         self._recipes: dict[str, OptimizerRecipe] = {"model": recipe.optimizer}
         self._wrapped: dict[str, Any] = {"model": fabric.setup_module(model)}
         self._wrapped["model"].mark_forward_method("outputs")
-        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._optimizers: dict[str, Any] = {}  # wrapped by Fabric
         encoder = model.parts().encoder
         groups = parameter_groups(model, recipe.optimizer, encoder)
         if not groups:
@@ -68,7 +70,7 @@ class FabricStepper:
         """The rate of the model's last group, at this step."""
         return float(self._optimizers["model"].param_groups[-1]["lr"])
 
-    def begin(self, window: list[Mapping[str, Batch]]) -> None:
+    def begin(self, window: Sequence[Mapping[str, Batch]]) -> None:
         """A window of micro-batches begins: rates are set for its step."""
         self._window = window
         self._micro = 0
@@ -93,10 +95,12 @@ class FabricStepper:
         return result
 
     def valid_pixels(self, role: str) -> Tensor:
-        counts = [count_valid(batches[role].labels) for batches in self._window if batches[role].labels is not None]
-        mean = torch.stack(counts).mean()
+        labels = [batches[role].labels for batches in self._window]
+        mean = torch.stack([count_valid(known) for known in labels if known is not None]).mean()
         if self._fabric.world_size > 1:
-            mean = self._fabric.all_reduce(mean, reduce_op="mean")
+            pooled = self._fabric.all_reduce(mean, reduce_op="mean")
+            assert isinstance(pooled, Tensor)
+            return pooled
         return mean
 
     @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import torch
 from lightning_fabric import Fabric
@@ -29,7 +29,7 @@ from segshift.errors import DataError, RecipeError, TrainingError, unknown_name
 from segshift.methods import TrainingMethod
 from segshift.models import SegmentationModel
 from segshift.tuning import Tuning, apply_selection, set_train_mode
-from segshift.types import Batch
+from segshift.types import ROLES, Batch
 
 
 class Interrupted(Exception):
@@ -91,7 +91,7 @@ class _Session:
         self.run, self.recipe, self.model, self.method, self.tuning = run, recipe, model, method, tuning
         self.fabric, self.reporter = fabric, reporter
         self.sees = method.sees
-        self.roles = [role for role in ("source", "target") if role in self.sees]
+        self.roles = [role for role in ROLES if role in self.sees]
         self.datasets = {role: datasets[role] for role in self.roles}
         batch = recipe.training.batch_size
         self.samplers = {
@@ -110,7 +110,9 @@ class _Session:
         if self.validation is not None:
             shared = set(self.validation.names) & set(self.datasets[self.primary].names)
             if shared:
-                raise RecipeError(f"data.validation shares {len(shared)} images with the training data ({min(shared)}): name images that it does not learn from")
+                raise RecipeError(
+                    f"data.validation shares {len(shared)} images with the training data ({min(shared)}): name images that it does not learn from"
+                )
         self.trained_seconds = 0.0
 
     # -- state ----------------------------------------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ class _Session:
         self.run.update(training_seconds=round(self.trained_seconds, 3))
 
     def _streams(self) -> dict[str, Iterator[Any]]:
-        streams = {}
+        streams: dict[str, Iterator[Any]] = {}
         first = self.stepper.position * self.recipe.training.accumulation
         augment = self.recipe.augmentation.model_dump()
         for role, dataset in self.datasets.items():
@@ -239,7 +241,13 @@ class _Session:
         predictor = self.method.predictor() or self.model
         predictor.eval()
         scores = score(
-            predictor, self.validation, self.run.label_space, self.recipe.data.size, self.recipe.training.batch_size, self.fabric.device, self.recipe.compute.workers
+            predictor,
+            self.validation,
+            self.run.label_space,
+            self.recipe.data.size,
+            self.recipe.training.batch_size,
+            self.fabric.device,
+            self.recipe.compute.workers,
         )
         metrics.write("validation", self.stepper.position, epoch=epoch + 1, miou=scores.miou)
         if self.best is None or scores.miou > self.best:
@@ -247,16 +255,16 @@ class _Session:
             self.save("best")
         return f", validation mIoU {scores.miou:.3f} (best {self.best:.3f})"
 
-    def _give_up(self, error: NonFiniteError, names: list[str]) -> None:
+    def _give_up(self, error: NonFiniteError, names: list[str]) -> NoReturn:
         """Keeps the last good weights and says which batch it was."""
         finite = all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values() if value.is_floating_point())
         if finite:
             self.save()
         kept = self.run.path / "last.safetensors"
-        saved = f"the weights before this step are in {kept}" if finite else f"the last good weights are in {kept}" if kept.exists() else "no weights were saved yet"
-        raise TrainingError(
-            f"{error} at step {self.stepper.position + 1}, batch {', '.join(names[:8])}: lower optimizer.lr, set optimizer.clip_norm or check these images; {saved}"
-        ) from error
+        saved = f"the weights before this step are in {kept}" if finite else f"the last good weights are in {kept}"
+        remedy = "lower optimizer.lr, set optimizer.clip_norm or check these images"
+        where = f"{error} at step {self.stepper.position + 1}, batch {', '.join(names[:8])}"
+        raise TrainingError(f"{where}: {remedy}; {saved if finite or kept.exists() else 'no weights were saved yet'}") from error
 
 
 @contextmanager

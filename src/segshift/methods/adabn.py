@@ -23,7 +23,7 @@ from torch import nn
 
 from segshift.errors import DataError, ModelError, RecipeError
 from segshift.methods.method import Kind, Pool
-from segshift.methods.normalization import Moments, batch_statistics, count_values, normalization_layers, write_statistics
+from segshift.methods.normalization import Moments, batch_statistics, count_values, normalization_layers, read_statistics, write_statistics
 
 
 @final
@@ -78,7 +78,7 @@ class AdaBN:
             )
         generator = torch.Generator().manual_seed(self.seed)
         exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
-        ema = {name: (layer.running_mean.double().cpu(), layer.running_var.double().cpu()) for name, layer in layers.items()}
+        ema = {name: [value.double().cpu() for value in read_statistics(layer)] for name, layer in layers.items()}
         with batch_statistics(model, layers) as measured:
             for _ in range(self.passes):
                 for batch in pool.load(mixed_pool(pool.sizes["target"], wanted, pool.sizes.get("source", 0), generator), self.batch_size):
@@ -86,10 +86,11 @@ class AdaBN:
                     model(batch.images)
                     for name, (mean, var, count) in measured.items():
                         exact[name].add(mean, var, count)
-                        ema[name] = tuple((1 - self.momentum) * old + self.momentum * new for old, new in zip(ema[name], (mean, var), strict=True))
+                        ema[name] = [(1 - self.momentum) * old + self.momentum * new for old, new in zip(ema[name], (mean, var), strict=True)]
         touched = [name for name, moments in exact.items() if moments.count > 0]
         for name in touched:
-            write_statistics(layers[name], *(exact[name].unbiased() if self.estimator == "exact" else ema[name]))
+            mean, var = exact[name].unbiased() if self.estimator == "exact" else ema[name]
+            write_statistics(layers[name], mean, var)
         return {
             "layers": len(layers),
             "layers_touched": len(touched),

@@ -1,7 +1,7 @@
 """Losses of labelled pixels: cross-entropy, Dice and their sum. Pixels with label 255 never count.
 
-    CE   = - sum_valid log p_y / N_valid
-    Dice = 1 - mean_k (2 sum p_k y_k + eps) / (sum p_k + sum y_k + eps),  the mean over classes that are in the batch's labels
+CE   = - sum_valid log p_y / N_valid
+Dice = 1 - mean_k (2 sum p_k y_k + eps) / (sum p_k + sum y_k + eps),  the mean over classes that are in the batch's labels
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from segshift.types import IGNORE
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-def cross_entropy(
-    logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"], valid: Float[Tensor, ""] | None = None
-) -> Float[Tensor, ""]:
+def cross_entropy(logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"], valid: Float[Tensor, ""] | None = None) -> Float[Tensor, ""]:
     """Cross-entropy summed over the valid pixels and divided by `valid` (default: their number), in nats.
 
     A batch without a valid pixel gives 0, with a gradient of 0.
@@ -31,9 +29,7 @@ def cross_entropy(
     return total / count.clamp(min=1)
 
 
-def dice_loss(
-    logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"], valid: Float[Tensor, ""] | None = None
-) -> Float[Tensor, ""]:
+def dice_loss(logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"], valid: Float[Tensor, ""] | None = None) -> Float[Tensor, ""]:
     """Soft Dice loss in [0, 1], pooled over the batch; `valid` plays no part, as Dice has its own denominator."""
     classes = logits.shape[1]
     mask = labels != IGNORE
@@ -45,9 +41,7 @@ def dice_loss(
     return 1 - dice[present].mean() if bool(present.any()) else (logits * 0).sum()
 
 
-def cross_entropy_dice(
-    logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"], valid: Float[Tensor, ""] | None = None
-) -> Float[Tensor, ""]:
+def cross_entropy_dice(logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"], valid: Float[Tensor, ""] | None = None) -> Float[Tensor, ""]:
     """0.5 cross-entropy + 0.5 Dice."""
     return 0.5 * cross_entropy(logits, labels, valid) + 0.5 * dice_loss(logits, labels, valid)
 

@@ -62,18 +62,19 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
     sees one value a channel (image pooling at batch 1) has no variance: it keeps its stored statistics and reports nothing.
     """
     measured: Measured = {}
-    stored = {name: (m.running_mean.clone(), m.running_var.clone(), m.num_batches_tracked, m.momentum) for name, m in layers.items()}
+    stored = {name: [value.clone() for value in read_statistics(m)] for name, m in layers.items()}
+    settings = {name: (m.num_batches_tracked, m.momentum) for name, m in layers.items()}
     modes = {m: m.training for m in module.modules()}
 
     def choose(name: str, layer: _BatchNorm, values: Tensor) -> None:
         layer.training = values.numel() > values.shape[1]
         if not layer.training:
-            write_statistics(layer, *stored[name][:2])
+            write_statistics(layer, *stored[name])
 
     def report(name: str, layer: _BatchNorm, values: Tensor) -> None:
         if layer.training:
-            assert layer.running_mean is not None and layer.running_var is not None
-            measured[name] = (layer.running_mean.double().cpu(), layer.running_var.double().cpu(), values.numel() // values.shape[1])
+            mean, var = read_statistics(layer)
+            measured[name] = (mean.double().cpu(), var.double().cpu(), values.numel() // values.shape[1])
 
     handles = []
     for name, layer in layers.items():
@@ -88,19 +89,24 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
         for handle in handles:
             handle.remove()
         for name, layer in layers.items():
-            mean, var, tracked, momentum = stored[name]
-            write_statistics(layer, mean, var)
-            layer.num_batches_tracked = tracked
-            layer.momentum = momentum
+            write_statistics(layer, *stored[name])
+            layer.num_batches_tracked, layer.momentum = settings[name]
         for m, training in modes.items():
             m.training = training
+
+
+def read_statistics(layer: _BatchNorm) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    """The layer's running mean and variance, not copied."""
+    assert layer.running_mean is not None  # `normalization_layers` gives no others
+    assert layer.running_var is not None
+    return layer.running_mean, layer.running_var
 
 
 @torch.no_grad()
 def write_statistics(layer: _BatchNorm, mean: Float[Tensor, " c"], var: Float[Tensor, " c"]) -> None:
     """Replaces the layer's running statistics."""
-    layer.running_mean.copy_(mean)
-    layer.running_var.copy_(var)
+    for kept, value in zip(read_statistics(layer), (mean, var), strict=True):
+        kept.copy_(value)
 
 
 def count_values(layers: Mapping[str, _BatchNorm], names: Iterable[str]) -> int:

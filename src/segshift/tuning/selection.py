@@ -36,9 +36,7 @@ def select_classifier(model: SegmentationModel, classifier: Classifier = "head")
     return Selection(parameters_within(model, prefixes), inside)
 
 
-def select_freeze_n_update(
-    model: SegmentationModel, first_convolutions: int | None = None, classifier: Classifier = "head"
-) -> Selection:
+def select_freeze_n_update(model: SegmentationModel, first_convolutions: int | None = None, classifier: Classifier = "head") -> Selection:
     """First convolutions, every batch norm and the classifier."""
     norms = batch_norms(model)
     if not norms:

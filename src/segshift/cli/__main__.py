@@ -1,0 +1,5 @@
+"""python -m segshift.cli"""
+
+from segshift.cli import main
+
+main()
