@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from segshift.engine.run import Run
     from segshift.metrics import ConfusionMatrix
     from segshift.models import SegmentationModel, create_model, measure_cost
+    from segshift.predict import predict_images
     from segshift.tuning import select_parameters
 
 _PLACES = {
@@ -32,6 +33,7 @@ _PLACES = {
     "measure_cost": "segshift.models",
     "open_domain": "segshift.data.dataset",
     "parse_domain": "segshift.data.domain",
+    "predict_images": "segshift.predict",
     "select_parameters": "segshift.tuning",
     "weather": "segshift",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "measure_cost",
     "open_domain",
     "parse_domain",
+    "predict_images",
     "select_parameters",
     "weather",
 ]

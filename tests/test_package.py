@@ -1,0 +1,38 @@
+"""What users import, and that importing costs nothing until it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import segshift as ss
+
+
+def test_public_names() -> None:
+    assert dir(ss) == [
+        "ConfusionMatrix",
+        "Run",
+        "SegmentationModel",
+        "adapt",
+        "create_model",
+        "measure_cost",
+        "open_domain",
+        "parse_domain",
+        "predict_images",
+        "select_parameters",
+        "weather",
+    ]
+    for name in dir(ss):
+        assert getattr(ss, name) is not None
+
+
+def test_importing_is_lazy() -> None:
+    code = "import sys, segshift; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ss.nothing  # noqa: B018 - the access is the test
