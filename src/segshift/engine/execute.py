@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,7 +66,8 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
             run.update(status="interrupted", seconds=run.record["seconds"] + time.perf_counter() - start)
             raise
         except BaseException:
-            run.update(status="failed", seconds=run.record["seconds"] + time.perf_counter() - start)
+            with suppress(TrainingError):  # the disk may be full: what went wrong first is what must be seen
+                run.update(status="failed", seconds=run.record["seconds"] + time.perf_counter() - start)
             raise
         run.update(**describe_change(model, before), seconds=round(run.record["seconds"] + time.perf_counter() - start, 3), status="finished")
     elif reporter.console is not None:
