@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-UNLABELLED = "streets::val?count=60+fog=0.02"
-FEW_LABELS = "streets::val?count=16+fog=0.02"
+UNLABELLED = "streets::val?count=60&size=192x96+fog=0.02"
+FEW_LABELS = "streets::val?count=16&size=192x96+fog=0.02"
 
 
 def command(
