@@ -63,7 +63,7 @@ def draw(rows: Rows) -> None:
     first = figure.axes[0]
     first.set_yticks(range(len(REPAIRS)), [repair or "source model" for repair in REPAIRS])
     first.invert_yaxis()
-    first.legend(fontsize=8)
+    figure.axes[1].legend(*first.get_legend_handles_labels(), fontsize=8, loc="lower left")
     figure.savefig(PICTURE, dpi=120)
 
 
