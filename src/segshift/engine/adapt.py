@@ -10,13 +10,13 @@ from typing import Any
 
 from segshift.data.dataset import open_domain
 from segshift.data.label_space import LabelSpace, default_colors
-from segshift.engine.checkpoint import save_state, write_atomic
+from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
-from segshift.engine.options import option_types
+from segshift.engine.options import check_options, option_types
 from segshift.engine.recipe import Recipe, validate_recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
-from segshift.errors import ModelError, unknown_name
+from segshift.errors import ModelError, RecipeError, unknown_name
 from segshift.methods import METHODS
 from segshift.models import SegmentationModel
 
@@ -77,6 +77,13 @@ def adapt(
     """
     with TemporaryDirectory(prefix="segshift-") as folder:
         if isinstance(model, SegmentationModel):
+            if method not in METHODS:
+                raise unknown_name("method", method, METHODS)
+            known = check_options(
+                METHODS[method], {**({"domain": "target"} if "domain" in option_types(METHODS[method]) else {}), **options}, f"method {method}"
+            )
+            if source is None and "source" in METHODS[method](**known).sees:
+                raise RecipeError(f"method {method} sees the source with these options: give source, as a model in memory does not know it")
             parent = _run_of_model(model, target, size, Path(folder) / "model")
         else:
             parent = model if isinstance(model, Run) else Run.open(model)
@@ -106,7 +113,7 @@ def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], siz
         folder,
         {
             "schema": SCHEMA,
-            "identity": "in-memory",
+            "identity": hash_tensors(state),
             "name": "model",
             "parent": None,
             "label_space": describe_label_space(space),

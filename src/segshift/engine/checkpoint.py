@@ -43,8 +43,9 @@ def load_state(path: Path, only: tuple[str, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise MissingDataError(f"no checkpoint at {path}: train first, or name another run folder")
     with open(path, "rb") as file:
-        head = file.read(2)
-    if head in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        head = file.read(9)
+    # The header's length (8 bytes) and a JSON object: looked at first, as a length may begin like a pickle.
+    if head[8:] != b"{" and head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise WeightsError(f"{path} is a pickle, which is never loaded: convert its tensors with safetensors.torch.save_file")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

@@ -72,9 +72,9 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
         run.update(**describe_change(model, before), seconds=round(run.record["seconds"] + time.perf_counter() - start, 3), status="finished")
     elif reporter.console is not None:
         reporter.say(f"{folder} is finished already (same recipe, data and parent): nothing runs again")
-    done = {evaluation.name for evaluation in run.evaluations()}
+    done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
     for label, domain in recipe.data.tests.items():
-        if label not in done:
+        if (label, open_domain(domain, depth=False).fingerprint()) not in done:
             evaluate_run(
                 run,
                 domain,

@@ -26,10 +26,10 @@ class Reporter:
         self._start = 0.0
         self._spoken = 0.0
 
-    def say(self, text: str) -> None:
-        """One line (or a rich table) above the progress."""
+    def say(self, text: str, style: str | None = None) -> None:
+        """One line above the progress, as it is: brackets in a path are no markup."""
         if self.console is not None:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
         """A task of `total` images begins, `done` of them behind it."""

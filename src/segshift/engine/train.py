@@ -176,6 +176,8 @@ class _Session:
                 if position % 10 == 0 or position == end:
                     metrics.write("step", position, lr=self.stepper.learning_rate, **{key: float(value) for key, value in logged.items()})
                 self.reporter.advance(images_a_step, f"loss {losses[-1]:.4f}")
+                if position == end:
+                    break  # validated and saved below, stop or not
                 if stop.is_set() or (self.recipe.training.save_every and position % self.recipe.training.save_every == 0):
                     self.trained_seconds += time.perf_counter() - start
                     start = time.perf_counter()
