@@ -35,10 +35,11 @@ class DomainDataset(Dataset[Sample]):
     filters leave an image's weather as it is.
     """
 
-    def __init__(self, domain: Domain, source: FileSource | StreetSource, depth: bool = True, seed: int = 0) -> None:
+    def __init__(self, domain: Domain, source: FileSource | StreetSource, depth: bool = True, labels: bool = True, seed: int = 0) -> None:
         self.domain = domain
         self.source = source
         self.seed = seed
+        self._labels = labels
         self.weather = tuple((condition.name, physical(condition)) for condition in domain.weather)
         self._weather_depth = any(WEATHER[name].needs_depth for name, _ in self.weather)
         self._reads_depth = depth or self._weather_depth
@@ -64,7 +65,12 @@ class DomainDataset(Dataset[Sample]):
 
     @property
     def labelled(self) -> bool:
-        return self.source.labelled
+        return self.source.labelled and self._labels
+
+    @property
+    def identities(self) -> list[str]:
+        """What tells one image from another across splits, filters, sizes and weathers: its file, or the scene that is drawn."""
+        return self.source.identities
 
     @property
     def has_depth(self) -> bool:
@@ -94,7 +100,7 @@ class DomainDataset(Dataset[Sample]):
                 image = WEATHER[name].apply(image, sample.depth, value, camera, generator_of(self.seed, sample.name, name))
             except DataError as error:
                 raise DataError(f"image {sample.name!r} of '{self.domain}': {error}") from None
-        return replace(sample, image=image)
+        return replace(sample, image=image, label=sample.label if self._labels else None)
 
     def _check(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -120,18 +126,19 @@ class DomainDataset(Dataset[Sample]):
         return self._fingerprint
 
 
-def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, seed: int = 0) -> DomainDataset:
+def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:
     """The data set that a domain names.
 
-    `depth=False` spares reading depth that no weather needs. `seed` is what random weathers are drawn from.
+    `depth=False` spares reading depth that no weather needs; with `labels=False` labels are neither looked for nor read.
+    `seed` is what random weathers are drawn from.
     Raises DataError, MissingDataError or UnknownNameError, each with its remedy, before any pixel is read.
 
     >>> len(open_domain("streets::val?first=8"))
     8
     """
     parsed = parse_domain(domain)
-    source = open_streets(parsed) if parsed.entry.layout is None else open_files(parsed)
-    return DomainDataset(parsed, source, depth=depth, seed=seed)
+    source = open_streets(parsed) if parsed.entry.layout is None else open_files(parsed, labels)
+    return DomainDataset(parsed, source, depth=depth, labels=labels, seed=seed)
 
 
 def physical(condition: Condition) -> float:

@@ -35,6 +35,10 @@ class StreetSource:
     labelled: bool = True
     camera: Camera | None = None  # each street has its own
 
+    @property
+    def identities(self) -> list[str]:
+        return [f"streets {self.seed} {self.split} {i}" for i in self.indices]
+
     def read(self, index: int, depth: bool) -> tuple[Sample, Camera | None]:
         """The sample with its camera; depth costs nothing and is always there."""
         from segshift.data.streets import render_street  # compiles on first use

@@ -57,6 +57,10 @@ class FileSource:
     def labelled(self) -> bool:
         return self.files[0].label is not None
 
+    @property
+    def identities(self) -> list[str]:
+        return [os.path.realpath(self.root / files.image) for files in self.files]
+
     def read(self, index: int, depth: bool) -> tuple[Sample, Camera | None]:
         """The sample with its camera; its depth only where asked for."""
         files = self.files[index]
@@ -102,8 +106,11 @@ class FileSource:
         return lines
 
 
-def open_files(domain: Domain) -> FileSource:
-    """The files of a domain, matched, in time order and filtered; raises DataError or MissingDataError for what is missing."""
+def open_files(domain: Domain, labels: bool = True) -> FileSource:
+    """The files of a domain, matched, in time order and filtered; raises DataError or MissingDataError for what is missing.
+
+    With `labels=False` labels are not looked for.
+    """
     entry, filters = domain.entry, dict(domain.filters)
     root = root_of(domain)
     if not root.is_dir():
@@ -115,8 +122,8 @@ def open_files(domain: Domain) -> FileSource:
     every, sequences, blocks = order(list(images), entry)
     chosen = select(sequences, filters, str(replace(domain, filters=(), weather=())))
     names = [every[i] for i in chosen]
-    labels = place.labels(names)
-    if labels and entry.classes is None:
+    found = place.labels(names) if labels else {}
+    if found and entry.classes is None:
         raise DataError(
             f"{root}: labels without classes: name them in a mapping file inside the data set's folder, "
             f"{domain.name}:ROOT?labels=mapping.yaml (a list `classes` is enough)"
@@ -128,7 +135,7 @@ def open_files(domain: Domain) -> FileSource:
         label_space=entry.classes or LabelSpace("unlabelled", (), ()),
         names=names,
         blocks=[blocks[i] for i in chosen],
-        files=[Files(images[name], labels.get(name), depths.get(name), cameras.get(name)) for name in names],
+        files=[Files(images[name], found.get(name), depths.get(name), cameras.get(name)) for name in names],
         no_depth=no_depth,
     )
 
