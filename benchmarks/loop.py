@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 
 from segshift.engine.loading import generator_of
-from segshift.engine.recipe import validate_recipe
+from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.stepper import FabricStepper
 from segshift.methods import Supervised
 from segshift.models import SegmentationModel, create_model

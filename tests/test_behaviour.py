@@ -9,7 +9,7 @@ import pytest
 
 from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.execute import execute
-from segshift.engine.recipe import validate_recipe
+from segshift.engine.read_recipe import validate_recipe
 from segshift.metrics import paired_bootstrap
 
 

@@ -86,27 +86,25 @@ def predict_images(
     model = model.to(device).eval()
     write_atomic(out / "classes.csv", describe_classes(label_space))
     written, skipped = [], []
-    if reporter is not None:
-        reporter.begin("predict", len(found))
-    for path, name in found.items():
-        try:
-            image, rotated = read_any_image(path)
-            label = predict_label(model, image, size, device)
-        except (DataError, MissingDataError) as error:
-            if not skip_bad:
-                raise
-            skipped.append((path, str(error)))
-            continue
-        target = out / name
-        files = target.with_name(f"{target.name}_label.png"), target.with_name(f"{target.name}_overlay.png")
-        write_atomic(files[0], encode_label(label, label_space))
-        write_atomic(files[1], encode_overlay(image, label, label_space, opacity))
-        written.append(Prediction(path, *files, rotated))
-        if reporter is not None:
+    reporter = reporter or Reporter(None)
+    with reporter.task("predict", len(found)):
+        for path, name in found.items():
+            try:
+                image, rotated = read_any_image(path)
+                label = predict_label(model, image, size, device)
+            except (DataError, MissingDataError) as error:
+                if not skip_bad:
+                    raise
+                skipped.append((path, str(error)))
+                continue
+            target = out / name
+            files = target.with_name(f"{target.name}_label.png"), target.with_name(f"{target.name}_overlay.png")
+            write_atomic(files[0], encode_label(label, label_space))
+            write_atomic(files[1], encode_overlay(image, label, label_space, opacity))
+            written.append(Prediction(path, *files, rotated))
             reporter.advance(1)
-    model.train(was_training)
-    if reporter is not None:
         reporter.end(f"{len(written)} images")
+    model.train(was_training)
     return Predictions(tuple(written), tuple(skipped))
 
 

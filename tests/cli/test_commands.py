@@ -78,9 +78,14 @@ def test_list_prints_a_line_each(what: str, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[str]) -> None:
-    from segshift.cli.adapt import split_options
-    from segshift.errors import UnknownNameError
+    from segshift.cli.adapt import read_options
+    from segshift.engine.options import sort_options
+    from segshift.errors import RecipeError, UnknownNameError
 
-    assert split_options(["--source-ratio", "0.2", "--classifier=last"], "adabn", "cl") == ({"source_ratio": 0.2}, {"classifier": "last"})
-    with pytest.raises(UnknownNameError, match="did you mean '--source-ratio'"):
-        split_options(["--source-ration", "0.2"], "adabn", "all")
+    options = read_options(["--source-ratio", "0.2", "--classifier=last"])
+    assert sort_options(options, "adabn", "cl") == ({"source_ratio": 0.2}, {"classifier": "last"})
+    with pytest.raises(UnknownNameError, match="did you mean 'source_ratio'"):
+        sort_options(read_options(["--source-ration", "0.2"]), "adabn", "all")
+    assert read_options(["--loss", "[:"]) == {"loss": "[:"}  # no YAML: left to the method to refuse
+    with pytest.raises(RecipeError, match="needs a value"):
+        read_options(["--source-ratio"])

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from segshift.engine.execute import execute
-from segshift.engine.recipe import Recipe, validate_recipe
+from segshift.engine.read_recipe import validate_recipe
+from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 
 TINY: dict[str, Any] = {

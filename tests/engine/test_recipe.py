@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segshift.engine.recipe import load_recipe, recipe_schema, validate_recipe
+from segshift.engine.read_recipe import load_recipe, recipe_schema, validate_recipe
 from segshift.errors import MissingDataError, RecipeError
 
 SMALL = {"data": {"source": "streets", "size": [32, 64]}}

@@ -16,7 +16,8 @@ from segshift.types import Batch
 class Images:
     """A pool of given images."""
 
-    def __init__(self, **roles: Tensor) -> None:
+    def __init__(self, seed: int = 0, **roles: Tensor) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
         self.roles = roles
         self.sizes = {role: len(images) for role, images in roles.items()}
 
@@ -47,8 +48,7 @@ def images(count: int, mean: float, std: float, seed: int) -> Tensor:
 def test_the_first_layer_is_the_mix_formula(ratio: float, batch_size: int) -> None:
     target, source = images(20, 1.0, 0.5, 0), images(20, 0.0, 2.0, 1)
     model = OneLayer()
-    method = AdaBN(source_ratio=ratio, batch_size=batch_size, seed=3)
-    method.adapt(model, Images(target=target, source=source))
+    AdaBN(source_ratio=ratio, batch_size=batch_size).adapt(model, Images(seed=3, target=target, source=source))
     drawn = [i for role, i in mixed_pool(20, round(ratio * 20), 20, torch.Generator().manual_seed(3)) if role == "source"]
     w = ratio / (1 + ratio)
     mean_t, var_t = target.double().mean((0, 2, 3)), target.double().var((0, 2, 3), correction=0)
@@ -82,7 +82,7 @@ def test_the_average_of_many_shuffled_batches_needs_shuffling() -> None:
 def test_the_exponential_average_equals_pytorch() -> None:
     target = images(24, 1.0, 0.5, 0)
     ours, theirs = OneLayer(), OneLayer().train()
-    AdaBN(estimator="ema", momentum=0.1, batch_size=4, seed=5).adapt(ours, Images(target=target))
+    AdaBN(estimator="ema", momentum=0.1, batch_size=4).adapt(ours, Images(seed=5, target=target))
     order = [i for _, i in mixed_pool(24, 0, 0, torch.Generator().manual_seed(5))]
     for start in range(0, 24, 4):
         theirs(target[order[start : start + 4]])

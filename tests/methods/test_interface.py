@@ -16,7 +16,7 @@ from segshift.data.dataset import open_domain
 from segshift.engine.checkpoint import load_state
 from segshift.engine.evaluate import score
 from segshift.engine.execute import execute
-from segshift.engine.recipe import validate_recipe
+from segshift.engine.read_recipe import validate_recipe
 from segshift.methods import METHODS
 from segshift.methods.losses import cross_entropy
 from segshift.methods.normalization import normalization_layers

@@ -22,40 +22,28 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Repair a trained model on a target domain. Options of the method and the tuning have the names of `segshift list`: --source-ratio 0.2"""
-    from segshift.cli.console import reporter, resumable
+    from segshift.cli.console import label_and_domain, reporter, resumable
     from segshift.engine.adapt import adaptation_recipe
     from segshift.engine.execute import execute
     from segshift.engine.run import Run
 
     parent = Run.open(run)
-    parent.require_finished()
-    method_options, tuning_options = split_options(context.args, method, tuning)
-    tests: dict[str, str] = {}
-    for text in test or []:
-        label, separator, domain = text.partition(":=")
-        tests[label if separator else text] = domain if separator else text
-    recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, method_options, tests, name, tuple(changes or ()), tuning_options)
-    with resumable("the same command and --resume"):
-        adapted = execute(recipe, out, parent, resume, reporter())
-    typer.echo(f"run folder: {adapted.path}")
+    options = read_options(context.args)
+    tests = dict(map(label_and_domain, test or []))
+    recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, options, tests, name, tuple(changes or ()))
+    say = reporter()
+    with resumable(say):
+        adapted = execute(recipe, out, parent, resume, say)
+    say.say(f"run folder: {adapted.path}")
 
 
-def split_options(arguments: list[str], method: str, tuning: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`--key value` pairs, sorted into those of the method and those of the tuning."""
+def read_options(arguments: list[str]) -> dict[str, Any]:
+    """`--key value` and `--key=value` pairs, their values read as YAML."""
     import yaml
 
-    from segshift.engine.options import option_types
-    from segshift.errors import RecipeError, unknown_name
-    from segshift.methods import METHODS
-    from segshift.tuning import TUNINGS
+    from segshift.errors import RecipeError
 
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
-    if tuning not in TUNINGS:
-        raise unknown_name("tuning", tuning, TUNINGS)
-    of_method = option_types(METHODS[method])
-    of_tuning = option_types(TUNINGS[tuning].options, ("model",))
-    chosen: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    options: dict[str, Any] = {}
     waiting = list(arguments)
     while waiting:
         word = waiting.pop(0)
@@ -66,12 +54,8 @@ def split_options(arguments: list[str], method: str, tuning: str) -> tuple[dict[
             if not waiting:
                 raise RecipeError(f"option --{key} needs a value")
             value = waiting.pop(0)
-        option = key.replace("-", "_")
-        if option in of_method:
-            chosen[0][option] = yaml.safe_load(value)
-        elif option in of_tuning:
-            chosen[1][option] = yaml.safe_load(value)
-        else:
-            known = [f"--{name.replace('_', '-')}" for name in (*of_method, *of_tuning)]
-            raise unknown_name(f"option of method {method} and tuning {tuning}", f"--{key}", known or ["(none)"])
-    return chosen
+        try:
+            options[key.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            options[key.replace("-", "_")] = value
+    return options

@@ -11,17 +11,27 @@ if TYPE_CHECKING:
 
 
 def reporter() -> Reporter:
-    """Live progress on a terminal, plain lines elsewhere."""
+    """Live progress on a terminal, plain lines elsewhere; of several processes the first alone speaks."""
     from rich.console import Console
 
     from segshift.engine.logs import Reporter
+    from segshift.engine.processes import is_first_process
 
-    return Reporter(Console())
+    return Reporter(Console() if is_first_process() else None)
+
+
+def label_and_domain(text: str) -> tuple[str, str]:
+    """`[LABEL:=]DOMAIN`; without a label the domain is its own."""
+    label, separator, domain = text.partition(":=")
+    return (label, domain) if separator else (text, text)
 
 
 @contextmanager
-def resumable(how: str) -> Iterator[None]:
-    """Turns an interruption into one line that says how to go on."""
+def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
+    """Turns an interruption into one line with the command that goes on."""
+    import shlex
+    import sys
+
     import typer
 
     from segshift.engine.train import Interrupted
@@ -29,5 +39,6 @@ def resumable(how: str) -> Iterator[None]:
     try:
         yield
     except Interrupted:
-        typer.echo(f"stopped; everything is saved. Go on with: {how}")
+        again = [word for word in sys.argv[1:] if word != option] + [option] * bool(option)
+        say.say(f"stopped; everything is saved. Go on with: segshift {shlex.join(again)}")
         raise typer.Exit(1) from None

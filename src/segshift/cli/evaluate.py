@@ -17,10 +17,10 @@ def command(
     workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = 1,
 ) -> None:
     """Test a run on domains; the results are kept in its folder."""
-    from segshift.cli.console import reporter
+    from segshift.cli.console import label_and_domain, reporter
     from segshift.engine.evaluate import evaluate_run
+    from segshift.engine.processes import choose_device
     from segshift.engine.run import Run
-    from segshift.engine.train import choose_device
     from segshift.errors import unknown_name
 
     if checkpoint not in (None, "last", "best"):
@@ -28,14 +28,5 @@ def command(
     opened = Run.open(run)
     opened.require_finished()
     for text in domain:
-        label, separator, name = text.partition(":=")
-        evaluate_run(
-            opened,
-            name if separator else text,
-            label if separator else None,
-            checkpoint,
-            batch_size,
-            choose_device(device),
-            workers,
-            reporter(),
-        )
+        label, named = label_and_domain(text)
+        evaluate_run(opened, named, None if label == named else label, checkpoint, batch_size, choose_device(device), workers, reporter())

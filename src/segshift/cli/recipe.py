@@ -13,7 +13,7 @@ app = typer.Typer(help="Check a recipe, or print what it may say.", no_args_is_h
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors."""
-    from segshift.engine.recipe import recipe_schema
+    from segshift.engine.read_recipe import recipe_schema
 
     typer.echo(recipe_schema())
 
@@ -24,6 +24,6 @@ def show(
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change a value: section.key=value. Repeatable.")] = None,
 ) -> None:
     """Check a recipe and print it whole, defaults included."""
-    from segshift.engine.recipe import load_recipe
+    from segshift.engine.read_recipe import load_recipe
 
     typer.echo(load_recipe(recipe, changes or []).to_yaml(), nl=False)

@@ -17,10 +17,10 @@ def command(
     """Train a source model as a recipe says, then evaluate it on the recipe's tests."""
     from segshift.cli.console import reporter, resumable
     from segshift.engine.execute import execute
-    from segshift.engine.recipe import load_recipe
+    from segshift.engine.read_recipe import load_recipe
 
     loaded = load_recipe(recipe, changes or [])
-    settings = "".join(f" --set {change}" for change in changes or [])
-    with resumable(f"segshift train {recipe}{f' --out {out}' if out else ''}{settings} --resume"):
-        run = execute(loaded, out, resume=resume, reporter=reporter())
-    typer.echo(f"run folder: {run.path}")
+    say = reporter()
+    with resumable(say):
+        run = execute(loaded, out, resume=resume, reporter=say)
+    say.say(f"run folder: {run.path}")

@@ -13,10 +13,11 @@ from segshift.data.label_space import LabelSpace, default_colors
 from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
-from segshift.engine.options import check_options, option_types
-from segshift.engine.recipe import Recipe, validate_recipe
+from segshift.engine.options import check_options, option_types, sort_options
+from segshift.engine.read_recipe import validate_recipe
+from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
-from segshift.errors import ModelError, RecipeError, unknown_name
+from segshift.errors import ModelError, RecipeError
 from segshift.methods import METHODS
 from segshift.models import SegmentationModel
 
@@ -31,16 +32,15 @@ def adaptation_recipe(
     tests: Mapping[str, Any] | None = None,
     name: str | None = None,
     changes: tuple[str, ...] = (),
-    tuning_options: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The parent's recipe with another method, tuning and domains: what is not said stays as the parent had it.
 
     Adaptation learns from the target, so a method with the option `domain` gets `domain="target"`, the parent's validation split
     is dropped, and the source is named only where the method sees it (default: the parent's own training domain).
+    `options` are those of the method and of the tuning.
     """
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
-    chosen: dict[str, Any] = {"name": method, **(options or {})}
+    of_method, of_tuning = sort_options(options or {}, method, tuning)
+    chosen: dict[str, Any] = {"name": method, **of_method}
     if "domain" in option_types(METHODS[method]):
         chosen.setdefault("domain", "target")
     if "loss" in option_types(METHODS[method]) and "loss" in parent.method.options:
@@ -48,7 +48,7 @@ def adaptation_recipe(
     content = parent.model_dump(mode="json")
     content["name"] = name
     content["method"] = chosen
-    content["tuning"] = {"name": tuning, **(tuning_options or {})}
+    content["tuning"] = {"name": tuning, **of_tuning}
     content["data"] = {"size": content["data"]["size"], "target": target, "source": source or parent.data.source, "tests": dict(tests or {})}
     return validate_recipe(content, changes, "adapt")
 
@@ -69,7 +69,7 @@ def adapt(
 ) -> SegmentationModel:
     """An adapted copy of a model; the given one stays as it is.
 
-    `model` is a SegmentationModel, or a run (folder). `options` are the method's own, with the names of the command line;
+    `model` is a SegmentationModel, or a run (folder). `options` are those of the method and of the tuning, with the names of the command line;
     `changes` are recipe changes such as "training.epochs=5". `size` (height, width) is what a model in memory sees; a run knows its own.
     The run folder is kept where `out` names one.
 
@@ -77,11 +77,10 @@ def adapt(
     """
     with TemporaryDirectory(prefix="segshift-") as folder:
         if isinstance(model, SegmentationModel):
-            if method not in METHODS:
-                raise unknown_name("method", method, METHODS)
-            known = check_options(
-                METHODS[method], {**({"domain": "target"} if "domain" in option_types(METHODS[method]) else {}), **options}, f"method {method}"
-            )
+            of_method, _ = sort_options(options, method, tuning)
+            if "domain" in option_types(METHODS[method]):
+                of_method.setdefault("domain", "target")
+            known = check_options(METHODS[method], of_method, f"method {method}")
             if source is None and "source" in METHODS[method](**known).sees:
                 raise RecipeError(f"method {method} sees the source with these options: give source, as a model in memory does not know it")
             parent = _run_of_model(model, target, size, Path(folder) / "model")
@@ -119,6 +118,7 @@ def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], siz
             "label_space": describe_label_space(space),
             "model": {"architecture": model.architecture, "encoder": model.encoder_name, "classes": model.classes, "options": dict(model.options)},
             "tested_checkpoint": "last",
+            "status": "finished",
         },
     )
     run.update()

@@ -75,7 +75,7 @@ def write_atomic(path: Path, payload: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         reason = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}: check the folder"
         kept = "; the previous file is kept" if path.exists() else ""
-        raise TrainingError(f"cannot write {path}, {reason} and resume with --resume{kept}") from error
+        raise TrainingError(f"cannot write {path}, {reason} and run the same command again, with --resume where it trains{kept}") from error
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

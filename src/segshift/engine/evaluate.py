@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -121,24 +122,31 @@ def evaluate_run(
 ) -> Evaluation:
     """Tests a run on a domain and keeps the result in its folder."""
     dataset = open_domain(domain, depth=False)
+    chosen = checkpoint or str(run.record["tested_checkpoint"])
+    title = name or str(dataset.domain)
+    if chosen != run.record["tested_checkpoint"]:
+        title += f" ({chosen} checkpoint)"
     model = run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last)
-    if reporter is not None:
-        reporter.begin(f"evaluate {run.name} on {name or dataset.domain}", len(dataset))
-    scores = score(model, dataset, run.label_space, run.size, batch_size, device, workers, reporter)
-    if reporter is not None:
+    reporter = reporter or Reporter(None)
+    known = images_known(run, dataset, chosen)
+    if known:
+        reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")
+    with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
+        scores = score(model, dataset, run.label_space, run.size, batch_size, device, workers, reporter)
         reporter.end(f"mIoU {scores.miou:.3f}")
     protocol = {
+        "known_images": known,
         "prediction": "offline: fixed weights, evaluation mode",
         "batch_size": 1 if run.size is None else batch_size,
-        "checkpoint": checkpoint or run.record["tested_checkpoint"],
+        "checkpoint": chosen,
         "adaptation": run.record.get("protocol"),
     }
     record = {
         "schema": 1,
-        "name": name or str(dataset.domain),
+        "name": title,
         "domain": str(dataset.domain),
         "fingerprint": dataset.fingerprint(),
-        "checkpoint": checkpoint or run.record["tested_checkpoint"],
+        "checkpoint": chosen,
         "checkpoint_hash": run.model_hash(checkpoint),
         **summarise(scores),
         "size": list(run.size) if run.size else None,
@@ -148,6 +156,26 @@ def evaluate_run(
         "command": command_line(),
     }
     return write_evaluation(run, record, scores.confusions, scores.names, scores.blocks)
+
+
+def images_known(run: Run, dataset: DomainDataset, checkpoint: str) -> str:
+    """What the run or one of its ancestors already knew of a domain's images, "" where nothing: labels learned, or a checkpoint chosen."""
+    wanted = set(dataset.identities)
+    here: Run | None = run
+    while here is not None:
+        for role, data in here.record.get("data", {}).items():
+            if not data["labels_used"] or (role == "validation" and (here is run and checkpoint == "last")):
+                continue
+            with suppress(UserError):  # the data need not be here any more
+                shared = len(wanted & set(open_domain(data["domain"], depth=False, labels=False).identities))
+                if shared:
+                    how = "chose its checkpoint on" if role == "validation" else "learned from the labels of"
+                    return f"{here.name} {how} {shared} of these {len(wanted)} images"
+        with suppress(UserError):
+            here = here.parent()
+            continue
+        return ""
+    return ""
 
 
 def summarise(scores: Scores) -> dict[str, Any]:

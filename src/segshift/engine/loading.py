@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, final
 
 import torch
@@ -70,30 +71,27 @@ class ResizedSamples(Dataset[Sample | Failure]):
 
 @final
 class EndlessSampler(Sampler[list[Drawn]]):
-    """Batches of (epoch, index) from micro-batch `start` on, a fresh permutation an epoch; the incomplete last batch is left out.
+    """Every `stride`-th micro-batch of (epoch, index) from number `start` on, a fresh permutation an epoch; the incomplete last batch is left out.
 
-    With several processes each takes its share of every epoch's permutation. Fewer images than a batch make one batch of them all.
+    N processes share the micro-batches with stride N, so that together they see what one process sees. Fewer images than a batch make
+    one batch of them all.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
-        if length < world:
-            raise DataError(f"{length} images cannot be shared by {world} processes: use fewer processes or more images")
+    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0, stride: int = 1) -> None:
         self.length = length
         self.seed = seed
         self.start = start
-        self.rank = rank
-        self.world = world
-        self.batch_size = min(batch_size, length // world)
-        self.batches_per_epoch = length // world // self.batch_size
+        self.stride = stride
+        self.batch_size = min(batch_size, length)
+        self.batches_per_epoch = length // self.batch_size
 
     def __iter__(self) -> Iterator[list[Drawn]]:
-        position = self.start
-        while True:
-            epoch, first = divmod(position, self.batches_per_epoch)
-            order = torch.randperm(self.length, generator=generator_of(self.seed, epoch)).tolist()[self.rank :: self.world]
-            for batch in range(first, self.batches_per_epoch):
-                yield [(epoch, index) for index in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
-                position += 1
+        drawn, order = -1, []
+        for number in count(self.start, self.stride):
+            epoch, batch = divmod(number, self.batches_per_epoch)
+            if epoch != drawn:
+                drawn, order = epoch, torch.randperm(self.length, generator=generator_of(self.seed, epoch)).tolist()
+            yield [(epoch, index) for index in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
 
 
 @final
@@ -101,8 +99,15 @@ class DomainPool:
     """The images that an estimating method may read: only declared roles, never labels or depths unless declared."""
 
     def __init__(
-        self, datasets: Mapping[str, DomainDataset], size: tuple[int, int] | None, sees: frozenset[str], device: torch.device, workers: int = 0
+        self,
+        datasets: Mapping[str, DomainDataset],
+        size: tuple[int, int] | None,
+        sees: frozenset[str],
+        device: torch.device,
+        workers: int = 0,
+        seed: int = 0,
     ) -> None:
+        self.generator = generator_of(seed)
         self._samples = {role: ResizedSamples(dataset, size) for role, dataset in datasets.items() if role in sees}
         self._sees = sees
         self._device = device

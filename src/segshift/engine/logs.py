@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, final
 
@@ -50,6 +51,15 @@ class Reporter:
             )
             self._progress.start()
             self._progress.add_task(title, total=total, completed=done, rate="", note="")
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[None]:
+        """A task whose live line is gone afterwards, whatever happened."""
+        self.begin(title, total)
+        try:
+            yield
+        finally:
+            self.end()
 
     def advance(self, images: int, note: str = "") -> None:
         """So many images further; `note` is the loss, for example."""

@@ -9,7 +9,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from segshift.errors import RecipeError
+from segshift.errors import RecipeError, unknown_name
+from segshift.methods import METHODS
+from segshift.tuning import TUNINGS
 
 
 def option_types(target: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
@@ -42,6 +44,19 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], what: 
     if isinstance(target, type):
         target(**converted)
     return converted
+
+
+def sort_options(options: Mapping[str, Any], method: str, tuning: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options by name, sorted into those of the method and those of the tuning; UnknownNameError with the nearest for any other."""
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    if tuning not in TUNINGS:
+        raise unknown_name("tuning", tuning, TUNINGS)
+    of_method, of_tuning = option_types(METHODS[method]), option_types(TUNINGS[tuning].options, ("model",))
+    for name in options:
+        if name not in of_method and name not in of_tuning:
+            raise unknown_name(f"option of method {method} and tuning {tuning}", name, [*of_method, *of_tuning] or ["(none)"])
+    return {k: v for k, v in options.items() if k in of_method}, {k: v for k, v in options.items() if k not in of_method}
 
 
 def describe_options(target: Callable[..., Any], skip: Iterable[str] = ()) -> str:

@@ -5,22 +5,28 @@ RUN/recipe.yaml   run.json   metrics.jsonl   last.safetensors   [best.safetensor
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import math
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
+from zipfile import BadZipFile
 
 import numpy as np
 import yaml
 
 from segshift.data.label_space import LABEL_SPACES, LabelSpace
 from segshift.engine.checkpoint import hash_tensors, load_state, write_atomic
-from segshift.engine.recipe import Recipe, validate_recipe
-from segshift.errors import MissingDataError, RecipeError, WeightsError
+from segshift.engine.read_recipe import validate_recipe
+from segshift.engine.recipe import Recipe
+from segshift.errors import MissingDataError, RecipeError, TrainingError, WeightsError
 from segshift.models import SegmentationModel, create_model, load_into
 
 SCHEMA = 1
@@ -33,6 +39,8 @@ class Run:
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path = path
         self.record = record
+        self.writes = True
+        """Several processes share a run; the first alone writes."""
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -103,7 +111,8 @@ class Run:
     def update(self, **fields: Any) -> None:
         """Changes the record, on disk too."""
         self.record.update(fields)
-        write_atomic(self.path / "run.json", json.dumps(self.record, indent=2) + "\n")
+        if self.writes:
+            write_atomic(self.path / "run.json", _json(self.record))
 
     def evaluations(self) -> list[Evaluation]:
         """Everything it was tested on, in the order of the names."""
@@ -156,7 +165,7 @@ class Evaluation:
             with np.load(self.arrays, allow_pickle=False) as arrays:
                 found: np.ndarray = arrays[key]
                 return found
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise WeightsError(f"{self.arrays} is missing or damaged: evaluate again") from error
 
 
@@ -167,8 +176,23 @@ def write_evaluation(run: Run, record: Mapping[str, Any], confusions: np.ndarray
     smallest = np.uint32 if confusions.max(initial=0) < 2**32 else np.uint64
     np.savez_compressed(buffer, confusions=confusions.astype(smallest), names=np.array(names), blocks=np.array(blocks))
     write_atomic(file.with_suffix(".npz"), buffer.getvalue())
-    write_atomic(file, json.dumps(record, indent=2, default=_plain) + "\n")
+    write_atomic(file, _json(record))
     return Evaluation.open(file)
+
+
+def create_folder(folder: Path, recipe: Recipe, record: Mapping[str, Any]) -> None:
+    """A new run folder with its recipe and its record, both or none: written beside it under another name, then renamed."""
+    staged = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        write_atomic(staged / "recipe.yaml", recipe.to_yaml())
+        write_atomic(staged / "run.json", _json(record))
+        try:
+            staged.replace(folder)
+        except OSError as error:
+            raise TrainingError(f"cannot create {folder} ({error.strerror}): choose another --out") from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def label_space_of(described: str | Mapping[str, Any]) -> LabelSpace:
@@ -186,10 +210,23 @@ def describe_label_space(space: LabelSpace) -> str | dict[str, Any]:
 
 
 def slug(text: str) -> str:
-    """A file name for a text."""
-    return re.sub(r"[^A-Za-z0-9.=@-]+", "-", text).strip("-") or "domain"
+    """A file name for a text; texts that would share one get a part of their hash."""
+    name = re.sub(r"[^A-Za-z0-9.=@-]+", "-", text).strip("-.")
+    return name if name == text else "-".join([*filter(None, [name]), hashlib.sha256(text.encode()).hexdigest()[:6]])
+
+
+def _json(value: Any) -> str:
+    """Indented JSON without NaN, which JSON does not have: null instead."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """NaN-free plain values for JSON."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

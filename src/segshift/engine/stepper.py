@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from segshift.engine.optimizers import build_optimizer, learning_rate_factor, load_optimizer_state, optimizer_state, parameter_groups, set_learning_rate
+from segshift.engine.processes import any_process, average_gradients, mean_over_processes, share_tensors
 from segshift.engine.recipe import OptimizerRecipe, Recipe
 from segshift.errors import TrainingError
 from segshift.methods import TrainingMethod
@@ -40,6 +41,8 @@ class FabricStepper:
         self._micro = 0
         self._modules: dict[str, nn.Module] = {"model": model}
         self._recipes: dict[str, OptimizerRecipe] = {"model": recipe.optimizer}
+        self._updated = False
+        self._buffers: list[Tensor] = []
         self._wrapped: dict[str, Any] = {"model": fabric.setup_module(model)}
         self._wrapped["model"].mark_forward_method("outputs")
         self._optimizers: dict[str, Any] = {}  # wrapped by Fabric
@@ -53,6 +56,7 @@ class FabricStepper:
             self._recipes[name] = recipe.optimizer.model_copy(update=dict(settings))
             self._wrapped[name] = fabric.setup_module(module)
             self._add(name, build_optimizer(self._recipes[name], [{"params": [p for p in module.parameters() if p.requires_grad]}]))
+        share_tensors(fabric, (tensor.detach() for own in self._modules.values() for tensor in own.state_dict().values()))
 
     def _add(self, name: str, optimizer: torch.optim.Optimizer) -> None:
         self._optimizers[name] = self._fabric.setup_optimizers(optimizer)
@@ -71,9 +75,11 @@ class FabricStepper:
         return float(self._optimizers["model"].param_groups[-1]["lr"])
 
     def begin(self, window: Sequence[Mapping[str, Batch]]) -> None:
-        """A window of micro-batches begins: rates are set for its step."""
+        """A window of micro-batches begins: rates are set for its step, and buffers are kept in case it fails."""
         self._window = window
         self._micro = 0
+        self._updated = False
+        self._buffers = [buffer.clone() for module in self._modules.values() for buffer in module.buffers()]
         factor = learning_rate_factor(self._schedule, self._position, self._total, self._steps_per_epoch)
         for optimizer in self._optimizers.values():
             set_learning_rate(optimizer, factor)
@@ -84,7 +90,15 @@ class FabricStepper:
 
     def end(self) -> None:
         """The window is done: one step further."""
+        share_tensors(self._fabric, (buffer for module in self._modules.values() for buffer in module.buffers()))
         self._position += 1
+
+    def undo(self) -> bool:
+        """Puts the buffers back as they were before this window; False where a part of it has been learned already."""
+        with torch.no_grad():
+            for buffer, before in zip((b for module in self._modules.values() for b in module.buffers()), self._buffers, strict=True):
+                buffer.copy_(before)
+        return not self._updated
 
     def outputs(self, images: Float[Tensor, "b 3 h w"]) -> Outputs:
         result: Outputs = self._wrapped["model"].outputs(images)
@@ -96,12 +110,7 @@ class FabricStepper:
 
     def valid_pixels(self, role: str) -> Tensor:
         labels = [batches[role].labels for batches in self._window]
-        mean = torch.stack([count_valid(known) for known in labels if known is not None]).mean()
-        if self._fabric.world_size > 1:
-            pooled = self._fabric.all_reduce(mean, reduce_op="mean")
-            assert isinstance(pooled, Tensor)
-            return pooled
-        return mean
+        return mean_over_processes(self._fabric, torch.stack([count_valid(known) for known in labels if known is not None]).mean())
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
@@ -115,7 +124,7 @@ class FabricStepper:
                 parameter.requires_grad_(True)
 
     def backward(self, loss: Tensor) -> None:
-        if not bool(torch.isfinite(loss)):
+        if any_process(self._fabric, not bool(torch.isfinite(loss))):
             raise NonFiniteError(f"the loss is {loss.item()}")
         self._fabric.backward(loss / self._accumulation)
 
@@ -123,15 +132,19 @@ class FabricStepper:
         if self._micro < len(self._window):
             return
         optimizer = self._optimizers[name]
+        precision = self._fabric.strategy.precision
+        average_gradients(self._fabric, [p for group in optimizer.param_groups for p in group["params"]])
         learnable = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        precision.unscale_gradients(_raw(optimizer))  # the norm is that of the gradient, whatever the precision's scale
         clip = self._recipes[name].clip_norm
         norm = torch.nn.utils.get_total_norm([p.grad for p in learnable if p.grad is not None])
-        if not bool(torch.isfinite(norm)) and self._fabric.strategy.precision.precision != "16-mixed":
+        if not bool(torch.isfinite(norm)) and precision.precision != "16-mixed":  # there the scaler leaves this step out
             optimizer.zero_grad(set_to_none=True)
             raise NonFiniteError("the gradient is not finite")
         if clip is not None:
             torch.nn.utils.clip_grads_with_norm_(learnable, clip, norm)
         optimizer.step()
+        self._updated = True
         optimizer.zero_grad(set_to_none=True)
         if name == "model":
             self._tuning.mask_update(self._model, self._position)
@@ -140,6 +153,7 @@ class FabricStepper:
         """Position, own modules and optimizers; the model itself is kept beside it."""
         return {
             "position": self._position,
+            "precision": self._fabric.strategy.precision.state_dict(),
             "modules": {name: dict(module.state_dict()) for name, module in self._modules.items() if name != "model"},
             "optimizers": {
                 name: optimizer_state(_raw(optimizer), {p: key for key, p in self._modules[name].named_parameters()})
@@ -150,6 +164,7 @@ class FabricStepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
         self._position = state["position"]
+        self._fabric.strategy.precision.load_state_dict(state["precision"])
         for name, module in state["modules"].items():
             self._modules[name].load_state_dict(module)
         for name, optimizer in self._optimizers.items():

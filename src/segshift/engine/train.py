@@ -16,16 +16,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform
 from segshift.engine.checkpoint import load_state, save_state
 from segshift.engine.evaluate import score
 from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
 from segshift.engine.logs import MetricsFile, Reporter, duration
+from segshift.engine.processes import any_process, mean_over_processes, on_first
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.stepper import FabricStepper, NonFiniteError
-from segshift.errors import DataError, RecipeError, TrainingError, unknown_name
+from segshift.errors import DataError, TrainingError
 from segshift.methods import TrainingMethod
 from segshift.models import SegmentationModel
 from segshift.tuning import Tuning, apply_selection, set_train_mode
@@ -36,25 +37,6 @@ class Interrupted(Exception):
     """The user, or the system, asked to stop; everything is saved."""
 
 
-def choose_device(wanted: str) -> str:
-    """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise unknown_name("device", wanted, ("auto", "cpu", "cuda"))
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("the device is cuda, but PyTorch sees no GPU: use cpu or auto")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def create_fabric(recipe: Recipe) -> Fabric:
-    """Devices, precision and processes as the recipe says."""
-    accelerator = choose_device(recipe.compute.device)
-    strategy = "ddp" if recipe.compute.devices > 1 else "auto"
-    fabric = Fabric(accelerator=accelerator, devices=recipe.compute.devices, precision=recipe.training.precision, strategy=strategy)
-    if recipe.compute.devices > 1:
-        fabric.launch()
-    return fabric
-
-
 def run_training(
     run: Run,
     recipe: Recipe,
@@ -62,15 +44,16 @@ def run_training(
     method: TrainingMethod,
     tuning: Tuning,
     datasets: Mapping[str, DomainDataset],
+    validation: DomainDataset | None,
     fabric: Fabric,
     reporter: Reporter,
     resume: bool,
 ) -> None:
     """Trains in the run folder until the last epoch, or raises Interrupted with everything saved."""
-    session = _Session(run, recipe, model, method, tuning, datasets, fabric, reporter)
+    session = _Session(run, recipe, model, method, tuning, datasets, validation, fabric, reporter)
     if resume:
         session.load()
-    # Dropout draws from the global generator: seeded a step at a time from (seed, position), and given back as it was.
+    # Dropout draws from the global generator: seeded a micro-batch at a time from (seed, its number), and given back as it was.
     with torch.random.fork_rng(), _stop_requests() as stop:
         session.train(stop)
 
@@ -85,34 +68,29 @@ class _Session:
         method: TrainingMethod,
         tuning: Tuning,
         datasets: Mapping[str, DomainDataset],
+        validation: DomainDataset | None,
         fabric: Fabric,
         reporter: Reporter,
     ) -> None:
         self.run, self.recipe, self.model, self.method, self.tuning = run, recipe, model, method, tuning
-        self.fabric, self.reporter = fabric, reporter
+        self.validation, self.fabric, self.reporter = validation, fabric, reporter
         self.sees = method.sees
         self.roles = [role for role in ROLES if role in self.sees]
         self.datasets = {role: datasets[role] for role in self.roles}
         batch = recipe.training.batch_size
         self.samplers = {
-            role: EndlessSampler(len(dataset), batch, recipe.seed * 2 + number, 0, fabric.global_rank, fabric.world_size)
+            role: EndlessSampler(len(dataset), batch, recipe.seed * 2 + number, stride=fabric.world_size)
             for number, (role, dataset) in enumerate(self.datasets.items())
         }
         # An epoch is one pass over the domain whose labels are learned; without labels, over the target.
         labelled = [role for role in self.roles if f"{role}_labels" in self.sees]
         self.primary = labelled[0] if labelled else self.roles[-1]
-        accumulation = recipe.training.accumulation
-        self.steps_per_epoch = max(self.samplers[self.primary].batches_per_epoch // accumulation, 1)
+        self.window = recipe.training.accumulation * fabric.world_size  # micro-batches a step, of all processes
+        self.steps_per_epoch = max(self.samplers[self.primary].batches_per_epoch // self.window, 1)
         self.total = recipe.training.epochs * self.steps_per_epoch
+        apply_selection(model, tuning.selection)  # before the optimizers are built: what is frozen is none of theirs
         self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
         self.best: float | None = None
-        self.validation = open_domain(recipe.data.validation, depth=False) if recipe.data.validation is not None else None
-        if self.validation is not None:
-            shared = set(self.validation.names) & set(self.datasets[self.primary].names)
-            if shared:
-                raise RecipeError(
-                    f"data.validation shares {len(shared)} images with the training data ({min(shared)}): name images that it does not learn from"
-                )
         self.trained_seconds = 0.0
 
     # -- state ----------------------------------------------------------------------------------------------------------------
@@ -145,6 +123,7 @@ class _Session:
         self.stepper.load_state_dict(state["stepper"])
         self.method.load_state_dict(state["method"])
         self.tuning.load_state_dict(state["tuning"])
+        apply_selection(self.model, self.tuning.selection)
         self.best = state["best"]
         self.trained_seconds = state["seconds"]
 
@@ -160,14 +139,13 @@ class _Session:
 
     def _epochs(self, stop: threading.Event, metrics: MetricsFile) -> None:
         streams = self._streams()
-        images_a_step = self.samplers[self.primary].batch_size * self.recipe.training.accumulation * self.fabric.world_size
-        self._select()
+        images_a_step = self.samplers[self.primary].batch_size * self.window
         while self.stepper.position < self.total:
             epoch = self.stepper.position // self.steps_per_epoch
             end = min((epoch + 1) * self.steps_per_epoch, self.total)
             done = self.stepper.position - epoch * self.steps_per_epoch
             self.reporter.begin(f"epoch {epoch + 1}/{self.recipe.training.epochs}", self.steps_per_epoch * images_a_step, done * images_a_step)
-            start, losses = time.perf_counter(), []
+            start, seconds, losses = time.perf_counter(), 0.0, []
             set_train_mode(self.model, self.tuning.selection)
             while self.stepper.position < end:
                 logged = self._step(streams)
@@ -178,14 +156,15 @@ class _Session:
                 self.reporter.advance(images_a_step, f"loss {losses[-1]:.4f}")
                 if position == end:
                     break  # validated and saved below, stop or not
-                if stop.is_set() or (self.recipe.training.save_every and position % self.recipe.training.save_every == 0):
-                    self.trained_seconds += time.perf_counter() - start
-                    start = time.perf_counter()
+                stopping = any_process(self.fabric, stop.is_set())
+                if stopping or (self.recipe.training.save_every and position % self.recipe.training.save_every == 0):
+                    now = time.perf_counter()
+                    self.trained_seconds, seconds, start = self.trained_seconds + now - start, seconds + now - start, now
                     self.save()
-                    if stop.is_set():
+                    if stopping:
                         raise Interrupted
-            seconds = time.perf_counter() - start
-            self.trained_seconds += seconds
+            self.trained_seconds += time.perf_counter() - start
+            seconds += time.perf_counter() - start
             rate = len(losses) * images_a_step / max(seconds, 1e-9)
             mean = sum(losses) / len(losses)
             metrics.write("epoch", end, epoch=epoch + 1, loss=mean, images_per_second=rate, seconds=seconds)
@@ -195,13 +174,13 @@ class _Session:
             self.save()
             left = (self.total - end) * seconds / max(len(losses), 1)
             self.reporter.end(note + (f", {duration(left)} left" if left else ""))
-            if stop.is_set():
+            if any_process(self.fabric, stop.is_set()):
                 raise Interrupted
         self.run.update(training_seconds=round(self.trained_seconds, 3))
 
     def _streams(self) -> dict[str, Iterator[Any]]:
         streams: dict[str, Iterator[Any]] = {}
-        first = self.stepper.position * self.recipe.training.accumulation
+        first = self.stepper.position * self.window + self.fabric.global_rank
         augment = self.recipe.augmentation.model_dump()
         for role, dataset in self.datasets.items():
             self.samplers[role].start = first
@@ -211,20 +190,22 @@ class _Session:
 
     def _step(self, streams: Mapping[str, Iterator[Any]]) -> dict[str, Tensor]:
         position = self.stepper.position
-        torch.manual_seed(generator_of(self.recipe.seed, position, self.fabric.global_rank).initial_seed())
         if self.tuning.before_step(self.model, position):
-            self._select()
+            apply_selection(self.model, self.tuning.selection)
             set_train_mode(self.model, self.tuning.selection)
         window = [self._batches(streams) for _ in range(self.recipe.training.accumulation)]
         self.stepper.begin(window)
+        logged = []
         try:
-            for batches in window:
+            for micro, batches in enumerate(window):
+                number = position * self.window + micro * self.fabric.world_size + self.fabric.global_rank
+                torch.manual_seed(generator_of(self.recipe.seed, number).initial_seed())
                 self.stepper.next_batch()
-                logged = self.method.step(batches, self.stepper)
+                logged.append(self.method.step(batches, self.stepper))
         except NonFiniteError as error:
             self._give_up(error, [name for batches in window for batch in batches.values() for name in batch.names])
         self.stepper.end()
-        return logged
+        return {key: mean_over_processes(self.fabric, torch.stack([line[key].detach() for line in logged]).mean()) for key in logged[0]}
 
     def _batches(self, streams: Mapping[str, Iterator[Any]]) -> dict[str, Batch]:
         batches = {}
@@ -235,31 +216,26 @@ class _Session:
             batches[role] = batch
         return batches
 
-    def _select(self) -> None:
-        apply_selection(self.model, self.tuning.selection)
-
     def _validate(self, metrics: MetricsFile, epoch: int) -> str:
+        miou = on_first(self.fabric, self._score)
+        metrics.write("validation", self.stepper.position, epoch=epoch + 1, miou=miou)
+        if self.best is None or miou > self.best:
+            self.best = miou
+            self.save("best")
+        return f", validation mIoU {miou:.3f} (best {self.best:.3f})"
+
+    def _score(self) -> float:
         assert self.validation is not None
         predictor = self.method.predictor() or self.model
         predictor.eval()
-        scores = score(
-            predictor,
-            self.validation,
-            self.run.label_space,
-            self.recipe.data.size,
-            self.recipe.training.batch_size,
-            self.fabric.device,
-            self.recipe.compute.workers,
-        )
-        metrics.write("validation", self.stepper.position, epoch=epoch + 1, miou=scores.miou)
-        if self.best is None or scores.miou > self.best:
-            self.best = scores.miou
-            self.save("best")
-        return f", validation mIoU {scores.miou:.3f} (best {self.best:.3f})"
+        training = self.recipe.training
+        return score(
+            predictor, self.validation, self.run.label_space, self.recipe.data.size, training.batch_size, self.fabric.device, self.recipe.compute.workers
+        ).miou
 
     def _give_up(self, error: NonFiniteError, names: list[str]) -> NoReturn:
         """Keeps the last good weights and says which batch it was."""
-        finite = all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values() if value.is_floating_point())
+        finite = self.stepper.undo() and all_finite(self.model.state_dict())
         if finite:
             self.save()
         kept = self.run.path / "last.safetensors"
@@ -267,6 +243,11 @@ class _Session:
         remedy = "lower optimizer.lr, set optimizer.clip_norm or check these images"
         where = f"{error} at step {self.stepper.position + 1}, batch {', '.join(names[:8])}"
         raise TrainingError(f"{where}: {remedy}; {saved if finite or kept.exists() else 'no weights were saved yet'}") from error
+
+
+def all_finite(state: Mapping[str, Tensor]) -> bool:
+    """Whether no tensor holds a NaN or an infinite value."""
+    return all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())
 
 
 @contextmanager

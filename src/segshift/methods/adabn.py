@@ -24,6 +24,8 @@ from torch import nn
 from segshift.errors import DataError, ModelError, RecipeError
 from segshift.methods.method import Kind, Pool
 from segshift.methods.normalization import Moments, batch_statistics, count_values, normalization_layers, read_statistics, write_statistics
+from segshift.models import SegmentationModel
+from segshift.tuning.tuning import within
 
 
 @final
@@ -33,7 +35,7 @@ class AdaBN:
     kind: ClassVar[Kind] = "estimates"
     summary: ClassVar[str] = "batch norm statistics of the target, pooled with a share of source images"
     paper: ClassVar[str] = "Li et al. 2018, Adaptive Batch Normalization for practical domain adaptation"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -43,7 +45,6 @@ class AdaBN:
         momentum: float = 0.1,
         passes: int = 1,
         batch_size: int = 8,
-        seed: int = 0,
     ) -> None:
         if not (source_ratio >= 0 and math.isfinite(source_ratio)):
             raise RecipeError(f"source_ratio is {source_ratio}: it is N_source / N_target, 0 or more")
@@ -56,7 +57,6 @@ class AdaBN:
         self.momentum = momentum
         self.passes = passes
         self.batch_size = batch_size
-        self.seed = seed
 
     @property
     def sees(self) -> frozenset[str]:
@@ -76,12 +76,11 @@ class AdaBN:
                 f"source_ratio {self.source_ratio:g} of {pool.sizes['target']} target images asks for {wanted} source images, "
                 f"but there are {pool.sizes.get('source', 0)}: lower source_ratio or give a larger source"
             )
-        generator = torch.Generator().manual_seed(self.seed)
         exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
         ema = {name: [value.double().cpu() for value in read_statistics(layer)] for name, layer in layers.items()}
         with batch_statistics(model, layers) as measured:
             for _ in range(self.passes):
-                for batch in pool.load(mixed_pool(pool.sizes["target"], wanted, pool.sizes.get("source", 0), generator), self.batch_size):
+                for batch in pool.load(mixed_pool(pool.sizes["target"], wanted, pool.sizes.get("source", 0), pool.generator), self.batch_size):
                     measured.clear()
                     model(batch.images)
                     for name, (mean, var, count) in measured.items():
@@ -92,6 +91,7 @@ class AdaBN:
             mean, var = exact[name].unbiased() if self.estimator == "exact" else ema[name]
             write_statistics(layers[name], mean, var)
         return {
+            "touched": describe_layers(model, touched, len(layers)),
             "layers": len(layers),
             "layers_touched": len(touched),
             "values_changed": count_values(layers, touched),
@@ -100,6 +100,15 @@ class AdaBN:
             "passes": self.passes,
             "batch_size": self.batch_size,
         }
+
+
+def describe_layers(model: nn.Module, touched: list[str], layers: int) -> str:
+    """How many batch norms changed, and how many of them lie in the encoder."""
+    text = f"the statistics of {len(touched)} of {layers} batch norms"
+    if not isinstance(model, SegmentationModel):
+        return text
+    inside = sum(within(name, model.parts().encoder) for name in touched)
+    return f"{text}, {inside} of them in the encoder" + ("" if inside else ": its own normalisation has no statistics, so little can change")
 
 
 def mixed_pool(targets: int, wanted: int, sources: int, generator: torch.Generator) -> list[tuple[str, int]]:

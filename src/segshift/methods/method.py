@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -65,6 +66,10 @@ class Pool(Protocol):
     def sizes(self) -> Mapping[str, int]:
         """Number of images by role: `source`, `target`."""
 
+    @property
+    def generator(self) -> torch.Generator:
+        """What decides which images are drawn, seeded by the run."""
+
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         """The picked images, (role, index), in this order, in batches."""
 
@@ -84,7 +89,10 @@ class Method(Protocol):
         """What these options need, out of `segshift.types.SEES`."""
 
     def begin(self, model: nn.Module) -> None:
-        """Builds what lives beside the model (a teacher, a discriminator). Called once, before the first step."""
+        """Builds what lives beside the model (a teacher, a discriminator). Called once, before the first step.
+
+        Random weights come from the global generator, which the engine seeds for this call and for the method's construction.
+        """
 
 
 @runtime_checkable

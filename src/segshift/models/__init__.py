@@ -1,7 +1,7 @@
 """Segmentation models: one wrapper with named parts around the networks of two libraries."""
 
 from segshift.models.anatomy import Outputs, Parts, SegmentationModel
-from segshift.models.catalog import MODELS, Architecture, create_model
+from segshift.models.catalog import MODELS, Architecture, check_pair, create_model
 from segshift.models.convolutions import first_convolutions, main_path
 from segshift.models.cost import Cost, measure_cost
 from segshift.models.weights import LoadReport, load_checked, load_into, read_weights
@@ -14,6 +14,7 @@ __all__ = [
     "Outputs",
     "Parts",
     "SegmentationModel",
+    "check_pair",
     "create_model",
     "first_convolutions",
     "load_checked",

@@ -1,0 +1,181 @@
+"""What a run will be, known before anything is trained, and the folder that keeps it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.label_space import LabelSpace
+from segshift.engine.provenance import run_identity
+from segshift.engine.recipe import Recipe
+from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
+from segshift.errors import ModelError, RecipeError
+from segshift.methods import Method
+from segshift.models import SegmentationModel
+from segshift.types import ROLES
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with its domains opened and checked against each other: by role, `validation` among them."""
+
+    recipe: Recipe
+    method: Method
+    parent: Run | None
+    datasets: Mapping[str, DomainDataset]
+    space: LabelSpace
+    fingerprints: Mapping[str, str]
+    identity: str
+    name: str
+    folder: Path
+
+    @property
+    def seen(self) -> dict[str, DomainDataset]:
+        """The domains that the method is handed."""
+        return {role: dataset for role, dataset in self.datasets.items() if role in ROLES}
+
+
+def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | str | None) -> Plan:
+    """Opens the domains; labels and depth only where the method declares them.
+
+    Raises RecipeError, DataError, MissingDataError or ModelError for what cannot go together.
+    """
+    if parent is not None:
+        parent.require_finished()
+    sees = method.sees
+    datasets = {role: open_domain(getattr(recipe.data, role), depth="depth" in sees, labels=f"{role}_labels" in sees) for role in ROLES if role in sees}
+    space = _learned_space(datasets, method, parent)
+    if recipe.data.validation is not None and method.kind == "trains":
+        datasets["validation"] = _open_validation(recipe, datasets, space)
+    fingerprints = {role: dataset.fingerprint() for role, dataset in datasets.items()}
+    identity = run_identity(recipe.identity(), parent.record["identity"] if parent else None, fingerprints, method.version)
+    name = recipe.name or (f"{recipe.method.name}-{recipe.tuning.name}" if method.kind == "trains" else recipe.method.name)
+    return Plan(
+        recipe, method, parent, datasets, space, fingerprints, identity, name, Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
+    )
+
+
+def find_run(plan: Plan, resume: bool) -> str:
+    """Whether the folder is "new", or holds this run, "begun" or "finished"; RecipeError where it holds something else."""
+    folder = plan.folder
+    if (folder / "run.json").is_file():
+        record = Run.open(folder).record
+        if record["identity"] != plan.identity:
+            raise RecipeError(f"{folder} holds another run (other recipe, data or parent): choose another --out, or remove it")
+        if record["status"] != "finished" and not resume:
+            raise RecipeError(f"{folder} holds this run, {record['status']}: go on with --resume, or choose another --out")
+        return "finished" if record["status"] == "finished" else "begun"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecipeError(f"{folder} holds something else than a run: choose another --out")
+    return "new"
+
+
+def begin_run(plan: Plan, model: SegmentationModel) -> None:
+    """Writes the folder of a new run: its recipe and its record."""
+    recipe, method = plan.recipe, plan.method
+    labels = {role: len(dataset) if dataset.labelled else 0 for role, dataset in plan.datasets.items()}
+    target_labels = labels.get("target", 0)
+    if target_labels:
+        target_labels += labels.get("validation", 0)  # a split of the target: its labels were needed as well
+    source = plan.parent.record["model"] if plan.parent else {}
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "identity": plan.identity,
+        "name": plan.name,
+        "parent": None
+        if plan.parent is None
+        else {"path": _relative(plan.parent.path, plan.folder), "identity": plan.parent.record["identity"], "name": plan.parent.name},
+        "method": recipe.method.name,
+        "method_version": method.version,
+        "method_options": recipe.method.options,
+        "tuning": recipe.tuning.name if method.kind == "trains" else None,
+        "sees": sorted(method.sees),
+        "protocol": _protocol(plan),
+        "label_space": describe_label_space(plan.space),
+        "seed": recipe.seed,
+        "data": {
+            role: {"domain": str(dataset.domain), "fingerprint": plan.fingerprints[role], "images": len(dataset), "labels_used": labels[role]}
+            for role, dataset in plan.datasets.items()
+        },
+        "labels_used": target_labels,
+        "tested_checkpoint": "best" if "validation" in plan.datasets else "last",
+        "model": {
+            "architecture": model.architecture,
+            "encoder": model.encoder_name,
+            "classes": model.classes,
+            "options": dict(model.options),
+            "pretraining": str(model.load_report) if model.load_report is not None else source.get("pretraining", "none"),
+        },
+        "status": "running",
+        "seconds": 0.0,
+    }
+    create_folder(plan.folder, recipe, record)
+
+
+def _open_validation(recipe: Recipe, datasets: Mapping[str, DomainDataset], space: LabelSpace) -> DomainDataset:
+    """The validation split: labelled, of the model's classes, and none of its images is learned from or tested on."""
+    assert recipe.data.validation is not None
+    validation = open_domain(recipe.data.validation, depth=False)
+    if not validation.labelled:
+        raise RecipeError(f"data.validation: {validation.domain} has no labels, so no checkpoint can be chosen on it")
+    if validation.label_space.classes != space.classes:
+        raise RecipeError(f"data.validation: {validation.domain} has other classes than the data that the run learns from")
+    chosen = set(validation.identities)
+    for dataset in datasets.values():
+        if shared := chosen & set(dataset.identities):
+            raise RecipeError(
+                f"data.validation shares {len(shared)} images with the training data ({_one(validation, shared)}): name images that it does not learn from"
+            )
+    for label, domain in recipe.data.tests.items():
+        if shared := chosen & set(open_domain(domain, depth=False).identities):
+            raise RecipeError(
+                f"data.tests.{label} shares {len(shared)} images with data.validation ({_one(validation, shared)}), where the checkpoint is chosen: "
+                "test on others, or leave the validation out, and the last checkpoint is tested"
+            )
+    return validation
+
+
+def _one(dataset: DomainDataset, identities: set[str]) -> str:
+    return next(name for name, identity in zip(dataset.names, dataset.identities, strict=True) if identity in identities)
+
+
+def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent: Run | None) -> LabelSpace:
+    """The label space of what the model learns; a parent's classes must be those of the labels."""
+    labelled = {role: datasets[role] for role in ROLES if f"{role}_labels" in method.sees}
+    for role, dataset in labelled.items():
+        if not dataset.labelled:
+            raise RecipeError(f"{dataset.domain} has no labels, but this method learns from those of the {role}: name a labelled domain")
+    if parent is None:
+        if not labelled:
+            raise RecipeError("this method learns without labels: it starts from a trained run, so use `segshift adapt RUN`")
+        return next(iter(labelled.values())).label_space
+    for dataset in labelled.values():
+        if dataset.label_space.classes != parent.label_space.classes:
+            raise ModelError(
+                f"{parent.path} has {len(parent.label_space)} classes ({parent.label_space.name}), "
+                f"{dataset.domain} has {len(dataset.label_space)} ({dataset.label_space.name}): tune on labels of the same classes"
+            )
+    return parent.label_space
+
+
+def _protocol(plan: Plan) -> str:
+    """One line that goes with every figure of this run."""
+    recipe = plan.recipe
+    seen = ", ".join(sorted(plan.method.sees))
+    domains = "; ".join(f"{role} {dataset.domain} ({len(dataset)} images)" for role, dataset in plan.datasets.items())
+    if plan.method.kind == "trains":
+        chosen = "best on its validation split" if "validation" in plan.datasets else "last checkpoint"
+        how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {chosen}"
+    else:
+        how = "offline: adapted on all target images at once, then fixed"
+    return f"sees {seen}; {how}; {domains}"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """The parent's folder seen from the child's, so that both can move together."""
+    return os.path.relpath(path.resolve(), folder.resolve())
