@@ -2,21 +2,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.checkpoint import hash_tensors, load_state
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
+from segshift.engine.logs import Reporter
+from segshift.engine.optimizers import parameter_groups
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, ModelError, RecipeError, TrainingError, UnknownNameError
 from segshift.models import create_model
-from segshift.tuning import select_parameters
+from segshift.tuning import apply_selection, select_parameters
 
 TARGET = "streets::val?size=64x32&count=8+fog=0.02"
 
@@ -66,7 +70,7 @@ def test_a_folder_of_something_else_is_left_alone(tiny: Callable[..., Recipe], t
         execute(tiny(), tmp_path)
 
 
-@pytest.mark.parametrize("tuning", ["cl", "freeze-n-update"])
+@pytest.mark.parametrize("tuning", ["all", "cl", "freeze-n-update"])
 def test_what_is_frozen_stays_bit_identical(tuning: str, source_run: Run, tmp_path: Path) -> None:
     recipe = adaptation_recipe(
         source_run.recipe, "supervised", tuning, TARGET, changes=("optimizer.name=sgd", "optimizer.lr=0.1", "optimizer.weight_decay=0.01", "training.epochs=1")
@@ -82,6 +86,9 @@ def test_what_is_frozen_stays_bit_identical(tuning: str, source_run: Run, tmp_pa
             assert torch.equal(value, old[name]) == (name.removesuffix(".running_mean") not in chosen.statistics), name
     kept = load_state(run.path / "last.safetensors")["stepper"]["optimizers"]["model"]
     assert set(kept) == chosen.names  # no optimizer state for what is frozen
+    apply_selection(after, chosen)
+    groups = parameter_groups(after, recipe.optimizer, after.parts().encoder)
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for name, p in after.named_parameters() if name in chosen.names}
     assert run.record["labels_used"] == 8
     assert run.parent().path.resolve() == source_run.path.resolve()
 
@@ -94,6 +101,27 @@ def test_adabn_changes_statistics_alone_and_sees_no_label(source_run: Run, tmp_p
     assert run.record["labels_used"] == 0
     assert run.record["sees"] == ["source", "target"]
     assert run.record["adaptation"]["source_images"] == 4
+    other = execute(
+        adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 0.5}, changes=("seed=1",)), tmp_path / "b", source_run
+    )
+    assert other.record["weights_hash"] != run.record["weights_hash"]  # other source images, in another order
+
+
+def test_adabn_says_how_much_of_a_transformer_it_reaches() -> None:
+    model = create_model("segformer", encoder="mit_b0", classes=19, seed=0)
+    console = Console(record=True, file=StringIO(), width=200)
+    adapt(model, method="adabn", target=TARGET, size=(32, 64), reporter=Reporter(console))
+    assert "1 of 1 batch norms, 0 of them in the encoder" in console.export_text()
+
+
+def test_options_of_a_tuning_reach_it_from_python(source_run: Run) -> None:
+    changes = ("training.epochs=1",)
+    better = adapt(source_run, "supervised", target=TARGET, tuning="freeze-n-update", first_convolutions=2, changes=changes)
+    chosen = select_parameters(better, "freeze-n-update", first_convolutions=2).names
+    before = dict(source_run.load_model().named_parameters())
+    assert {name for name, p in better.named_parameters() if not torch.equal(p, before[name])} <= chosen
+    with pytest.raises(UnknownNameError, match="did you mean 'first_convolutions'"):
+        adapt(source_run, "supervised", target=TARGET, tuning="freeze-n-update", first_convolution=2)
 
 
 def test_a_loss_that_is_not_finite_stops_names_the_batch_and_keeps_good_weights(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -134,8 +162,8 @@ def test_best_is_kept_only_with_a_validation_split(tiny: Callable[..., Recipe], 
     kept = load_state(run.path / "best.safetensors")
     assert kept["best"] == pytest.approx(max(scores), rel=1e-5)  # metrics.jsonl keeps six digits
     assert kept["stepper"]["position"] == 3 * (scores.index(max(scores)) + 1)
-    with pytest.raises(RecipeError, match="shares 12 images"):
-        execute(tiny("data.validation=streets?size=64x32&count=14"), tmp_path / "shared")
+    assert run.record["weights_hash"] == run.model_hash("best")  # what changed is told of the checkpoint that is tested
+    assert run.record["data"]["validation"]["labels_used"] == 4
 
 
 def test_a_model_in_memory_is_adapted_in_a_copy() -> None:

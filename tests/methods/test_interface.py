@@ -70,7 +70,7 @@ def judge(stepper: Any, probabilities: Tensor, domain: float) -> Tensor:
 
 
 class ToyOnline:
-    """Prediction-time batch norm: the statistics of the present batch, forgotten by reset."""
+    """Predictions of lower entropy: one gradient step on batch norm's scales and shifts before each answer, forgotten by reset."""
 
     kind, summary, paper, version = "online", "toy", "-", 1
     sees = frozenset({"target"})
@@ -78,11 +78,16 @@ class ToyOnline:
     def begin(self, model: Any) -> None:
         self.model = model
         self.before = {k: v.clone() for k, v in model.state_dict().items()}
+        layers = normalization_layers(model.requires_grad_(False).eval()).values()
+        self.learned = [p.requires_grad_() for layer in layers for p in (layer.weight, layer.bias)]
+        self.optimizer = torch.optim.SGD(self.learned, lr=0.01)
 
     def adapt_and_predict(self, images: Tensor) -> Tensor:
-        self.model.eval()
-        for layer in normalization_layers(self.model).values():
-            layer.train()
+        logits = self.model(images)
+        entropy = -(logits.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+        self.optimizer.zero_grad()
+        entropy.backward()
+        self.optimizer.step()
         return self.model(images)
 
     def reset(self) -> None:
@@ -96,11 +101,25 @@ def test_two_optimizers_train_and_resume(monkeypatch: pytest.MonkeyPatch, tmp_pa
             "method": {"name": "toy-adversarial", "weight": 0.1},
             "model": {"encoder": "resnet18"},
             "data": {"source": "streets?size=64x32&count=8", "target": "streets::val?size=64x32&count=6+fog=0.02", "size": [32, 64]},
-            "training": {"epochs": 2, "batch_size": 4},
+            "training": {"epochs": 2, "batch_size": 4, "save_every": 1},
             "compute": {"workers": 0, "device": "cpu"},
         }
     )
     run = execute(recipe, tmp_path / "run")
+    step, broken = ToyAdversarial.step, tmp_path / "broken"
+
+    def dies(self: Any, batches: Any, stepper: Any) -> Any:
+        if stepper.position == 3:
+            raise OSError("gone")
+        return step(self, batches, stepper)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="gone"):
+        patch.setattr(ToyAdversarial, "step", dies)
+        execute(recipe, broken)
+    resumed = execute(recipe, broken, resume=True)
+    assert resumed.record["weights_hash"] == run.record["weights_hash"]
+    discriminators = [load_state(r.path / "last.safetensors")["stepper"]["modules"]["discriminator"] for r in (run, resumed)]
+    assert all(torch.equal(value, discriminators[1][name]) for name, value in discriminators[0].items())
     state = load_state(run.path / "last.safetensors")
     assert set(state["stepper"]["optimizers"]) == {"model", "discriminator"}
     assert set(state["stepper"]["modules"]) == {"discriminator"}
@@ -116,7 +135,9 @@ def test_online_methods_answer_a_stream_and_reset() -> None:
     method.begin(model)
     dataset = open_domain("streets::test?size=64x32&count=4+fog=0.02")
     adapted = score(method.adapt_and_predict, dataset, dataset.label_space, (32, 64), batch_size=2)
-    assert any(not torch.equal(v, method.before[k]) for k, v in model.state_dict().items())
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, method.before[k])}
+    assert changed  # no running statistic, and only where its gradient is not 0
+    assert changed <= {name for name, p in model.named_parameters() if p.requires_grad}
     method.reset()
     assert all(torch.equal(v, method.before[k]) for k, v in model.state_dict().items())
     fixed = score(model.eval(), dataset, dataset.label_space, (32, 64), batch_size=2)

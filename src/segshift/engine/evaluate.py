@@ -28,6 +28,7 @@ from segshift.engine.provenance import command_line, now
 from segshift.engine.run import Evaluation, Run, write_evaluation
 from segshift.errors import DataError, UserError
 from segshift.metrics import confusion as metrics
+from segshift.models import SegmentationModel
 from segshift.types import IGNORE, Sample
 
 Predict = Callable[[Tensor], Tensor]
@@ -56,7 +57,17 @@ class Scores:
         return float(metrics.miou(self.total))
 
 
-@torch.no_grad()
+def without_gradients(model: SegmentationModel) -> Predict:
+    """A model as a predictor; methods that adapt while they predict need theirs."""
+
+    def predict(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = model(images)
+            return logits
+
+    return predict
+
+
 def score(
     predict: Predict,
     dataset: DomainDataset,
@@ -83,7 +94,7 @@ def score(
         if isinstance(loaded, Failure):
             raise loaded.error
         images, labels, batch_names = loaded
-        logits = predict(images.to(device).float().div_(255)).float()
+        logits = predict(images.to(device).float().div_(255)).detach().float()
         for position, label in enumerate(labels):
             predicted = label_map(logits[position], tuple(label.shape[-2:])).cpu()
             if not same:
@@ -132,7 +143,7 @@ def evaluate_run(
     if known:
         reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")
     with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
-        scores = score(model, dataset, run.label_space, run.size, batch_size, device, workers, reporter)
+        scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter)
         reporter.end(f"mIoU {scores.miou:.3f}")
     protocol = {
         "known_images": known,

@@ -53,6 +53,8 @@ def create_fabric(recipe: Recipe) -> Fabric:
     Raises RecipeError where there are fewer GPUs, or where torchrun started another number of processes.
     """
     accelerator, devices = choose_device(recipe.compute.device), recipe.compute.devices
+    if accelerator == "cpu" and recipe.training.precision == "16-mixed":
+        raise RecipeError("training.precision is 16-mixed, which needs a GPU: on a CPU use bf16-mixed or 32-true")
     if accelerator == "cuda" and devices > torch.cuda.device_count():
         raise RecipeError(f"compute.devices is {devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     started = int(os.environ.get("WORLD_SIZE", "1"))

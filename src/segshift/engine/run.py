@@ -162,7 +162,7 @@ class Evaluation:
 
     def _array(self, key: str) -> np.ndarray:
         try:
-            with np.load(self.arrays, allow_pickle=False) as arrays:
+            with open(self.arrays, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 found: np.ndarray = arrays[key]
                 return found
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

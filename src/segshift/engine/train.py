@@ -19,7 +19,7 @@ from torch import Tensor
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform
 from segshift.engine.checkpoint import load_state, save_state
-from segshift.engine.evaluate import score
+from segshift.engine.evaluate import score, without_gradients
 from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
 from segshift.engine.logs import MetricsFile, Reporter, duration
 from segshift.engine.processes import any_process, mean_over_processes, on_first
@@ -228,9 +228,14 @@ class _Session:
         assert self.validation is not None
         predictor = self.method.predictor() or self.model
         predictor.eval()
-        training = self.recipe.training
         return score(
-            predictor, self.validation, self.run.label_space, self.recipe.data.size, training.batch_size, self.fabric.device, self.recipe.compute.workers
+            without_gradients(predictor),
+            self.validation,
+            self.run.label_space,
+            self.recipe.data.size,
+            self.recipe.training.batch_size,
+            self.fabric.device,
+            self.recipe.compute.workers,
         ).miou
 
     def _give_up(self, error: NonFiniteError, names: list[str]) -> NoReturn:
