@@ -15,7 +15,6 @@ from typing import Any, final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,6 +23,7 @@ from segshift.data.label_space import LabelSpace, mapping
 from segshift.data.transforms import resize_sample
 from segshift.engine.loading import Failure, one_thread
 from segshift.engine.logs import Reporter
+from segshift.engine.prediction import label_map
 from segshift.engine.provenance import command_line, now
 from segshift.engine.run import Evaluation, Run, write_evaluation
 from segshift.errors import DataError, UserError
@@ -86,7 +86,11 @@ def score(
     same = space.classes == dataset.label_space.classes
     # Images of different sizes cannot share a batch; at their own size they go one by one.
     loader = DataLoader(
-        _Scored(dataset, size), batch_size=1 if size is None else batch_size, num_workers=workers, collate_fn=_collate, worker_init_fn=one_thread
+        _Scored(dataset, size),
+        batch_size=1 if size is None else batch_size,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=one_thread,
     )
     matrices, names = [], []
     start = time.perf_counter()
@@ -96,7 +100,7 @@ def score(
         images, labels, batch_names = loaded
         logits = predict(images.to(device).float().div_(255)).detach().float()
         for position, label in enumerate(labels):
-            predicted = label_map(logits[position], tuple(label.shape[-2:])).cpu()
+            predicted = label_map(logits[position], *label.shape).cpu()
             if not same:
                 predicted, label = to_common[predicted.long()], from_label[label.long()]
                 predicted = torch.where(predicted == IGNORE, torch.full_like(predicted, len(scored)), predicted)
@@ -105,13 +109,6 @@ def score(
         if reporter is not None:
             reporter.advance(len(batch_names))
     return Scores(np.stack(matrices), names, list(dataset.blocks), scored, time.perf_counter() - start)
-
-
-def label_map(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Class of every pixel (uint8) at another size: bilinear logits, then argmax."""
-    if tuple(logits.shape[-2:]) != tuple(size):
-        logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    return logits.argmax(0).to(torch.uint8)
 
 
 def _count(predicted: Tensor, label: Tensor, classes: int, same: bool) -> np.ndarray:

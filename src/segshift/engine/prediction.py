@@ -26,15 +26,21 @@ def predict_label(
     seen = image if size is None else resize_sample(Sample(image, None, None, ""), size).image
     logits = model(seen.to(device).float().div_(255)[None])[0].float()
     height, width = image.shape[1:]
-    return torch.cat(list(interpolate_and_choose(logits, height, width))).cpu()
+    return label_map(logits, height, width).cpu()
+
+
+def label_map(logits: Float[Tensor, "k h w"], height: int, width: int) -> UInt8[Tensor, "height width"]:
+    """Class of every pixel at another size: bilinear logits, then the argmax; of large pictures a strip of rows at a time."""
+    if tuple(logits.shape[-2:]) != (height, width):
+        if logits.shape[0] * height * width > CELLS_AT_A_TIME:
+            return torch.cat(list(interpolate_and_choose(logits, height, width)))
+        logits = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+    return logits.argmax(0).to(torch.uint8)
 
 
 def interpolate_and_choose(logits: Float[Tensor, "k h w"], height: int, width: int) -> Iterator[Tensor]:
-    """Bilinear logits at (height, width), then the argmax, a strip of rows at a time: what `label_map` gives, in bounded memory."""
+    """The rows of `label_map`, a strip at a time."""
     classes, rows, columns = logits.shape
-    if (rows, columns) == (height, width):
-        yield logits.argmax(0).to(torch.uint8)
-        return
     step = max(1, CELLS_AT_A_TIME // (classes * width))
     for start in range(0, height, step):
         # Row centres in the logits' rows, as bilinear interpolation with align_corners=False places them.
