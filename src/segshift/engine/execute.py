@@ -151,16 +151,19 @@ def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter
     from rich.table import Table
 
     rows = describe_selection(model, tuning.selection)
-    table = Table("part", "tensors learn", "parameters learn", "share", "batch norms learn", "statistics update", title="what may change")
+    table = Table(title="what may change", box=None, title_justify="left")
+    for column in ("part", "tensors", "parameters", "learn", "share", "norms learn", "statistics move"):
+        table.add_column(column, justify="left" if column == "part" else "right")
     for row in rows:
         share = f"{row.parameters_learn / row.parameters:.1%}" if row.parameters else "-"
         table.add_row(
             row.part,
-            f"{row.tensors_learn} of {row.tensors}",
-            f"{row.parameters_learn:,} of {row.parameters:,}",
+            f"{row.tensors_learn}/{row.tensors}",
+            f"{row.parameters:,}",
+            f"{row.parameters_learn:,}",
             share,
-            f"{row.norms_learn} of {row.norms}",
-            f"{row.statistics_update} of {row.norms}",
+            f"{row.norms_learn}/{row.norms}",
+            f"{row.statistics_update}/{row.norms}",
         )
     reporter.console.print(table)
     reporter.say(f"dropout: {'on' if tuning.selection.dropout else 'off'}")
