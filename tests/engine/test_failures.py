@@ -76,6 +76,41 @@ def test_what_cannot_be_built_leaves_no_folder(tiny: Callable[..., Recipe], tmp_
         assert list(tmp_path.iterdir()) == []
 
 
+def test_tests_are_looked_at_before_anything_is_trained(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    for domain, said in (("camvid:/nowhere:val", "no folder /nowhere"), (f"folder:{tmp_path}", "has no labels, and a test needs them")):
+        with pytest.raises(UserError, match=said):
+            execute(tiny(f"data.tests.day={domain}"), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_failed_before_it_had_weights_is_in_nobody_s_way(source_run: Run, tmp_path: Path) -> None:
+    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 20})
+    with pytest.raises(UserError, match="asks for 160 source images"):
+        execute(recipe, tmp_path / "run", source_run)
+    assert Run.open(tmp_path / "run").record["status"] == "failed"
+    run = execute(adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 1}), tmp_path / "run", source_run)
+    assert run.record["status"] == "finished"
+    assert run.record["protocol"].endswith("from 8 target and 8 source images")
+
+
+def test_a_method_without_gradients_takes_no_tuning(source_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="leave the tuning out"):
+        execute(adaptation_recipe(source_run.recipe, "adabn", "cl", TARGET), tmp_path / "run", source_run)
+    with pytest.raises(UserError, match="less than one source image"):
+        execute(adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 0.01}), tmp_path / "run", source_run)
+
+
+def test_a_name_that_stands_for_other_images_is_not_overwritten(source_run: Run) -> None:
+    one, other = (f"streets::test?size=64x32&count={count}" for count in (1, 2))
+    evaluate_run(source_run, one, "kept")
+    evaluate_run(source_run, one, "kept")  # the same again
+    with pytest.raises(RecipeError, match=r"already stands for streets::test\?count=1.*--replace"):
+        evaluate_run(source_run, other, "kept")
+    assert evaluate_run(source_run, other, "kept", replace=True).record["images"] == 2
+
+
 def test_a_label_that_adabn_may_not_see_cannot_stop_it(source_run: Run, tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         (tmp_path / "set" / folder).mkdir(parents=True)

@@ -90,3 +90,24 @@ def test_the_schema_names_every_table() -> None:
     schema = json.loads(recipe_schema())
     assert "unet" in schema["$defs"]["ModelRecipe"]["properties"]["architecture"]["enum"]
     assert "freeze-n-update" in schema["$defs"]["TuningRecipe"]["properties"]["name"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("model.encoder=resnet81", "unknown encoder 'resnet81': did you mean"),
+        ("model.encoder=swin_tiny_patch4_window7_224", "cannot have encoder"),
+        ("model.weights=pakage", "did you mean 'package'"),
+        ("model.weights=null", "model.weights: text is needed"),
+        ("augmentation.gamma=[1.2, 0.8]", "augmentation.gamma: the first of the two"),
+        ("augmentation.brightness=.inf", "augmentation.brightness"),
+        ("optimizer.lr=.inf", "optimizer.lr"),
+        ("optimizer.betas=[0.9, 1.0]", "optimizer.betas"),
+        ("optimizer.nesterov=true", "nesterov needs sgd"),
+        ("training.precision=bf16-true", "training.precision"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_before_anything_starts(change: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        validate_recipe(SMALL, [change])
+    assert said in str(caught.value)

@@ -35,6 +35,8 @@ def command(
     with resumable(say):
         adapted = execute(recipe, out, parent, resume, say)
     say.say(f"run folder: {adapted.path}")
+    if not tests:
+        say.say(f"not tested yet: segshift evaluate {adapted.path} --domain DOMAIN")
 
 
 def read_options(arguments: list[str]) -> dict[str, Any]:

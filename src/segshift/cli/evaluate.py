@@ -14,6 +14,7 @@ def command(
     checkpoint: Annotated[str | None, typer.Option(help="last or best (default: what the run's recipe says is tested).")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    replace: Annotated[bool, typer.Option("--replace", help="A label that stands for other images may be replaced.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = 1,
 ) -> None:
     """Test a run on domains; the results are kept in its folder."""
@@ -29,4 +30,4 @@ def command(
     opened.require_finished()
     for text in domain:
         label, named = label_and_domain(text)
-        evaluate_run(opened, named, None if label == named else label, checkpoint, batch_size, choose_device(device), workers, reporter())
+        evaluate_run(opened, named, None if label == named else label, checkpoint, batch_size, choose_device(device), workers, reporter(), replace)

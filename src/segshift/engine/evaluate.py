@@ -26,7 +26,7 @@ from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
 from segshift.engine.provenance import command_line, now
 from segshift.engine.run import Evaluation, Run, write_evaluation
-from segshift.errors import DataError, UserError
+from segshift.errors import DataError, RecipeError, UserError
 from segshift.metrics import confusion as metrics
 from segshift.models import SegmentationModel
 from segshift.types import IGNORE, Sample
@@ -127,21 +127,31 @@ def evaluate_run(
     device: torch.device | str = "cpu",
     workers: int = 1,
     reporter: Reporter | None = None,
+    replace: bool = False,
 ) -> Evaluation:
-    """Tests a run on a domain and keeps the result in its folder."""
+    """Tests a run on a domain and keeps the result in its folder.
+
+    Raises RecipeError where the name already stands for other images, unless `replace` says that they may go.
+    """
     dataset = open_domain(domain, depth=False)
     chosen = checkpoint or str(run.record["tested_checkpoint"])
     title = name or str(dataset.domain)
     if chosen != run.record["tested_checkpoint"]:
         title += f" ({chosen} checkpoint)"
-    model = run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last)
     reporter = reporter or Reporter(None)
+    other = next((e.record for e in run.evaluations() if e.name == title and e.record["fingerprint"] != dataset.fingerprint()), None)
+    if other is not None and not replace:
+        raise RecipeError(f"{title} already stands for {other['domain']} in {run.path}: choose another label (LABEL:=DOMAIN), or replace it with --replace")
+    if other is not None:
+        reporter.say(f"{title}: replaces the figures on {other['domain']}")
+    model = run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last)
     known = images_known(run, dataset, chosen)
     if known:
         reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")
     with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
         scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter)
-        reporter.end(f"mIoU {scores.miou:.3f}")
+        over = "" if len(scores.space) == len(run.label_space) else f" over the {len(scores.space)} classes that both have"
+        reporter.end(f"mIoU {scores.miou:.3f}{over}")
     protocol = {
         "known_images": known,
         "prediction": "offline: fixed weights, evaluation mode",

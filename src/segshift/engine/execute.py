@@ -12,7 +12,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from segshift.data.dataset import open_domain
 from segshift.engine.checkpoint import hash_tensors, save_state
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.folder import Plan, begin_run, find_run, make_plan
@@ -39,6 +38,8 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
     method = _create_method(recipe)
     if method.kind == "online":
         raise RecipeError(f"method {recipe.method.name} works online: it adapts while it predicts and has no run of its own")
+    if method.kind == "estimates" and recipe.tuning.name != "all":
+        raise RecipeError(f"method {recipe.method.name} has no gradients, so tuning {recipe.tuning.name} would change nothing: leave the tuning out")
     if method.kind == "estimates" and recipe.compute.devices > 1:
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
     plan = make_plan(recipe, method, parent, out)
@@ -96,9 +97,10 @@ def _test(plan: Plan, device: torch.device, reporter: Reporter) -> None:
     """Evaluates on the recipe's tests that were not, or on other data."""
     run, recipe = Run.open(plan.folder), plan.recipe
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
-    for label, domain in recipe.data.tests.items():
-        if (label, open_domain(domain, depth=False).fingerprint()) not in done:
-            evaluate_run(run, domain, label, batch_size=recipe.training.batch_size, device=device, workers=recipe.compute.workers, reporter=reporter)
+    batch_size, workers = recipe.training.batch_size, recipe.compute.workers
+    for label, dataset in plan.tests.items():
+        if (label, dataset.fingerprint()) not in done:
+            evaluate_run(run, str(dataset.domain), label, None, batch_size, device, workers, reporter, replace=True)
 
 
 def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:
@@ -123,10 +125,10 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Estimating
     done = method.adapt(model, pool)
     if not all_finite(model.state_dict()):
         raise TrainingError(f"method {recipe.method.name} gave statistics that are not finite: check the target images")
-    if "touched" in done:
-        reporter.say(f"{recipe.method.name} changed {done['touched']}")
+    if "said" in done:
+        reporter.say(f"{recipe.method.name}: {done['said']}")
     save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None})
-    run.update(adaptation=done)
+    run.update(adaptation=done, protocol=f"{run.record['protocol']}; {done['said']}" if "said" in done else run.record["protocol"])
 
 
 def describe_change(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from segshift.data.dataset import DomainDataset, open_domain
-from segshift.data.label_space import LabelSpace
+from segshift.data.label_space import LabelSpace, mapping
 from segshift.engine.provenance import run_identity
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
@@ -28,6 +28,7 @@ class Plan:
     method: Method
     parent: Run | None
     datasets: Mapping[str, DomainDataset]
+    tests: Mapping[str, DomainDataset]
     space: LabelSpace
     fingerprints: Mapping[str, str]
     identity: str
@@ -41,7 +42,7 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | str | None) -> Plan:
-    """Opens the domains; labels and depth only where the method declares them.
+    """Opens the domains, those of the tests too; labels and depth only where the method declares them.
 
     Raises RecipeError, DataError, MissingDataError or ModelError for what cannot go together.
     """
@@ -50,21 +51,26 @@ def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | st
     sees = method.sees
     datasets = {role: open_domain(getattr(recipe.data, role), depth="depth" in sees, labels=f"{role}_labels" in sees) for role in ROLES if role in sees}
     space = _learned_space(datasets, method, parent)
+    tests = {label: _open_test(label, domain, space) for label, domain in recipe.data.tests.items()}
     if recipe.data.validation is not None and method.kind == "trains":
-        datasets["validation"] = _open_validation(recipe, datasets, space)
+        datasets["validation"] = _open_validation(recipe.data.validation, datasets, tests, space)
     fingerprints = {role: dataset.fingerprint() for role, dataset in datasets.items()}
     identity = run_identity(recipe.identity(), parent.record["identity"] if parent else None, fingerprints, method.version)
     name = recipe.name or (f"{recipe.method.name}-{recipe.tuning.name}" if method.kind == "trains" else recipe.method.name)
-    return Plan(
-        recipe, method, parent, datasets, space, fingerprints, identity, name, Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
-    )
+    folder = Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
+    return Plan(recipe, method, parent, datasets, tests, space, fingerprints, identity, name, folder)
 
 
 def find_run(plan: Plan, resume: bool) -> str:
-    """Whether the folder is "new", or holds this run, "begun" or "finished"; RecipeError where it holds something else."""
+    """Whether the folder is "new", or holds this run, "begun" or "finished"; RecipeError where it holds something else.
+
+    A run that failed before it had any weights holds nothing that could be lost: it counts as new.
+    """
     folder = plan.folder
     if (folder / "run.json").is_file():
         record = Run.open(folder).record
+        if record["status"] == "failed" and not any(folder.glob("*.safetensors")):
+            return "new"
         if record["identity"] != plan.identity:
             raise RecipeError(f"{folder} holds another run (other recipe, data or parent): choose another --out, or remove it")
         if record["status"] != "finished" and not resume:
@@ -117,10 +123,18 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
     create_folder(plan.folder, recipe, record)
 
 
-def _open_validation(recipe: Recipe, datasets: Mapping[str, DomainDataset], space: LabelSpace) -> DomainDataset:
+def _open_test(label: str, domain: str, space: LabelSpace) -> DomainDataset:
+    """A domain to test on: labelled, with classes that the model has too."""
+    dataset = open_domain(domain, depth=False)
+    if not dataset.labelled:
+        raise RecipeError(f"data.tests.{label}: {dataset.domain} has no labels, and a test needs them; `segshift predict` does without")
+    mapping(space, dataset.label_space)
+    return dataset
+
+
+def _open_validation(domain: str, datasets: Mapping[str, DomainDataset], tests: Mapping[str, DomainDataset], space: LabelSpace) -> DomainDataset:
     """The validation split: labelled, of the model's classes, and none of its images is learned from or tested on."""
-    assert recipe.data.validation is not None
-    validation = open_domain(recipe.data.validation, depth=False)
+    validation = open_domain(domain, depth=False)
     if not validation.labelled:
         raise RecipeError(f"data.validation: {validation.domain} has no labels, so no checkpoint can be chosen on it")
     if validation.label_space.classes != space.classes:
@@ -131,8 +145,8 @@ def _open_validation(recipe: Recipe, datasets: Mapping[str, DomainDataset], spac
             raise RecipeError(
                 f"data.validation shares {len(shared)} images with the training data ({_one(validation, shared)}): name images that it does not learn from"
             )
-    for label, domain in recipe.data.tests.items():
-        if shared := chosen & set(open_domain(domain, depth=False).identities):
+    for label, test in tests.items():
+        if shared := chosen & set(test.identities):
             raise RecipeError(
                 f"data.tests.{label} shares {len(shared)} images with data.validation ({_one(validation, shared)}), where the checkpoint is chosen: "
                 "test on others, or leave the validation out, and the last checkpoint is tested"

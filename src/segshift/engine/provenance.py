@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,8 +42,11 @@ def describe_provenance(device: torch.device | str) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command as it was typed, without the program's folder."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    """The command as it can be typed again, without the program's folder."""
+    if not sys.argv:
+        return ""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["segshift" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def now() -> str:

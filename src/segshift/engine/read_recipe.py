@@ -74,7 +74,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
         known = _keys_at(location[:-1])
         near = get_close_matches(location[-1], known, n=1, cutoff=0.5)
         return f"{where}: unknown key{f', did you mean {near[0]!r}' if near else ''}? Known here: {', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be a valid string", "text is needed, in quotes where YAML reads it otherwise")
     given = problem.get("input")
     came = f" (got {given!r})" if isinstance(given, str | int | float | bool) and repr(given) not in message else ""
     return f"{where}: {message}{came}" if location else f"{message}{came}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -46,6 +47,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+WEIGHTS = ("none", "imagenet", "package")
+
+
 class ModelRecipe(Section):
     """The network. `weights` are the encoder's: none, imagenet (from the hub), package (an installed one) or a .safetensors file."""
 
@@ -59,6 +63,14 @@ class ModelRecipe(Section):
     def _known(cls, value: str) -> str:
         if value not in MODELS:
             raise ValueError(str(unknown_name("model", value, MODELS)))
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: str) -> str:
+        if value not in WEIGHTS and not value.endswith(".safetensors"):
+            near = get_close_matches(value, WEIGHTS, n=1)
+            raise ValueError(f"{'did you mean ' + repr(near[0]) + '? ' if near else ''}Known: {', '.join(WEIGHTS)}, or the path of a .safetensors file")
         return value
 
     @model_validator(mode="after")

@@ -188,6 +188,8 @@ def create_folder(folder: Path, recipe: Recipe, record: Mapping[str, Any]) -> No
         write_atomic(staged / "recipe.yaml", recipe.to_yaml())
         write_atomic(staged / "run.json", _json(record))
         try:
+            for name in ("recipe.yaml", "run.json", "metrics.jsonl"):  # of a run that failed before it had weights
+                (folder / name).unlink(missing_ok=True)
             staged.replace(folder)
         except OSError as error:
             raise TrainingError(f"cannot create {folder} ({error.strerror}): choose another --out") from error

@@ -167,7 +167,7 @@ class _Session:
             seconds += time.perf_counter() - start
             rate = len(losses) * images_a_step / max(seconds, 1e-9)
             mean = sum(losses) / len(losses)
-            metrics.write("epoch", end, epoch=epoch + 1, loss=mean, images_per_second=rate, seconds=seconds)
+            metrics.write("epoch", end, epoch=epoch + 1, images=len(losses) * images_a_step, loss=mean, images_per_second=rate, seconds=seconds)
             note = f"loss {mean:.4f}, {rate:.1f} images/s"
             if self.validation is not None and (epoch + 1) % self.recipe.training.validate_every == 0:
                 note += self._validate(metrics, epoch)

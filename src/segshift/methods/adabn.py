@@ -76,6 +76,8 @@ class AdaBN:
                 f"source_ratio {self.source_ratio:g} of {pool.sizes['target']} target images asks for {wanted} source images, "
                 f"but there are {pool.sizes.get('source', 0)}: lower source_ratio or give a larger source"
             )
+        if self.source_ratio > 0 and wanted == 0:
+            raise DataError(f"source_ratio {self.source_ratio:g} of {pool.sizes['target']} target images is less than one source image: raise it")
         exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
         ema = {name: [value.double().cpu() for value in read_statistics(layer)] for name, layer in layers.items()}
         with batch_statistics(model, layers) as measured:
@@ -91,7 +93,7 @@ class AdaBN:
             mean, var = exact[name].unbiased() if self.estimator == "exact" else ema[name]
             write_statistics(layers[name], mean, var)
         return {
-            "touched": describe_layers(model, touched, len(layers)),
+            "said": f"{describe_layers(model, touched, len(layers))} from {pool.sizes['target']} target and {wanted} source images",
             "layers": len(layers),
             "layers_touched": len(touched),
             "values_changed": count_values(layers, touched),
@@ -104,11 +106,11 @@ class AdaBN:
 
 def describe_layers(model: nn.Module, touched: list[str], layers: int) -> str:
     """How many batch norms changed, and how many of them lie in the encoder."""
-    text = f"the statistics of {len(touched)} of {layers} batch norms"
+    text = f"statistics of {len(touched)} of {layers} batch norms"
     if not isinstance(model, SegmentationModel):
         return text
     inside = sum(within(name, model.parts().encoder) for name in touched)
-    return f"{text}, {inside} of them in the encoder" + ("" if inside else ": its own normalisation has no statistics, so little can change")
+    return f"{text} ({inside} of them in the encoder{'' if inside else ', whose own normalisation has no statistics, so little changes'})"
 
 
 def mixed_pool(targets: int, wanted: int, sources: int, generator: torch.Generator) -> list[tuple[str, int]]:

