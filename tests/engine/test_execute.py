@@ -111,7 +111,7 @@ def test_adabn_says_how_much_of_a_transformer_it_reaches() -> None:
     model = create_model("segformer", encoder="mit_b0", classes=19, seed=0)
     console = Console(record=True, file=StringIO(), width=200)
     adapt(model, method="adabn", target=TARGET, size=(32, 64), reporter=Reporter(console))
-    assert "1 of 1 batch norms, 0 of them in the encoder" in console.export_text()
+    assert "statistics of 1 of 1 batch norms (0 of them in the encoder, whose own" in console.export_text()
 
 
 def test_options_of_a_tuning_reach_it_from_python(source_run: Run) -> None:
