@@ -53,6 +53,16 @@ def test_two_processes_equal_one_that_accumulates(tiny: Callable[..., Recipe], t
     assert two.record["status"] == "finished"
 
 
+def test_a_bad_loss_of_one_process_stops_both_and_is_told_once(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(tiny(*CHANGES, "optimizer.lr=1.0e+30", "optimizer.clip_norm=null", "training.epochs=2").to_yaml())
+    done = train(tmp_path / "recipe.yaml", tmp_path / "nan")
+    assert done.returncode == 1
+    assert done.stderr.count("lower optimizer.lr") == 1
+    named = done.stderr.partition("batch ")[2].partition(":")[0].split(", ")
+    assert len(set(named)) == 4  # those of both processes
+    assert Run.open(tmp_path / "nan").record["status"] == "failed"
+
+
 def test_an_error_of_one_process_ends_both(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(tiny(*CHANGES).to_yaml())
     (tmp_path / "taken").mkdir()

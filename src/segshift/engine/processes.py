@@ -7,6 +7,7 @@ what methods do: several forward passes before a backward pass, modules frozen f
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -16,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
-from torch.distributed import ReduceOp, all_reduce, broadcast
+from torch.distributed import ReduceOp, all_gather_object, all_reduce, broadcast
 
 from segshift.engine.recipe import Recipe
 from segshift.errors import RecipeError, UserError, unknown_name
@@ -63,6 +64,7 @@ def create_fabric(recipe: Recipe) -> Fabric:
     strategy = AveragedGradients(timeout=PATIENCE) if devices > 1 else "auto"
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.training.precision, strategy=strategy)
     if devices > 1:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what each process is called is no news
         fabric.launch()
     return fabric
 
@@ -92,6 +94,15 @@ def any_process(fabric: Fabric, flag: bool) -> bool:
     value = torch.tensor(float(flag), device=fabric.device)
     all_reduce(value, ReduceOp.MAX)
     return bool(value)
+
+
+def gather_names(fabric: Fabric, names: list[str]) -> list[str]:
+    """The names of all processes, in the order of the processes."""
+    if fabric.world_size == 1:
+        return names
+    found: list[Any] = [None] * fabric.world_size
+    all_gather_object(found, names)
+    return [name for part in found for name in part]
 
 
 def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from segshift.engine.checkpoint import load_state, save_state
 from segshift.engine.evaluate import score, without_gradients
 from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
 from segshift.engine.logs import MetricsFile, Reporter, duration
-from segshift.engine.processes import any_process, mean_over_processes, on_first
+from segshift.engine.processes import any_process, gather_names, mean_over_processes, on_first
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.stepper import FabricStepper, NonFiniteError
@@ -203,7 +203,8 @@ class _Session:
                 self.stepper.next_batch()
                 logged.append(self.method.step(batches, self.stepper))
         except NonFiniteError as error:
-            self._give_up(error, [name for batches in window for batch in batches.values() for name in batch.names])
+            names = [name for batches in window for batch in batches.values() for name in batch.names]
+            self._give_up(error, gather_names(self.fabric, names))
         self.stepper.end()
         return {key: mean_over_processes(self.fabric, torch.stack([line[key].detach() for line in logged]).mean()) for key in logged[0]}
 
@@ -239,8 +240,10 @@ class _Session:
         ).miou
 
     def _give_up(self, error: NonFiniteError, names: list[str]) -> NoReturn:
-        """Keeps the last good weights and says which batch it was."""
+        """Keeps the last good weights and says which batch it was, in the first process."""
         finite = self.stepper.undo() and all_finite(self.model.state_dict())
+        if not self.fabric.is_global_zero:
+            raise SystemExit(1) from error
         if finite:
             self.save()
         kept = self.run.path / "last.safetensors"
