@@ -20,6 +20,7 @@ ORDER = (
     ("study",),
     ("report",),
     ("export", "predict", "cli"),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 PURE = ("weather", "metrics")

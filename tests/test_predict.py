@@ -98,14 +98,6 @@ def test_any_8_bit_mode_is_read(tmp_path: Path, mode: str) -> None:
     assert torch.equal(image, torch.from_numpy(pixels(path, "RGBA")).permute(2, 0, 1))
 
 
-def test_16_bits_are_scaled_to_8(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 257, 65535, 32896]], np.uint16)).save(tmp_path / "deep.png")
-    assert read_any_image(tmp_path / "deep.png")[0][:, 0].tolist() == [[0, 1, 255, 128]] * 3
-    Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(DataError, match=r"float\.tif: image of mode F"):
-        read_any_image(tmp_path / "float.tif")
-
-
 def test_exif_rotation_is_applied_and_said(model: SegmentationModel, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
@@ -175,3 +167,15 @@ def test_command_counts_what_it_skipped(model: SegmentationModel, tmp_path: Path
     assert "1 image written" in said.out.replace("\n", "")
     assert ", 1 skipped" in said.out
     assert "b.png" in said.err
+    assert "predict: 1 image, 3 files replaced" in said.out  # the call that stopped at b.png had written a.png's two and classes.csv
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments[:-1], str(tmp_path / "new"), "--skip-bad"])
+    assert "replaced" not in capsys.readouterr().out
+
+
+def test_files_of_an_earlier_call_are_counted(model: SegmentationModel, tmp_path: Path) -> None:
+    first, second = save(tmp_path / "a.png"), save(tmp_path / "b.png")
+    assert predict_images(model, [first], tmp_path / "out", label_space=SPACE).replaced == 0
+    assert predict_images(model, [second], tmp_path / "out", label_space=SPACE).replaced == 1  # classes.csv
+    (tmp_path / "out" / "a_label.png").unlink()
+    assert predict_images(model, [first, second], tmp_path / "out", label_space=SPACE).replaced == 4

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from segshift.data.images import load
+from segshift.data.images import load, to_rgb
 from segshift.data.label_space import LabelSpace
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.logs import Reporter
@@ -46,10 +46,11 @@ class Prediction:
 @final
 @dataclass(frozen=True)
 class Predictions:
-    """What was written, and (image, reason) of what could not be read."""
+    """What was written, (image, reason) of what could not be read, and how many of the files written were there before."""
 
     written: tuple[Prediction, ...]
     skipped: tuple[tuple[Path, str], ...]
+    replaced: int = 0
 
 
 def predict_images(
@@ -84,7 +85,7 @@ def predict_images(
     found = find_images(images, out)
     was_training = model.training
     model = model.to(device).eval()
-    write_atomic(out / "classes.csv", describe_classes(label_space))
+    replaced = int(write(out / "classes.csv", describe_classes(label_space)))
     written, skipped = [], []
     reporter = reporter or Reporter(None)
     with reporter.task("predict", len(found)):
@@ -99,13 +100,21 @@ def predict_images(
                 continue
             target = out / name
             files = target.with_name(f"{target.name}_label.png"), target.with_name(f"{target.name}_overlay.png")
-            write_atomic(files[0], encode_label(label, label_space))
-            write_atomic(files[1], encode_overlay(image, label, label_space, opacity))
+            replaced += write(files[0], encode_label(label, label_space))
+            replaced += write(files[1], encode_overlay(image, label, label_space, opacity))
             written.append(Prediction(path, *files, rotated))
             reporter.advance(1)
-        reporter.end(f"{len(written)} images")
+        over = f", {replaced} file{'s' * (replaced != 1)} replaced" if replaced else ""
+        reporter.end(f"{len(written)} image{'s' * (len(written) != 1)}{over}")
     model.train(was_training)
-    return Predictions(tuple(written), tuple(skipped))
+    return Predictions(tuple(written), tuple(skipped), replaced)
+
+
+def write(path: Path, content: bytes | str) -> bool:
+    """Writes a file; True where it takes the place of another."""
+    existed = path.exists()
+    write_atomic(path, content)
+    return existed
 
 
 def find_images(paths: Sequence[Path | str], out: Path) -> dict[Path, str]:
@@ -130,21 +139,10 @@ def find_images(paths: Sequence[Path | str], out: Path) -> dict[Path, str]:
 
 
 def read_any_image(path: Path) -> tuple[UInt8[Tensor, "3 h w"], bool]:
-    """RGB of a grey, palette, RGBA, CMYK, 16-bit or colour picture, upright; and whether its EXIF orientation turned it.
-
-    16 bits are scaled by 1/257; transparency is dropped. Raises DataError for 32-bit and float pictures: their range is not known.
-    """
+    """RGB as `data.images.read_image` gives it, but upright; and whether its EXIF orientation turned it."""
     picture = load(path)
-    upright = ImageOps.exif_transpose(picture)
-    rotated = picture.getexif().get(0x0112, 1) not in (0, 1)
-    if upright.mode.startswith("I;16"):
-        values = np.asarray(upright).astype(np.float32) / 257
-        upright = Image.fromarray(values.round().astype(np.uint8))
-    if upright.mode in ("I", "F"):
-        raise DataError(f"{path}: image of mode {upright.mode} (32 bits a pixel): its range is not known, convert it to 8 or 16 bits")
-    if "transparency" in upright.info:
-        upright = upright.convert("RGBA")
-    return torch.from_numpy(np.array(upright.convert("RGB"))).permute(2, 0, 1).contiguous(), rotated
+    rotated = picture.getexif().get(0x0112, 1) in range(2, 9)
+    return to_rgb(ImageOps.exif_transpose(picture) if rotated else picture, path), rotated
 
 
 def encode_label(label: UInt8[Tensor, "h w"], space: LabelSpace) -> bytes:

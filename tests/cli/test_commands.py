@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import segshift
 from segshift.cli import main
+from segshift.cli.listing import TABLES
+from segshift.data.catalog import DATASETS
+from segshift.methods import METHODS
+from segshift.models import MODELS
+from segshift.models.catalog import REFUSED
+from segshift.tuning import TUNINGS
+from segshift.weather import WEATHER
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -25,9 +34,22 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"  {command} " in out
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_the_command_line_imports_nothing_heavy() -> None:
     code = "import sys; import segshift.cli; print([m for m in ('torch', 'numpy', 'rich', 'pydantic', 'yaml', 'numba') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"], ["list"], ["list", "foo"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from segshift.cli import main
+try:
+    main({arguments})
+finally:
+    sys.stdout.write("|" + " ".join(m for m in ("torch", "numpy", "rich", "yaml", "numba", "segshift.models") if m in sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.rpartition("|")[1:] == ("|", "")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +57,8 @@ def test_help_imports_nothing_heavy() -> None:
     [
         (["trian"], 2, "No such command"),
         (["train"], 2, "Missing argument"),
-        (["list", "modles"], 2, "models"),
+        (["list", "modles"], 2, "unknown table 'modles': did you mean 'models'?"),
+        (["list", "foo"], 2, "Known: domains, methods, models, pairs, tunings, weather"),
         (["train", "none.yaml"], 1, "no recipe at none.yaml"),
         (["adapt", "runs/none", "--method", "adabn", "--target", "streets"], 1, "is no run folder"),
         (["evaluate", "runs/none", "--domain", "streets"], 1, "is no run folder"),
@@ -63,18 +86,59 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--debug", "train", "none.yaml"])
 
 
-@pytest.mark.parametrize("what", ["models", "methods", "tunings", "domains", "weather"])
-def test_list_prints_a_line_each(what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from segshift.data.catalog import DATASETS
-    from segshift.methods import METHODS
-    from segshift.models import MODELS
-    from segshift.tuning import TUNINGS
-    from segshift.weather import WEATHER
+def test_nothing_gets_the_plain_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["list"], ["recipe"]):
+        _, help_text, _ = run(capsys, *command, "--help")
+        assert help_text.startswith(f"Usage: {' '.join(['segshift', *command])} ")
+        assert run(capsys, *command) == (2, "", help_text)
 
-    tables = {"models": MODELS, "methods": METHODS, "tunings": TUNINGS, "domains": DATASETS, "weather": WEATHER}
-    code, out, _ = run(capsys, "list", what)
-    assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(tables[what])
+
+def test_the_help_of_list_has_a_line_for_each_table(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "list", "--help")[1].splitlines()
+    assert [line.split()[0] for line in out if line.strip().endswith(tuple(summary for summary, _ in TABLES.values()))] == list(TABLES)
+
+
+def test_version_and_the_module_by_name() -> None:
+    for module in ("segshift", "segshift.cli"):
+        said = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True).stdout
+        assert said == f"segshift {segshift.__version__}\n"
+    said = subprocess.run([sys.executable, "-m", "segshift", "list", "foo"], capture_output=True, text=True)
+    assert said.returncode == 2
+    assert said.stderr.endswith("(see `segshift list --help`)\n")
+
+
+def test_list_prints_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = {
+        "models": list(MODELS),
+        "pairs": [*(refusal.architecture for refusal in REFUSED), "fcn_resnet50", "lraspp_mobilenet_v3_large"],
+        "methods": list(METHODS),
+        "tunings": list(TUNINGS),
+        "domains": list(DATASETS),
+        "weather": list(WEATHER),
+    }
+    assert list(TABLES) == list(tables)
+    for table, names in tables.items():
+        code, out, _ = run(capsys, "list", table)
+        assert code == 0
+        assert [line.split()[0] for line in out.splitlines()] == names
+        assert not re.search(r"\[paper: -?\]|   \S", re.sub(r"^\S+ +", "", out, flags=re.MULTILINE))  # nothing empty
+
+
+def test_list_says_which_encoders_work(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = dict(line.split(maxsplit=1) for line in run(capsys, "list", "models")[1].splitlines())
+    for name, entry in MODELS.items():
+        assert f"encoder: {entry.default_encoder}]" in listed[name]
+    pairs = run(capsys, "list", "pairs")[1]
+    for refusal in REFUSED:
+        assert f"not with {', '.join(refusal.encoders)}: {refusal.reason}" in pairs
+    assert "with mobilenet_v3_large alone" in pairs
+
+
+def test_list_says_what_may_be_seen_and_what_a_domain_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "list", "tunings")[1].count("[may see: nothing itself]") == len(TUNINGS)
+    domains = run(capsys, "list", "domains")[1].splitlines()
+    assert domains[0].endswith("[splits: train, val, test]  [keys: look, size, seed, count, part, every, first]")
+    assert domains[-1].endswith("[splits: any subfolder]  [keys: labels, sequence, part, every, first]")
 
 
 def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[str]) -> None:

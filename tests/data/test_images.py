@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from miniature import H, W, indices, picture, refused, write
 from PIL import Image
 
 from segshift.data.dataset import open_domain
+from segshift.data.images import read_image
+from segshift.errors import DataError
+from segshift.predict import read_any_image
 
 # Label files
 
@@ -59,9 +64,47 @@ def test_a_palette_image_with_transparency_is_read_without_a_warning(tmp_path: P
     assert open_domain(f"folder:{tmp_path}")[0].image.shape == (3, H, W)
 
 
-def test_a_16_bit_image_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "images/a.png", np.full((H, W), 3000, np.uint16))
-    assert "more than 8 bits): convert it" in refused(f"folder:{tmp_path}")
+def test_16_bit_images_are_read_as_8_bits_by_domains_and_by_predict(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 65535, 32896], [128, 129, 3000, 65406]], np.uint16)
+    expected = [[0, 1, 255, 128], [0, 1, 12, 254]]  # value / 257, rounded
+    write(tmp_path / "images/a.png", values)
+    write(tmp_path / "images/b.tif", values)
+    write(tmp_path / "images/c.tif", values.astype(">u2"))
+    (tmp_path / "images/d.pgm").write_bytes(b"P5\n4 2\n65535\n" + values.astype(">u2").tobytes())
+    for path in sorted((tmp_path / "images").iterdir()):
+        image, rotated = read_any_image(path)
+        assert image.tolist() == [expected] * 3
+        assert not rotated
+        assert torch.equal(read_image(path), image)
+    assert [sample.image.tolist() for sample in open_domain(f"folder:{tmp_path}")] == [[expected] * 3] * 3  # not .pgm
+
+
+def test_16_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
+    stored = np.array([[[0x0102, 0x80FF, 0xFFFF]]], np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), stored[..., ::-1])  # OpenCV writes blue first
+    assert read_image(tmp_path / "a.png").flatten().tolist() == [0x01, 0x80, 0xFF]
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_32_bit_images_are_refused_by_domains_and_by_predict(tmp_path: Path, dtype: type, mode: str) -> None:
+    path = tmp_path / "images/a.tif"
+    write(path, np.full((H, W), 3000, dtype))
+    message = refused(f"folder:{tmp_path}")
+    assert message == f"{path}: image of mode {mode} (32 bits a pixel): its range is not known, convert it to 8 or 16 bits"
+    with pytest.raises(DataError) as caught:
+        read_any_image(path)
+    assert str(caught.value) == message
+
+
+def test_a_domain_leaves_the_exif_rotation_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.arange(8, dtype=np.uint16).reshape(2, 4) * 257).save(tmp_path / "images/a.png", exif=exif)
+    assert open_domain(f"folder:{tmp_path}")[0].image[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    image, rotated = read_any_image(tmp_path / "images/a.png")
+    assert rotated
+    assert image[0].tolist() == [[4, 0], [5, 1], [6, 2], [7, 3]]
 
 
 def cut(path: Path) -> None:

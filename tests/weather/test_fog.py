@@ -172,7 +172,7 @@ def test_table_row_is_add_fog():
     for bad in (0, 6, 2.5, -1, math.nan):
         with pytest.raises(DataError, match="severities are 1, 2, 3, 4, 5"):
             row.value(bad)
-    with pytest.raises(DataError, match="fog needs depth"):
+    with pytest.raises(DataError, match="fog needs depth in metres"):
         row.apply(image, None, 0.01, None, generator)
 
 
@@ -194,6 +194,7 @@ def test_bad_input_gets_one_line_with_its_remedy():
             add_fog(image, depth, beta, **options)
         assert "\n" not in str(caught.value)
 
+    refused(r"fog needs depth in metres, and there is none: use the samples of a domain with depth \(streets, cityscapes, a folder with", depth=None)
     refused("same height and width", depth=depth[:-1])
     refused("same height and width", depth=depth.T)
     refused(r"takes \(3, H, W\)", image=image.permute(1, 2, 0))

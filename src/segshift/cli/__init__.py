@@ -28,12 +28,23 @@ app.command("adapt", context_settings={"allow_extra_args": True, "ignore_unknown
 app.command("compare")(compare.command)
 app.command("report")(report.command)
 app.command("predict")(predict.command)
-app.command("list")(listing.command)
+app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"segshift {version('segshift')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)] = False,
+) -> None:
     pass
 
 
@@ -43,9 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="segshift", standalone_mode=False)
     except Exception as error:
-        if debug:
+        if debug and not hasattr(error, "exit_code"):  # what the command line itself refuses has no traceback worth reading
             raise
         _stop(error)
     except KeyboardInterrupt:
@@ -61,10 +72,13 @@ def _stop(error: Exception) -> None:
     if isinstance(error, UserError):
         print(f"segshift: {_line(error)}", file=sys.stderr)
         sys.exit(1)
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        typer.echo(str(error), err=True)
+        sys.exit(2)
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own: a wrong command line
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
-        print(f"segshift: {error.format_message()}{where}", file=sys.stderr)
+        print(f"segshift: {' '.join(error.format_message().split())}{where}", file=sys.stderr)
         sys.exit(2)
     if type(error).__name__ in ("Exit", "Abort"):
         sys.exit(getattr(error, "exit_code", 1))

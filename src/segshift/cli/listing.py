@@ -2,59 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
 import typer
 
 
-class What(StrEnum):
-    """The tables."""
+def command(table: Annotated[str, typer.Argument(help="One of the tables above.", metavar="TABLE", show_default=False)]) -> None:
+    if table not in TABLES:
+        from segshift.errors import unknown_name
 
-    models = "models"
-    methods = "methods"
-    tunings = "tunings"
-    domains = "domains"
-    weather = "weather"
-
-
-def command(what: Annotated[What, typer.Argument(help="Which table.")]) -> None:
-    """List models, methods, tunings, domains or weather: one line each."""
-    for line in lines(what):
+        raise typer.BadParameter(str(unknown_name("table", table, TABLES)))
+    for line in TABLES[table][1]():
         typer.echo(line)
 
 
-def lines(what: What) -> Iterator[str]:
-    """Name, what it is, what it may see, options, paper."""
-    if what is What.models:
-        from segshift.models import MODELS
+def models() -> Iterator[str]:
+    from segshift.models import MODELS
 
-        for name, architecture in MODELS.items():
-            yield f"{name:28} {architecture.summary}  [paper: {architecture.paper}]"
-    elif what is What.methods:
-        from segshift.engine.options import describe_options
-        from segshift.methods import METHODS
+    for name, entry in MODELS.items():
+        encoder = f"its own encoder: {', '.join(entry.encoders)}" if entry.encoders else f"default encoder: {entry.default_encoder}"
+        yield join(name, entry.summary, f"[{encoder}]", cite(entry.paper))
 
-        for name, method in METHODS.items():
-            yield f"{name:28} {method.summary}  [{method.kind}; may see: {may_see(method)}]  {describe_options(method)}  [paper: {method.paper}]"
-    elif what is What.tunings:
-        from segshift.engine.options import describe_options
-        from segshift.tuning import TUNINGS
 
-        for name, entry in TUNINGS.items():
-            yield f"{name:28} {entry.summary}  {describe_options(entry.options, ('model',))}  [paper: {entry.paper}]"
-    elif what is What.domains:
-        from segshift.data.catalog import DATASETS
+def pairs() -> Iterator[str]:
+    from segshift.models import MODELS
+    from segshift.models.catalog import REFUSED
 
-        for name, dataset in DATASETS.items():
-            yield f"{name:28} {dataset.summary}"
-    else:
-        from segshift.weather import WEATHER
+    for refusal in REFUSED:
+        yield join(refusal.architecture, f"not with {', '.join(refusal.encoders)}: {refusal.reason}")
+    for name, entry in MODELS.items():
+        if entry.encoders:
+            yield join(name, f"with {', '.join(entry.encoders)} alone: it is built on its own encoder")
 
-        for name, weather in WEATHER.items():
-            depth = "needs depth" if weather.needs_depth else "from the image alone"
-            yield f"{name:28} {weather.summary}  [{name}=VALUE in {weather.unit}; {depth}]  [paper: {weather.paper}]"
+
+def methods() -> Iterator[str]:
+    from segshift.engine.options import describe_options
+    from segshift.methods import METHODS
+
+    for name, method in METHODS.items():
+        yield join(name, method.summary, f"[{method.kind}; may see: {may_see(method)}]", describe_options(method), cite(method.paper))
+
+
+def tunings() -> Iterator[str]:
+    from segshift.engine.options import describe_options
+    from segshift.tuning import TUNINGS
+
+    for name, entry in TUNINGS.items():
+        yield join(name, entry.summary, "[may see: nothing itself]", describe_options(entry.options, ("model",)), cite(entry.paper))
+
+
+def domains() -> Iterator[str]:
+    from segshift.data.catalog import DATASETS
+
+    for name, entry in DATASETS.items():
+        splits = ", ".join(entry.splits) or "any subfolder"
+        yield join(name, entry.summary, f"[splits: {splits}]", f"[keys: {', '.join(entry.keys)}]")
+
+
+def weather() -> Iterator[str]:
+    from segshift.weather import WEATHER
+
+    for name, entry in WEATHER.items():
+        depth = "needs depth" if entry.needs_depth else "from the image alone"
+        yield join(name, entry.summary, f"[{name}=VALUE in {entry.unit}; {depth}]", cite(entry.paper))
+
+
+TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "models": ("architectures, each with its default encoder", models),
+    "pairs": ("which encoders a model refuses, and why; the others are timm's and mit_b0 to mit_b5", pairs),
+    "methods": ("what drives a repair, what it may see, and its options", methods),
+    "tunings": ("what may change in a model, and its options", tunings),
+    "domains": ("data sets, with the splits and keys of a domain", domains),
+    "weather": ("what a domain can be put under, and its unit", weather),
+}
+"""Name -> what it lists, and its lines."""
+
+HELP = "\n".join(["List a table, one line an entry.", "", "\b", *(f"{name:9} {summary}" for name, (summary, _) in TABLES.items())])
+r"""Help of the command; click leaves the paragraph after `\b` as it is."""
+
+
+def join(name: str, *parts: str) -> str:
+    """The name and what is said of it, on one line."""
+    return f"{name:28} {'  '.join(part for part in parts if part)}"
+
+
+def cite(paper: str) -> str:
+    """The paper in brackets, nothing where there is none."""
+    return "" if paper == "-" else f"[paper: {paper}]"
 
 
 def may_see(method: type) -> str:

@@ -190,7 +190,7 @@ DATASETS: Mapping[str, Entry] = {
         split=None,
         licence="its owner's",
         source="your own images",
-        options={"labels": Option("mapping file (YAML) with the classes; see `segshift.data.mapping_file`", path_of)},
+        options={"labels": Option("mapping file (YAML) with the classes; see docs/data.md", path_of)},
         labels_optional=True,
     ),
 }

@@ -35,10 +35,19 @@ def load(path: Path) -> Image.Image:
 
 
 def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
-    """RGB; grey and palette images are converted, transparency is dropped, EXIF rotation is not applied (labels have none)."""
-    picture = load(path)
-    if picture.mode.startswith(("I", "F")):
-        raise DataError(f"{path}: image of {picture.mode} pixels (more than 8 bits): convert it to 8 bits a channel")
+    """RGB of any picture that `to_rgb` takes; EXIF rotation is not applied (labels have none)."""
+    return to_rgb(load(path), path)
+
+
+def to_rgb(picture: Image.Image, path: Path) -> UInt8[Tensor, "3 h w"]:
+    """RGB of a grey, palette, CMYK or colour picture: transparency is dropped, grey of 16 bits is scaled by 1/257.
+
+    Raises DataError that names `path` for 32-bit and float pictures, whose range is not known.
+    """
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):  # Pillow holds 16-bit PGM in 32 bits
+        picture = Image.fromarray((np.asarray(picture).astype(np.float32) / 257).round().astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise DataError(f"{path}: image of mode {picture.mode} (32 bits a pixel): its range is not known, convert it to 8 or 16 bits")
     if "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()

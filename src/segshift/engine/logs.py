@@ -80,7 +80,8 @@ class Reporter:
             self._progress = None
         if self._title and note:
             seconds = time.perf_counter() - self._start
-            self.say(f"{self._title}: {note} ({self._done - self._first} images in {duration(seconds)})")
+            images = self._done - self._first
+            self.say(f"{self._title}: {note} ({images} image{'s' * (images != 1)} in {duration(seconds)})")
         self._title = ""
 
 

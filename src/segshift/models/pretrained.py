@@ -61,7 +61,9 @@ def hub_repository(encoder: str) -> tuple[str, str | None]:
 
     config = timm.get_pretrained_cfg(encoder) if timm.is_model(encoder) else None
     if config is None or not config.hf_hub_id:
-        raise WeightsError(f"the hub has no ImageNet weights of {encoder} as safetensors: use pretrained=False (model.weights: none) or a local .safetensors file")
+        raise WeightsError(
+            f"the hub has no ImageNet weights of {encoder} as safetensors: use pretrained=False (model.weights: none) or a local .safetensors file"
+        )
     return config.hf_hub_id, None
 
 

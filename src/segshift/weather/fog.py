@@ -34,7 +34,7 @@ GREY = (0.2989, 0.5870, 0.1140)
 
 def add_fog(
     image: Num[Tensor, "c h w"],
-    depth: Float[Tensor, "dh dw"],
+    depth: Float[Tensor, "dh dw"] | None,
     beta: float,
     airlight: float | Sequence[float] | Tensor | None = None,
     camera: Camera | None = None,
@@ -46,14 +46,15 @@ def add_fog(
     0 marks an unknown depth, which is taken from the nearest known pixel; infinity is allowed. `beta` is per metre.
     `airlight` is in [0, 1] for either dtype, one value or three; None estimates it from the image (`estimate_airlight`).
 
-    Raises DataError for sizes that differ, a depth that is negative, NaN or unknown everywhere, or beta below 0.
+    Raises DataError for a depth that is None (the sample of a domain without depth), of another size, negative, NaN or unknown
+    everywhere, or beta below 0.
 
     >>> add_fog(torch.zeros(3, 1, 2), torch.tensor([[10.0, 100.0]]), beta=0.01, airlight=1.0)[0]
     tensor([[0.0952, 0.6321]])
     """
     check_image(image)
     check_beta(beta)
-    check_depth(depth, image)
+    depth = check_depth(depth, image)
     if beta == 0:
         return image.clone()
     work = torch.promote_types(image.dtype, torch.float32)
@@ -73,8 +74,6 @@ def apply_fog(
     image: Num[Tensor, "c h w"], depth: Float[Tensor, "dh dw"] | None, value: float, camera: Camera | None, generator: torch.Generator
 ) -> Num[Tensor, "c h w"]:
     """Fog as a row of the weather table: `value` is beta per metre; nothing is drawn from the generator."""
-    if depth is None:
-        raise DataError("fog needs depth, and this data has none: use a data set with depth or disparity, or a weather that needs none")
     return add_fog(image, depth, beta=value, camera=camera)
 
 
@@ -144,11 +143,14 @@ def check_beta(beta: float) -> None:
         raise DataError(f"fog with beta {beta}: it must be 0 or above, per metre ({presets})")
 
 
-def check_depth(depth: Tensor, image: Tensor) -> None:
+def check_depth(depth: Tensor | None, image: Tensor) -> Tensor:
+    if depth is None:
+        raise DataError("fog needs depth in metres, and there is none: use the samples of a domain with depth (streets, cityscapes, a folder with `depth`)")
     if depth.shape != image.shape[1:]:
         raise DataError(f"depth of shape {tuple(depth.shape)} for an image of {tuple(image.shape[1:])}: both must have the same height and width")
     if not bool(depth.amin() >= 0):  # NaN is passed on by amin
         raise DataError("depth with negative or NaN values: set unknown pixels to 0, they are filled from the nearest known ones")
+    return depth
 
 
 def check_airlight(airlight: float | Sequence[float] | Tensor, device: torch.device) -> Tensor:

@@ -1,0 +1,6 @@
+"""python -m segshift"""
+
+from segshift.cli import main
+
+if __name__ == "__main__":
+    main()
