@@ -10,7 +10,7 @@ import pytest
 from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.execute import execute
 from segshift.engine.read_recipe import validate_recipe
-from segshift.metrics import paired_bootstrap
+from segshift.metrics import paired_interval
 
 
 @pytest.mark.slow
@@ -33,5 +33,5 @@ def test_statistics_and_few_labels_win_back_fog(tmp_path: Path) -> None:
     labelled = execute(few, tmp_path / "few", source)
     for run in (statistics, labelled):
         after = next(evaluation for evaluation in run.evaluations() if evaluation.name == "fog")
-        gain = paired_bootstrap(after.confusions, scores["fog"].confusions, generator=np.random.default_rng(0))
+        gain = paired_interval(after.confusions, scores["fog"].confusions, generator=np.random.default_rng(0))
         assert gain.low > 0, (run.name, gain)

@@ -9,7 +9,7 @@ import pytest
 
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
-from segshift.report.comparison import FEW_BLOCKS, compare_runs, open_runs
+from segshift.report.comparison import compare_runs, open_runs
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -121,9 +121,13 @@ def test_blocks_are_resampled_together(make_run: MakeRun, shares: Shares) -> Non
     one, two = free.rows[0].cells["dusk"].miou, tied.rows[0].cells["dusk"].miou
     assert one.value == two.value
     assert two.high - two.low > 2 * (one.high - one.low)
-    assert tied.columns[0].blocks == 2 < FEW_BLOCKS
+    assert tied.columns[0].blocks == 2
     assert any("dusk has only 2 blocks" in note for note in tied.notes)
     assert not free.notes
+    assert (two.low, two.high) == (0, 1)  # nothing is known, and an mIoU has a range
+    alone = compare_runs([make_run("alone", {"dusk": matrices}, blocks=["one"] * 40)])
+    assert not alone.rows[0].cells["dusk"].miou.exists
+    assert any("one block of neighbouring frames" in note for note in alone.notes)
 
 
 def test_record_and_matrices_must_belong_together(make_run: MakeRun, shares: Shares) -> None:

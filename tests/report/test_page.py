@@ -91,6 +91,7 @@ def test_page_has_result_table_figures_protocol_and_provenance(comparison: Compa
     for words in (
         "one confusion matrix over the whole data set",
         "percentile bootstrap",
+        "jackknife",
         "sees what it sees",
         "tested checkpoint: last",
         "streets::test+fog=0.02",
