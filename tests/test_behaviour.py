@@ -29,9 +29,11 @@ def test_statistics_and_few_labels_win_back_fog(tmp_path: Path) -> None:
     assert scores["clear"].record["miou"] - scores["fog"].record["miou"] > 0.05  # there is something to repair
     target = "streets::val?size=128x64&count=40+fog=0.03"
     statistics = execute(adaptation_recipe(recipe, "adabn", target=target, tests=tests), tmp_path / "adabn", source)
-    few = adaptation_recipe(recipe, "supervised", "freeze-n-update", f"{target.replace('40', '16')}", tests=tests, changes=("optimizer.lr=0.0005",))
-    labelled = execute(few, tmp_path / "few", source)
-    for run in (statistics, labelled):
+    labelled = []
+    for tuning in ("all", "cl", "freeze-n-update"):
+        few = adaptation_recipe(recipe, "supervised", tuning, target.replace("40", "16"), tests=tests, changes=("optimizer.lr=0.0005",))
+        labelled.append(execute(few, tmp_path / tuning, source))
+    for run in (statistics, *labelled):
         after = next(evaluation for evaluation in run.evaluations() if evaluation.name == "fog")
         gain = paired_interval(after.confusions, scores["fog"].confusions, generator=np.random.default_rng(0))
         assert gain.low > 0, (run.name, gain)

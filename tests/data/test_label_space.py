@@ -58,6 +58,13 @@ def test_raw_ids_above_255_decode() -> None:
     assert wide.decode(np.array([[1000, 24001, 0, 255]], np.uint16), "x").tolist() == [[0, 1, 255, 255]]
 
 
+def test_a_mask_of_0_and_255_can_be_named() -> None:
+    mask = space("background", "road", ids={0: 0, 255: 1})
+    assert mask.decode(np.array([[0, 255]], np.uint8), "x").tolist() == [[0, 1]]
+    with pytest.raises(DataError, match=r"known: 0, 255\): correct the file"):
+        mask.decode(np.array([[7]], np.uint8), "x")
+
+
 def test_an_empty_label_decodes() -> None:
     assert space("a").decode(np.zeros((0, 4), np.int64), "x").shape == (0, 4)
 

@@ -1,6 +1,7 @@
 """Label spaces: class names, colours, the ids that files store, and the mapping of two spaces onto their common classes.
 
-A raw id is what a label file stores, a train id is a class's place in `classes`, 255 (IGNORE) is void in both.
+A raw id is what a label file stores, a train id is a class's place in `classes`. 255 (IGNORE) is void in both, but `ids` may give it a class
+in files, as masks of 0 and 255 need.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class LabelSpace:
         return len(self.classes)
 
     def decode(self, raw: Integer[np.ndarray, "h w"], where: str) -> UInt8[np.ndarray, "h w"]:
-        """Train ids of the raw ids in a label file; 255 is always void.
+        """Train ids of the raw ids in a label file; 255 is void unless `ids` gives it a class.
 
         Raises DataError that names `where` and the first value outside the space.
         """
@@ -85,7 +86,7 @@ class LabelSpace:
         known = range(len(self)) if self.ids is None else self.ids
         raise DataError(
             f"{where}: label value {raw[invalid][0]} is not in label space {self.name!r} ({invalid.sum()} of {raw.size} pixels; "
-            f"known: {spans(known)}, and 255 for void): correct the file, or map the value in the label space"
+            f"known: {spans(known)}{'' if VOID in known else ', and 255 for void'}): correct the file, or map the value in the label space"
         )
 
 

@@ -4,6 +4,7 @@
     classes: [road, car, sky]         # train ids 0, 1, 2; or a known space such as `cityscapes-19`
     colors: [[128, 64, 128], [0, 0, 142], [70, 130, 180]]     # one a class; default: hues that are told apart
     ids: {7: road, 8: road, 26: 1, 0: void}     # value in the file -> class, train id or void; default: files store train ids
+                                      # 255 is void unless it is named here, as in a mask: {0: background, 255: road}
     images: images                    # folder, or pattern such as 'rgb/{split}/{name}.jpg'; default images
     labels: labels                    # the same; default labels
     depth: {files: depth, unit: cm}   # unit m (default), cm, mm or disparity, or `scale`: metres per stored value; 0 is unknown
