@@ -125,6 +125,17 @@ def test_the_jackknife_of_a_mean_is_the_t_interval() -> None:
     assert (pair.low, pair.high) == pytest.approx(tuple(scipy.stats.ttest_rel(one, other).confidence_interval(0.95)), rel=1e-9)
 
 
+@pytest.mark.parametrize("blocks", [4, 40])
+def test_a_class_of_one_block_does_not_change_what_the_mean_runs_over(blocks: int) -> None:
+    """With and without a class that is found in one block only and never there: the mean of one class more, so smaller by its share."""
+    study = np.zeros((blocks, 3, 3))
+    study[:, :2, :2] = np.round(draw_study(blocks, seeded(39))[:, :2, :2])
+    without = confidence_interval(study, generator=seeded(40))
+    study[0, 2, 0] = 1e-9
+    rare = confidence_interval(study, generator=seeded(40))
+    assert (rare.low, rare.value, rare.high) == pytest.approx(tuple(2 / 3 * x for x in (without.low, without.value, without.high)), rel=1e-6)
+
+
 def test_a_figure_that_hangs_on_one_block_has_no_jackknife() -> None:
     study = np.zeros((3, 2, 2))
     study[:, 0, 0] = 10

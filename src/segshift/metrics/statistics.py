@@ -7,6 +7,8 @@ R. G. Miller, The jackknife - a review, Biometrika 61, 1974 (Student's t with B 
 A resample draws B of the B blocks with replacement; its confusion matrix is sum_b w_b C_b, where w_b counts how often block b was drawn.
 All resamples are therefore one product of matrices, W (samples x B) C (B x K K), in float64, in which pixel counts up to 2^53 are exact.
 The jackknife leaves out one block at a time: theta_b = statistic(sum_c C_c - C_b), se^2 = (B - 1) / B sum_b (theta_b - mean theta)^2.
+A class that a resample does not show would change the set of classes that a mean runs over, and with it what is estimated; it takes its
+figure from all blocks: every resample holds a trace of them, too small to change a count that is not 0.
 
 Of 1,000 synthetic studies each (`draw_study` in the tests), an interval of 95 % for the mIoU held the true value in so many per cent:
 
@@ -33,6 +35,9 @@ CELLS_AT_A_TIME = 2**22
 
 FEW_BLOCKS = 30
 """Below so many blocks an interval is the jackknife's: see the table above."""
+
+TRACE = 1e-100
+"""Share of all blocks in every resample."""
 
 Statistic = Callable[[Num[np.ndarray, "*n k c"]], Figure]
 ImageMatrices = Num[np.ndarray, "images k c"]
@@ -199,12 +204,19 @@ def _figure(statistic: Statistic, matrices: Study) -> Figure:
     return first - others[0] if others else first
 
 
+def _figures(statistic: Statistic, resamples: Study, totals: Study) -> Float64[np.ndarray, " resamples"]:
+    """The figure of each resample; NaN where nothing of it is seen."""
+    seen = np.asarray(_figure(statistic, resamples))
+    traced = np.asarray(_figure(statistic, tuple(drawn + TRACE * total for drawn, total in zip(resamples, totals, strict=True))))
+    return np.where(np.isnan(seen), np.nan, traced)
+
+
 def _jackknife(study: Study, statistic: Statistic, level: float) -> Interval:
-    totals = [blocks.sum(0) for blocks in study]
-    value, count = float(_figure(statistic, tuple(totals))), len(study[0])
+    totals = tuple(blocks.sum(0) for blocks in study)
+    value, count = float(_figure(statistic, totals)), len(study[0])
     if count < 2 or np.isnan(value):
         return Interval(value, float("nan"), float("nan"), level, count, 0)
-    left_out = np.asarray(_figure(statistic, tuple(total - blocks for total, blocks in zip(totals, study, strict=True))))
+    left_out = _figures(statistic, tuple(total - blocks for total, blocks in zip(totals, study, strict=True)), totals)
     from scipy.special import stdtrit
 
     error = np.sqrt((count - 1) * left_out.var())  # NaN where the figure hangs on one block: then nothing is known
@@ -213,8 +225,9 @@ def _jackknife(study: Study, statistic: Statistic, level: float) -> Interval:
 
 
 def _bootstrap(study: Study, statistic: Statistic, samples: int, level: float, generator: np.random.Generator, expanded: bool) -> Interval:
-    value, count = float(_figure(statistic, tuple(blocks.sum(0) for blocks in study))), len(study[0])
-    values = np.concatenate([np.atleast_1d(_figure(statistic, drawn)) for drawn in _resample(study, samples, generator)]) if count > 1 else np.empty(0)
+    totals = tuple(blocks.sum(0) for blocks in study)
+    value, count = float(_figure(statistic, totals)), len(study[0])
+    values = np.concatenate([_figures(statistic, drawn, totals) for drawn in _resample(study, samples, generator)]) if count > 1 else np.empty(0)
     values = values[~np.isnan(values)]
     if not len(values) or np.isnan(value):
         return Interval(value, float("nan"), float("nan"), level, count, len(values))
