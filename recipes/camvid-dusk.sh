@@ -21,7 +21,7 @@ for source in plain jitter; do
     done
     for tuning in cl freeze-n-update all; do
         "$segshift" adapt "$runs/$source" --method supervised --tuning "$tuning" --target "$adapts" "${tests[@]}" \
-            --set training.epochs=15 --set optimizer.lr=5.0e-4 --name "$source, $tuning" --out "$runs/$source-$tuning" --resume
+            --set training.epochs=40 --set optimizer.lr=5.0e-4 --name "$source, $tuning" --out "$runs/$source-$tuning" --resume
     done
 done
 "$segshift" compare "$runs" --csv "$runs/table.csv"

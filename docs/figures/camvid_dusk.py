@@ -48,7 +48,7 @@ def print_table(rows: Rows) -> None:
 
 def draw(rows: Rows) -> None:
     """Dots with intervals, a row a repair, day and dusk side by side."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = Figure(figsize=(8, 3.7), layout="constrained")
     for axes, domain in zip(figure.subplots(1, 2, sharey=True), ("day", "dusk"), strict=True):
         for offset, (source, color) in zip((-0.15, 0.15), SOURCES.items(), strict=True):
             for y, repair in enumerate(REPAIRS):
@@ -63,7 +63,7 @@ def draw(rows: Rows) -> None:
     first = figure.axes[0]
     first.set_yticks(range(len(REPAIRS)), [repair or "source model" for repair in REPAIRS])
     first.invert_yaxis()
-    figure.axes[1].legend(*first.get_legend_handles_labels(), fontsize=8, loc="lower left")
+    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(PICTURE, dpi=120)
 
 
