@@ -38,9 +38,10 @@ def write_run(
     fingerprints: Mapping[str, str] | None = None,
     blocks: list[str] | None = None,
     classes: tuple[str, ...] = CLASSES,
+    known: Mapping[str, str] | None = None,
     **record: Any,
 ) -> Run:
-    """A run folder with an evaluation for each entry of `scores`; `record` overrides entries of run.json."""
+    """A run folder with an evaluation for each entry of `scores`; `record` overrides entries of run.json, `known` says what it knew of images."""
     path = folder / name
     path.mkdir(parents=True)
     content = {
@@ -79,12 +80,28 @@ def write_run(
     (path / "run.json").write_text(json.dumps(content | record))
     run = Run.open(path)
     for label, confusions in (scores or {}).items():
-        write_scores(run, label, confusions, (domains or {}).get(label, "streets::test"), (fingerprints or {}).get(label, label), blocks, classes)
+        write_scores(
+            run,
+            label,
+            confusions,
+            (domains or {}).get(label, "streets::test"),
+            (fingerprints or {}).get(label, label),
+            blocks,
+            classes,
+            (known or {}).get(label, ""),
+        )
     return run
 
 
 def write_scores(
-    run: Run, label: str, confusions: np.ndarray, domain: str, fingerprint: str, blocks: list[str] | None, classes: tuple[str, ...] = CLASSES
+    run: Run,
+    label: str,
+    confusions: np.ndarray,
+    domain: str,
+    fingerprint: str,
+    blocks: list[str] | None,
+    classes: tuple[str, ...] = CLASSES,
+    known: str = "",
 ) -> None:
     """An evaluation of known matrices."""
     total = confusions.sum(0)
@@ -102,7 +119,7 @@ def write_scores(
         "images": len(confusions),
         "size": [32, 64],
         "scored_at": "label size",
-        "protocol": {"prediction": "offline: fixed weights, evaluation mode", "batch_size": 8},
+        "protocol": {"prediction": "offline: fixed weights, evaluation mode", "batch_size": 8, "known_images": known},
         "definition": metrics.DEFINITION,
         "miou": float(metrics.miou(total)),
         "mean_accuracy": float(metrics.mean_accuracy(total)),

@@ -42,6 +42,25 @@ def test_report_writes_one_page(folder: Path, tmp_path: Path) -> None:
     assert "<h1>Fog</h1>" in (tmp_path / "page.html").read_text()
 
 
+def test_report_tells_of_the_domain_that_is_named(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run("report", folder, "--out", page, "--images", 0) == 0
+    assert "IoU of each class on fog and on clear: source and its repairs" in page.read_text()
+    assert run("report", folder, "--out", page, "--images", 0, "--domain", "clear") == 0
+    assert "IoU of each class on clear and on fog: source and its repairs" in page.read_text()
+    assert run("report", folder, "--out", page, "--images", 0, "--only", "clear") == 0
+    assert "fog" not in page.read_text().split("Provenance")[0]
+
+
+def test_the_table_and_the_page_name_what_is_not_finished(folder: Path, make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run("half", status="running")
+    assert run("compare", folder) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "half (running); let it end" in printed
+    assert run("report", folder, "--out", tmp_path / "page.html", "--images", 0) == 0
+    assert "half (running); let it end" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize("verb", ["compare", "report"])
 def test_mistakes_are_one_line(folder: Path, verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -51,3 +70,4 @@ def test_mistakes_are_one_line(folder: Path, verb: str, tmp_path: Path, capsys: 
     assert len(said) == 2
     assert "no run folder" in said[0]
     assert "did you mean 'fog'" in said[1]
+    assert said[1].endswith("Known: clear, fog")

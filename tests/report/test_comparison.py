@@ -138,6 +138,16 @@ def test_record_and_matrices_must_belong_together(make_run: MakeRun, shares: Sha
         compare_runs([run])
 
 
+def test_a_figure_on_known_images_has_a_note(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)}
+    known = {"fog": "source learned from the labels of 3 of these 12 images"}
+    source = make_run("source", scores, known=known)
+    comparison = compare_runs([source, make_run("repair", scores, parent=source, known=known)])
+    assert [bool(row.cells[name].known) for row in comparison.rows for name in ("clear", "fog")] == [False, True] * 2
+    (note,) = comparison.notes  # once, however many runs inherit it
+    assert note.startswith("fog: source learned from the labels of 3 of these 12 images, so this is no test")
+
+
 def test_domains_are_chosen_by_name(make_run: MakeRun, shares: Shares) -> None:
     run = make_run("source", {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)})
     assert [column.name for column in compare_runs([run], ["fog"]).columns] == ["fog"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
@@ -66,6 +68,38 @@ def test_class_bars_are_the_records_iou(comparison: Comparison, monkeypatch: pyt
     heights = [[bar.get_height() for bar in container] for container in drawn["axes"].containers]
     assert heights == [pytest.approx([100 * 0.7 / 1.3] * 3)] * 2
     assert [label.get_text() for label in drawn["axes"].get_xticklabels()] == ["road", "sky", "person"]
+
+
+def test_bars_at_home_stand_below_for_the_same_classes(make_run: MakeRun, shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+    render = figures._render
+    monkeypatch.setattr(figures, "_render", lambda figure, *rest: drawn.update(axes=figure.axes) or render(figure, *rest))
+    fog, clear = np.pad(shares([0.5] * 12, classes=2), ((0, 0), (0, 1), (0, 1))), shares([0.9] * 12)
+    source = make_run("source", {"fog": fog, "clear": clear})
+    rows = compare_runs([source, make_run("repair", {"fog": fog}, parent=source)]).rows
+    class_figure(rows, "fog", "clear")
+    above, below = drawn["axes"]
+    assert [axes.get_title(loc="left") for axes in (above, below)] == ["fog", "clear"]
+    heights = [[bar.get_height() for bar in container] for axes in (above, below) for container in axes.containers]
+    half, most = 100 * 0.5 / 1.5, 100 * 0.9 / 1.1
+    assert heights == [pytest.approx(expected) for expected in ([half, half, 0], [half, half, 0], [most] * 3, [0] * 3)]  # the last was not measured
+    assert [label.get_text() for label in below.get_xticklabels()] == ["road", "sky", "person"]
+    for home in (None, "fog", "dusk"):  # none, the same, not measured
+        class_figure(rows, "fog", home)
+        assert len(drawn["axes"]) == 1
+
+
+def test_photographs_are_small_and_label_maps_exact() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    label_map = np.repeat(np.repeat(np.array([[[128, 64, 128], [0, 0, 0]], [[70, 130, 180], [0, 0, 0]]], np.uint8), 30, 0), 40, 1)
+    for inline in (True, False):
+        svg = overlay_figure([Panel("one", (("image", noise), ("truth", label_map)))], {}, inline=inline).decode()
+        found = re.findall(r"data:image/(\w+);base64,([A-Za-z0-9+/=]+)", svg)
+        assert [kind for kind, _ in found] == ["jpeg", "png"]
+        with Image.open(io.BytesIO(base64.b64decode(found[1][1]))) as picture:
+            assert picture.mode == "P"
+            pixels = np.array(picture.convert("RGB"))
+        assert np.array_equal(pixels, label_map) or np.array_equal(pixels[::-1], label_map)  # SVG's rows may run upwards
 
 
 def test_absent_class_has_no_bar(make_run: MakeRun, shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:

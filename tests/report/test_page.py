@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from segshift.engine.run import Run
+from segshift.errors import UnknownNameError
 from segshift.report.comparison import Comparison, compare_runs
 from segshift.report.page import build_page
 
@@ -102,6 +103,31 @@ def test_page_has_result_table_figures_protocol_and_provenance(comparison: Compa
         assert row.run.record["identity"] in text
     for words in ("segshift train", "torch 2.11", "commit abc", "device cpu", "seed 0"):
         assert words in text
+
+
+def test_the_choice_of_domains_and_known_images_are_said(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"clear": shares([0.9] * 12), "fog 0.02": shares([0.5] * 12), "dusk": shares([0.4] * 12)}
+    known = {"dusk": "source learned from the labels of 3 of these 12 images"}
+    runs = [make_run("source", scores, domains=DOMAINS, known=known)]
+    text = " ".join(" ".join(read(build_page(compare_runs(runs), images=0)).text).split())
+    assert "Of 3 evaluated domains fog 0.02 is shown, because" in text
+    assert text.count("no test ") == 2  # its cell and the note
+    assert "dusk: source learned from the labels of 3 of these 12 images, so this is no test" in text
+    text = " ".join(" ".join(read(build_page(compare_runs(runs), images=0, domain="dusk")).text).split())
+    assert "dusk is shown, because it was asked for; clear stands for home" in text
+    assert "No test on dusk: source learned from the labels of 3 of these 12 images." in text
+
+
+def test_an_unknown_domain_is_refused_before_anything_is_drawn(comparison: Comparison) -> None:
+    with pytest.raises(UnknownNameError, match=r"Known: clear, fog 0\.02"):
+        build_page(comparison, domain="fog")
+
+
+def test_validation_stands_in_the_provenance(make_run: MakeRun, shares: Shares) -> None:
+    entry = {"fingerprint": "ab", "images": 4, "labels_used": 4}
+    data = {"source": {"domain": "streets::train", **entry}, "validation": {"domain": "streets::val", **entry}}
+    text = " ".join(read(build_page(compare_runs([make_run("source", {"clear": shares([0.9] * 12)}, data=data)]), images=0)).text)
+    assert "source: streets::train (4 images, with labels, ab); validation, to choose the checkpoint: streets::val (4 images, with labels, ab)" in text
 
 
 def test_lost_data_are_said(comparison: Comparison) -> None:

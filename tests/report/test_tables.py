@@ -80,3 +80,14 @@ def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
     assert describe_method(make_run("one", method="adabn", method_options={"source_ratio": 0.2, "passes": 1}, tuning=None)) == "adabn source_ratio=0.2"
     tuned = make_run("two", method="supervised", method_options={"domain": "target"}, tuning="cl")
     assert describe_method(tuned) == "supervised + cl"
+
+
+def test_a_figure_on_known_images_is_marked(make_run: MakeRun, shares: Shares, comparison: Comparison) -> None:
+    known = {"fog": "seen learned from the labels of 3 of these 12 images"}
+    seen = compare_runs([make_run("seen", {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)}, known=known)])
+    text = printed(seen, 100)
+    assert [line.split() for line in text.splitlines()].count(["no", "test"]) == 1
+    assert "'no test': labels of some of these images" in " ".join(text.split())
+    assert "note: fog: seen learned from the labels of 3 of these 12 images" in text
+    assert "no test" not in printed(comparison, 100)
+    assert [row["known_images"] for row in csv.DictReader(io.StringIO(to_csv(seen)))] == ["", known["fog"]]

@@ -6,7 +6,7 @@ import numpy as np
 
 from segshift.engine.run import Run
 from segshift.report.comparison import compare_runs
-from segshift.report.words import choose_domains, compare_with_best_source, describe_findings
+from segshift.report.words import compare_with_best_source, describe_findings
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -49,10 +49,45 @@ def test_one_domain_shows_no_loss(make_run: MakeRun, shares: Shares) -> None:
     assert "no loss is known" in finding.loss
 
 
-def test_home_is_the_weather_of_training(make_run: MakeRun, shares: Shares) -> None:
-    foggy = {"source": {"domain": "streets::train+fog=0.02", "fingerprint": "ab", "images": 4, "labels_used": 4}}
-    run = make_run("source", {"clear": shares([0.9] * 12), "fog": shares([0.7] * 12), "dusk": shares([0.5] * 12)}, domains=DOMAINS, data=foggy)
-    assert choose_domains(compare_runs([run]).rows[0]) == ("fog", "dusk")
+def test_a_shift_that_costs_nothing_is_said(make_run: MakeRun, shares: Shares) -> None:
+    to_fog = {"target": {"domain": "streets::val+fog=0.02", "fingerprint": "ab", "images": 4, "labels_used": 0}}
+    found = []
+    for name, fog in (("better", 0.9), ("equal", 0.5)):
+        source = make_run(name, {"clear": shares([0.5] * 12), "fog": shares([fog] * 12)}, domains=DOMAINS)
+        repair = make_run(f"{name} repair", {"fog": shares([0.95] * 12)}, parent=source, data=to_fog)
+        found += describe_findings(compare_runs([source, repair]))
+    better, equal = found
+    assert better.loss.endswith("on fog, on the same images: the shift costs nothing, fog scores 48.5 points higher.")
+    assert equal.loss.endswith("on fog, on the same images: the shift costs nothing, fog scores as high.")
+    for finding in found:
+        assert "noise" not in finding.loss
+        assert " gains +" in finding.repairs[0]  # nothing was lost that could be won back
+        assert "lost" not in finding.repairs[0]
+
+
+def test_images_that_were_known_are_no_test(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)}
+    known = {"fog": "tuned learned from the labels of 3 of these 12 images"}
+    source = make_run("source", scores, domains=DOMAINS)
+    assert describe_findings(compare_runs([source]))[0].warnings == ()
+    tuned = make_run("tuned", scores, domains=DOMAINS, parent=source, known=known)
+    (finding,) = describe_findings(compare_runs([source, tuned]))
+    assert finding.warnings == ("No test on fog: tuned learned from the labels of 3 of these 12 images.",)
+
+
+def test_the_domain_asked_for_is_told_of(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"clear": shares([0.9] * 12), "fog": shares([0.7] * 12), "dusk": shares([0.5] * 12)}
+    runs = [make_run(name, scores, domains=DOMAINS | {"dusk": "streets::test?look=camera"}) for name in ("one", "two")]
+    runs.append(make_run("repair", {"fog": shares([0.8] * 12)}, parent=runs[1]))
+    comparison = compare_runs(runs)
+    assert [" on dusk," in finding.loss for finding in describe_findings(comparison)] == [True, True]
+    findings = describe_findings(comparison, "fog")
+    assert [(" on fog," in finding.loss, "because it was asked for" in finding.choice, len(finding.repairs)) for finding in findings] == [
+        (True, True, 0),
+        (True, True, 1),
+    ]
+    assert compare_with_best_source(comparison) is None  # the repair was not measured at dusk
+    assert str(compare_with_best_source(comparison, "fog")).startswith("On fog ")
 
 
 def test_a_repair_must_beat_the_best_source(make_run: MakeRun, shares: Shares) -> None:
@@ -67,3 +102,9 @@ def test_a_repair_must_beat_the_best_source(make_run: MakeRun, shares: Shares) -
     assert "weak does not beat it" in said
     assert "strong" not in said
     assert "every repair of another source model beats it" in str(compare_with_best_source(compare_runs([plain, strong, jitter])))
+
+
+def test_names_with_commas_are_told_apart(make_run: MakeRun, shares: Shares) -> None:
+    plain, jitter = make_run("plain", {"dusk": shares([0.3] * 12)}), make_run("jitter", {"dusk": shares([0.6] * 12)})
+    weak = [make_run(name, {"dusk": shares([0.5] * 12)}, parent=plain) for name in ("plain, a", "plain, b", "plain, c")]
+    assert "plain, a; plain, b and plain, c do not" in str(compare_with_best_source(compare_runs([plain, *weak, jitter])))

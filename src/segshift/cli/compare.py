@@ -19,10 +19,10 @@ def command(
     from rich.console import Console
 
     from segshift.engine.checkpoint import write_atomic
-    from segshift.report.comparison import compare_runs, open_runs
+    from segshift.report.folders import compare_folders
     from segshift.report.tables import print_comparison, to_csv
 
-    comparison = compare_runs(open_runs(runs), domain or ())
+    comparison = compare_folders(runs, domain or ())
     print_comparison(comparison, Console(width=None if sys.stdout.isatty() else 100))  # a file or pipe has no width of its own
     if csv is not None:
         write_atomic(csv, to_csv(comparison))

@@ -11,16 +11,17 @@ import typer
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
-    domain: Annotated[list[str] | None, typer.Option(help="Only this domain, by the name it was evaluated under. Repeatable.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The domain to tell of, by the name it was evaluated under. Default: that of the repairs.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Leave the other domains out: the name of an evaluation. Repeatable.")] = None,
     images: Annotated[int, typer.Option(min=0, help="How many images to show with truth and predictions.")] = 4,
     title: Annotated[str, typer.Option(help="The page's heading.")] = "What the shift costs and what repairs win back",
 ) -> None:
     """Write one HTML page: the result in words, table, curves, classes, overlays, protocol and provenance. It needs no network."""
     from segshift.cli.console import reporter
     from segshift.engine.checkpoint import write_atomic
-    from segshift.report.comparison import compare_runs, open_runs
+    from segshift.report.folders import compare_folders
     from segshift.report.page import build_page
 
-    comparison = compare_runs(open_runs(runs), domain or ())
-    write_atomic(out, build_page(comparison, title, images, reporter()))
+    comparison = compare_folders(runs, only or ())
+    write_atomic(out, build_page(comparison, title, images, reporter(), domain))
     typer.echo(f"page: {out}")

@@ -56,6 +56,11 @@ class Cell:
         """Whether the interval of the difference contains 0, or is not known."""
         return self.difference is not None and not self.difference.excludes(0.0)
 
+    @property
+    def known(self) -> str:
+        """What the model already knew of these images, "" where nothing: a figure on images that were learned from is no test."""
+        return str(self.evaluation.record.get("protocol", {}).get("known_images") or "")
+
 
 @final
 @dataclass(frozen=True)
@@ -228,7 +233,10 @@ class _Builder:
             difference = _paired(evaluation, source)
         elif depth:
             self.note(f"{row} on {name}: its source model was not evaluated on the same images, so there is no difference")
-        return Cell(evaluation, miou, difference)
+        cell = Cell(evaluation, miou, difference)
+        if cell.known:
+            self.note(f"{name}: {cell.known}, so this is no test of it, nor of what was made from it: evaluate on other images")
+        return cell
 
 
 def paired_difference(one: Cell, other: Cell) -> Interval:

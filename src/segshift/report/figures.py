@@ -1,4 +1,4 @@
-"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class, overlays. Matplotlib without pyplot and without traces.
+"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class, images with label maps. Matplotlib without pyplot and without traces.
 
 With `inline=True` an SVG is made for the inside of an HTML page: text and axes take the page's text colour, its ids get a prefix, and it
 refers to nothing outside itself.
@@ -25,6 +25,7 @@ from segshift.data.dataset import physical
 from segshift.data.domain import Domain, parse_domain
 from segshift.errors import DataError, UserError
 from segshift.report.comparison import Cell, Comparison, Row
+from segshift.report.pictures import compress_pictures
 from segshift.weather import WEATHER
 
 Format = Literal["svg", "png"]
@@ -122,34 +123,37 @@ def degradation_figure(comparison: Comparison, curve: Curve, format: Format = "s
         return _render(figure, format, inline, f"mIoU over {curve.weather}")
 
 
-def class_figure(rows: Sequence[Row], domain: str, format: Format = "svg", inline: bool = False) -> bytes:
-    """IoU of each class on one domain, a bar a run. A class in neither truth nor prediction has no bar.
+def class_figure(rows: Sequence[Row], domain: str, home: str | None = None, format: Format = "svg", inline: bool = False) -> bytes:
+    """IoU of each class on one domain, a bar a run; below it, smaller, on `home`. A class in neither truth nor prediction has no bar.
 
     Raises DataError where no row was measured on it.
     """
     rows = [row for row in rows if domain in row.cells]
     if not rows:
         raise DataError(f"no run was evaluated on {domain}: nothing to draw")
-    records = [row.cells[domain].evaluation.record for row in rows]
-    values = np.array([[np.nan if value is None else 100 * value for value in record["iou"]] for record in records])
-    occurs = ~np.isnan(values).all(0)
-    names = [name for name, here in zip(records[0]["classes"], occurs, strict=True) if here]
-    values = values[:, occurs]
-    with _figure(max(6.0, 1.6 + 0.085 * values.size + 0.2 * len(names)), 3.6) as figure:
-        axes = figure.add_subplot()
+    domains = [domain, *([home] if home not in (None, domain) and any(home in row.cells for row in rows) else [])]
+    scores = [[_class_scores(row.cells.get(name)) for row in rows] for name in domains]
+    names = list(dict.fromkeys(name for of_domain in scores for of_row in of_domain for name in of_row))
+    names = [name for name in names if any(not np.isnan(of_row.get(name, np.nan)) for of_domain in scores for of_row in of_domain)]
+    with _figure(max(6.0, 1.6 + 0.085 * len(rows) * len(names) + 0.2 * len(names)), 3.6 if len(domains) == 1 else 5.4) as figure:
+        grid = figure.subplots(len(domains), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 2][: len(domains)]})[:, 0]
         width = 0.84 / len(rows)
-        for place, (row, color) in enumerate(zip(rows, colors_of(rows), strict=True)):
-            x = np.arange(len(names)) + (place - (len(rows) - 1) / 2) * width
-            axes.bar(x, np.nan_to_num(values[place]), width * 0.94, color=color, label=_plain(row.name))
-        axes.set_xticks(range(len(names)), [_plain(name) for name in names], rotation=40, ha="right", rotation_mode="anchor")
-        axes.tick_params(axis="x", length=0)
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.set_ylim(0, 100)
-        axes.set_ylabel("IoU, %")
-        axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(5, len(rows)))
-        return _render(figure, format, inline, f"IoU by class on {domain}")
+        for axes, of_domain, title in zip(grid, scores, domains, strict=True):
+            for place, (row, color) in enumerate(zip(rows, colors_of(rows), strict=True)):
+                x = np.arange(len(names)) + (place - (len(rows) - 1) / 2) * width
+                heights = np.nan_to_num([of_domain[place].get(name, np.nan) for name in names])
+                axes.bar(x, heights, width * 0.94, color=color, label=_plain(row.name) if axes is grid[0] else None)
+            axes.set_ylim(0, 100)
+            axes.set_ylabel("IoU, %")
+            axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.tick_params(axis="x", length=0)
+            if len(domains) > 1:
+                axes.set_title(_plain(_cut(title, 80)), fontsize=9, loc="left", pad=3)
+        grid[-1].set_xticks(range(len(names)), [_plain(name) for name in names], rotation=40, ha="right", rotation_mode="anchor")
+        grid[-1].set_xlim(-0.6, len(names) - 0.4)
+        figure.legend(loc="outside upper center", ncols=min(5, len(rows)))
+        return _render(figure, format, inline, f"IoU by class on {' and on '.join(domains)}")
 
 
 def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int, int]], format: Format = "svg", inline: bool = False) -> bytes:
@@ -202,6 +206,14 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
         yield figure
 
 
+def _class_scores(cell: Cell | None) -> dict[str, float]:
+    """IoU in percent by class, NaN where the class does not occur; nothing where the domain was not measured."""
+    if cell is None:
+        return {}
+    record = cell.evaluation.record
+    return {name: np.nan if value is None else 100 * value for name, value in zip(record["classes"], record["iou"], strict=True)}
+
+
 def _bars(cells: Sequence[Cell]) -> np.ndarray:
     bars = [(100 * (c.miou.value - c.miou.low), 100 * (c.miou.high - c.miou.value)) if c.miou.exists else (0.0, 0.0) for c in cells]
     lengths: np.ndarray = np.maximum(np.array(bars).T, 0)
@@ -225,7 +237,8 @@ def _render(figure: Figure, format: Format, inline: bool, title: str) -> bytes:
         return buffer.getvalue()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", transparent=inline, facecolor="none" if inline else "white", metadata=metadata)
-    return _inline(buffer.getvalue().decode(), title).encode() if inline else buffer.getvalue()
+    svg = compress_pictures(buffer.getvalue().decode())
+    return (_inline(svg, title) if inline else svg).encode()
 
 
 def _inline(svg: str, title: str) -> str:

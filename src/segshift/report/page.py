@@ -15,8 +15,9 @@ from segshift.errors import UserError
 from segshift.report.comparison import Comparison, Row
 from segshift.report.figures import class_figure, degradation_figure, find_curves, overlay_figure
 from segshift.report.overlays import draw_overlays
-from segshift.report.tables import changed_parameters, describe_method, percent, protocol
-from segshift.report.words import choose_domains, compare_with_best_source, describe_findings
+from segshift.report.shift import choose_domains
+from segshift.report.tables import changed_parameters, describe_method, legend, percent, protocol
+from segshift.report.words import compare_with_best_source, describe_findings
 
 REPAIRS_SHOWN = 3
 """Repairs beside each image; the best ones on the domain."""
@@ -33,8 +34,20 @@ class PageFigure:
     wide: bool = False
 
 
-def build_page(comparison: Comparison, title: str = "What the shift costs and what repairs win back", images: int = 4, reporter: Reporter | None = None) -> str:
-    """The page. `images` are shown as overlays (0: none), predicted anew from the runs' weights; where the data are gone the page says so."""
+def build_page(
+    comparison: Comparison,
+    title: str = "What the shift costs and what repairs win back",
+    images: int = 4,
+    reporter: Reporter | None = None,
+    domain: str | None = None,
+) -> str:
+    """The page. `images` are shown with label maps (0: none), predicted anew from the runs' weights; where the data are gone the page says so.
+
+    `domain`, the name of an evaluation, is the one that words, bars and images are about; None: `choose_domains` decides.
+    Raises UnknownNameError where no run was evaluated on it.
+    """
+    if domain is not None:
+        comparison.column(domain)
     environment = Environment(loader=PackageLoader("segshift", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters |= {"percent": percent, "duration": duration}
     return environment.get_template("page.html.j2").render(
@@ -42,10 +55,11 @@ def build_page(comparison: Comparison, title: str = "What the shift costs and wh
         created=now().replace("T", " ").replace("+00:00", " UTC"),
         command=command_line(),
         comparison=comparison,
-        findings=describe_findings(comparison),
-        across=compare_with_best_source(comparison),
-        figures=[*_curves(comparison), *_classes(comparison), *_overlays(comparison, images, reporter)],
+        findings=describe_findings(comparison, domain),
+        across=compare_with_best_source(comparison, domain),
+        figures=[*_curves(comparison), *_classes(comparison, domain), *_overlays(comparison, images, reporter, domain)],
         rows=[_describe_row(row) for row in comparison.rows],
+        legend=legend(comparison),
         definitions=comparison.definitions(),
     )
 
@@ -59,21 +73,22 @@ def _curves(comparison: Comparison) -> list[PageFigure]:
     return figures
 
 
-def _classes(comparison: Comparison) -> list[PageFigure]:
+def _classes(comparison: Comparison, domain: str | None) -> list[PageFigure]:
     figures = []
     for group in _measured(comparison):
-        away = choose_domains(group[0])[1]
-        column = comparison.column(away)
-        caption = f"{column.domain}, {column.images} images, one confusion matrix over all of them. {_tested(comparison)}"
-        title = f"IoU of each class on {away}: {group[0].name} and its repairs" if len(group) > 1 else f"IoU of each class on {away}: {group[0].name}"
-        figures.append(PageFigure(title, _markup(class_figure(group, away, inline=True)), caption))
+        shift = choose_domains(group, domain)
+        columns = [comparison.column(name) for name in dict.fromkeys((shift.away, shift.home))]
+        data = "; ".join(f"{column.domain}, {column.images} images" for column in columns)
+        caption = f"{data}; one confusion matrix over all images of a domain. {_tested(comparison)}"
+        title = f"IoU of each class on {' and on '.join(column.name for column in columns)}: {group[0].name}{' and its repairs' if len(group) > 1 else ''}"
+        figures.append(PageFigure(title, _markup(class_figure(group, shift.away, shift.home, inline=True)), caption))
     return figures
 
 
-def _overlays(comparison: Comparison, images: int, reporter: Reporter | None) -> list[PageFigure]:
+def _overlays(comparison: Comparison, images: int, reporter: Reporter | None, domain: str | None) -> list[PageFigure]:
     figures: list[PageFigure] = []
     for group in _measured(comparison) if images else ():
-        source, away = group[0], choose_domains(group[0])[1]
+        source, away = group[0], choose_domains(group, domain).away
         measured = [row for row in group[1:] if away in row.cells]
         repairs = sorted(measured, key=lambda row: -row.cells[away].miou.value)[:REPAIRS_SHOWN]
         title = f"Images, truth and predictions on {away}: {source.name} before and after"
@@ -125,9 +140,7 @@ def _describe_row(row: Row) -> dict[str, Any]:
             "parent": f"{parent['path']} ({parent['identity']})" if parent else None,
             "model": " / ".join(str(part) for part in (record["model"]["architecture"], record["model"]["encoder"]) if part),
             "seed": record.get("seed"),
-            "data": "; ".join(
-                f"{role}: {data['domain']} ({data['images']} images, {data['fingerprint'][:16]})" for role, data in record.get("data", {}).items()
-            ),
+            "data": "; ".join(_describe_data(role, data) for role, data in record.get("data", {}).items()),
             "command": provenance.get("command"),
             "commit": provenance.get("commit"),
             "versions": ", ".join(f"{key} {value}" for key, value in versions.items()),
@@ -136,6 +149,11 @@ def _describe_row(row: Row) -> dict[str, Any]:
         },
         "recipe": recipe.read_text(encoding="utf-8") if recipe.is_file() else None,
     }
+
+
+def _describe_data(role: str, data: Mapping[str, Any]) -> str:
+    purpose = "validation, to choose the checkpoint" if role == "validation" else role
+    return f"{purpose}: {data['domain']} ({data['images']} images{', with labels' if data.get('labels_used') else ''}, {data['fingerprint'][:16]})"
 
 
 def _one_line(scored: Sequence[Mapping[str, Any]]) -> str:

@@ -48,8 +48,11 @@ FIELDS = (
     "checkpoint",
     "data",
     "fingerprint",
+    "known_images",
 )
 LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0)"
+
+KNOWN = "'no test': labels of some of these images were learned from, or chose the checkpoint; the notes say which"
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -112,7 +115,12 @@ def footnotes(comparison: Comparison) -> list[str]:
     """Definition, intervals, what the domains are, each run's protocol, and what is missing."""
     columns = [f"{c.name} = {c.domain} ({c.images} images{f' in {c.blocks} blocks' if c.blocks != c.images else ''})" for c in comparison.columns]
     protocols = [f"{row.name}: {protocol(row)}" for row in comparison.rows]
-    return [LEGEND, *comparison.definitions(), *columns, *protocols, *(f"note: {note}" for note in comparison.notes)]
+    return [*legend(comparison), *comparison.definitions(), *columns, *protocols, *(f"note: {note}" for note in comparison.notes)]
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """What a cell's second line means, and what `no test` means where it occurs."""
+    return [LEGEND, KNOWN] if any(cell.known for row in comparison.rows for cell in row.cells.values()) else [LEGEND]
 
 
 def describe_method(run: Run) -> str:
@@ -194,6 +202,7 @@ def _record(row: Row, column: Column) -> dict[str, object]:
     cell = row.cells.get(column.name)
     if cell is not None:
         line |= {key: cell.evaluation.record[key] for key in ("mean_accuracy", "accuracy", "dice", "images", "checkpoint")}
+        line |= {"known_images": cell.known}
         line |= {"blocks": cell.miou.blocks, "miou": cell.miou.value, "low": _number(cell.miou.low), "high": _number(cell.miou.high)}
         if cell.difference is not None:
             difference = cell.difference
@@ -205,6 +214,8 @@ def _score_text(cell: Cell | None) -> Text:
     if cell is None:
         return Text("-", style="dim")
     text = Text(percent(cell.miou))
+    if cell.known:
+        text.append("\nno test", style="bold red")
     if cell.difference is not None:
         style = "dim" if cell.within_noise else "bold green" if cell.difference.value > 0 else "bold red"
         text.append(f"\n{'~' if cell.within_noise else ''}{percent(cell.difference, signed=True)}", style=style)

@@ -5,55 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from segshift.data.domain import parse_domain
-from segshift.engine.run import Evaluation
-from segshift.errors import UserError
 from segshift.report.comparison import Cell, Comparison, Row, paired_difference
+from segshift.report.shift import choose_domains
 from segshift.report.tables import percent
 
 
 @final
 @dataclass(frozen=True)
 class Finding:
-    """What was found for one source model: the loss, then a sentence a repair."""
+    """What was found for one source model: the loss, then a sentence a repair; why these domains; which figures are no test."""
 
     source: str
     loss: str
     repairs: tuple[str, ...]
+    choice: str
+    warnings: tuple[str, ...]
 
 
-def describe_findings(comparison: Comparison) -> list[Finding]:
-    """A finding for every source model that was evaluated."""
+def describe_findings(comparison: Comparison, domain: str | None = None) -> list[Finding]:
+    """A finding for every source model that was evaluated; `domain` is the evaluated domain that it tells of, where it is not to be chosen."""
     found = []
-    for group in comparison.groups():
-        source = group[0]
-        if not source.is_source or not source.cells:
-            continue
-        home, away = choose_domains(source)
+    for group in _source_groups(comparison):
+        source, shift = group[0], choose_domains(group, domain)
+        home, away = shift.home, shift.away
         repairs = tuple(_repair(row, source, home, away) for row in group[1:] if away in row.cells)
-        found.append(Finding(source.name, _loss(source, home, away), repairs))
+        known = {f"No test on {name}: {row.cells[name].known}." for row in group for name in (home, away) if name in row.cells and row.cells[name].known}
+        found.append(Finding(source.name, _loss(source, home, away), repairs, shift.reason, tuple(sorted(known))))
     return found
 
 
-def choose_domains(source: Row) -> tuple[str, str]:
-    """The domain where a source model is at home and the one where it loses most.
-
-    At home it scores best, among the domains with the weather and data set that it was trained on, if there are such.
-    """
-    scores = {name: cell.miou.value for name, cell in source.cells.items()}
-    trained = (source.run.record.get("data", {}).get("source") or {}).get("domain")
-    alike = [name for name, cell in source.cells.items() if trained and _alike(trained, cell.evaluation)]
-    home = max(alike or scores, key=lambda name: scores[name])
-    return home, min(scores, key=lambda name: scores[name])
-
-
-def compare_with_best_source(comparison: Comparison) -> str | None:
+def compare_with_best_source(comparison: Comparison, domain: str | None = None) -> str | None:
     """With several source models: which repaired models are not better than the best source model without any repair."""
-    sources = [row for row in comparison.rows if row.is_source and row.cells]
-    if len(sources) < 2:
+    groups = _source_groups(comparison)
+    if len(groups) < 2:
         return None
-    away = choose_domains(sources[0])[1]
-    measured = [row for row in sources if away in row.cells]
+    away = choose_domains(groups[0], domain).away
+    measured = [group[0] for group in groups if away in group[0].cells]
     best = max(measured, key=lambda row: row.cells[away].miou.value)
     others = [row for row in comparison.rows if not row.is_source and row.source != best.source and away in row.cells]
     behind = [row.name for row in others if not paired_difference(row.cells[away], best.cells[away]).low > 0]
@@ -68,23 +55,29 @@ def compare_with_best_source(comparison: Comparison) -> str | None:
     )
 
 
+def _source_groups(comparison: Comparison) -> list[tuple[Row, ...]]:
+    return [group for group in comparison.groups() if group[0].is_source and group[0].cells]
+
+
 def _loss(source: Row, home: str, away: str) -> str:
     start = f"{source.name} scores {_score(source.cells[home])} on {home}"
     if home == away:
         return f"{start}; it was evaluated on no other domain, so no loss is known."
     one, other = source.cells[home], source.cells[away]
-    lost = one.miou.value - other.miou.value
-    scores = f"{start} and {_score(other)} on {away}"
     same = one.evaluation.names == other.evaluation.names and one.evaluation.record["classes"] == other.evaluation.record["classes"]
+    scores = f"{start} and {_score(other)} on {away}, on {'the same' if same else 'other'} images"
+    lost = one.miou.value - other.miou.value
+    if lost <= 0:
+        higher = f"{100 * -lost:.1f} points higher" if round(1000 * -lost) else "as high"
+        return f"{scores}: the shift costs nothing, {away} scores {higher}."
     if same:
         difference = paired_difference(other, one)
         if not difference.excludes(0.0):
             return f"{scores}: {percent(difference, signed=True)} points, within noise."
-        bounds = f"[{-100 * difference.high:.1f}, {-100 * difference.low:.1f}]"
-        return f"{scores}, on the same images: the shift costs {100 * lost:.1f} points {bounds}."
+        return f"{scores}: the shift costs {100 * lost:.1f} points [{-100 * difference.high:.1f}, {-100 * difference.low:.1f}]."
     if one.miou.exists and other.miou.exists and one.miou.low > other.miou.high:
-        return f"{scores}, on other images: the shift costs {100 * lost:.1f} points, and the intervals do not overlap."
-    return f"{scores}, on other images: {100 * lost:.1f} points less, within noise (the intervals overlap)."
+        return f"{scores}: the shift costs {100 * lost:.1f} points, and the intervals do not overlap."
+    return f"{scores}: {100 * lost:.1f} points less, within noise (the intervals overlap)."
 
 
 def _repair(row: Row, source: Row, home: str, away: str) -> str:
@@ -97,10 +90,11 @@ def _repair(row: Row, source: Row, home: str, away: str) -> str:
     if cell.within_noise:
         verdict = f"{row.name} changes {away} by {figures} points: within noise"
     elif gain.value > 0:
-        share = ""
-        if home != away and lost > 0:
-            share = f", {gain.value / lost:.0%} of what was lost" if gain.value < lost else ", more than was lost"
-        verdict = f"{row.name} wins back {figures} points on {away}{share}"
+        if lost > 0:
+            share = f"{gain.value / lost:.0%} of what was lost" if gain.value < lost else "more than was lost"
+            verdict = f"{row.name} wins back {figures} points on {away}, {share}"
+        else:
+            verdict = f"{row.name} gains {figures} points on {away}"  # nothing was lost, or no loss is known
     else:
         verdict = f"{row.name} makes {away} worse: {figures} points"
     return f"{verdict}; {_price(row)}{_at_home(row.cells.get(home) if home != away else None, home)}."
@@ -127,13 +121,6 @@ def _at_home(cell: Cell | None, home: str) -> str:
     return f". On {home}: {percent(cell.difference, signed=True)} points, {words}"
 
 
-def _alike(trained: str, evaluation: Evaluation) -> bool:
-    try:
-        one, other = parse_domain(trained), parse_domain(str(evaluation.record["domain"]))
-    except UserError:
-        return False
-    return (one.name, one.root, one.weather) == (other.name, other.root, other.weather)
-
-
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    comma = "; " if any("," in name for name in names) else ", "
+    return names[0] if len(names) == 1 else f"{comma.join(names[:-1])} and {names[-1]}"
