@@ -46,9 +46,9 @@ def test_report_tells_of_the_domain_that_is_named(folder: Path, tmp_path: Path) 
     page = tmp_path / "page.html"
     assert run("report", folder, "--out", page, "--images", 0) == 0
     assert "IoU of each class on fog and on clear: source and its repairs" in page.read_text()
-    assert run("report", folder, "--out", page, "--images", 0, "--domain", "clear") == 0
+    assert run("report", folder, "--out", page, "--images", 0, "--shift", "clear") == 0
     assert "IoU of each class on clear and on fog: source and its repairs" in page.read_text()
-    assert run("report", folder, "--out", page, "--images", 0, "--only", "clear") == 0
+    assert run("report", folder, "--out", page, "--images", 0, "--domain", "clear") == 0
     assert "fog" not in page.read_text().split("Provenance")[0]
 
 

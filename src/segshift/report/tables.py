@@ -114,7 +114,10 @@ def cost_table(comparison: Comparison) -> Table:
 def footnotes(comparison: Comparison) -> list[str]:
     """Definition, intervals, what the domains are, each run's protocol, and what is missing."""
     columns = [f"{c.name} = {c.domain} ({c.images} images{f' in {c.blocks} blocks' if c.blocks != c.images else ''})" for c in comparison.columns]
-    protocols = [f"{row.name}: {protocol(row)}" for row in comparison.rows]
+    named: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        named.setdefault(protocol(row), []).append(row.name)
+    protocols = [f"{'; '.join(names)}: {text}" for text, names in named.items()]
     return [*legend(comparison), *comparison.definitions(), *columns, *protocols, *(f"note: {note}" for note in comparison.notes)]
 
 
