@@ -19,6 +19,7 @@ from segshift.metrics.statistics import (
     jackknife_interval,
     paired_bootstrap,
     paired_interval,
+    paired_jackknife,
 )
 
 
@@ -243,6 +244,96 @@ def test_pairing_finds_what_separate_intervals_hide() -> None:
     assert gain.low > 0
 
 
+def draw_runs(images: int, seeds: int, generator: np.random.Generator) -> np.ndarray:
+    """Several trainings, which share most of what makes an image hard, on the same images."""
+    common = draw_study(images, generator)
+    return np.stack([0.7 * common + 0.3 * draw_study(images, generator) for _ in range(seeds)], axis=1)
+
+
+def mean_miou(runs: np.ndarray) -> float:
+    """One by one, from matrices (images, seeds, K, K)."""
+    return float(np.mean([miou(runs[:, seed].sum(0)) for seed in range(runs.shape[1])]))
+
+
+def test_seeds_are_averaged_on_the_same_draws() -> None:
+    a, b = draw_runs(9, 4, seeded(41)), draw_runs(9, 2, seeded(42))
+    drawn = seeded(43).integers(0, 9, size=(60, 9))
+    own = bootstrap_interval(a, samples=60, generator=seeded(43))
+    values = [mean_miou(a[rows]) for rows in drawn]
+    expected = (mean_miou(a), *np.quantile(values, (0.025, 0.975)))
+    assert (own.value, own.low, own.high) == pytest.approx(expected, rel=1e-12)  # sums in another order
+    pair = paired_bootstrap(a, b, samples=60, generator=seeded(43))
+    values = [mean_miou(a[rows]) - mean_miou(b[rows]) for rows in drawn]
+    expected = (mean_miou(a) - mean_miou(b), *np.quantile(values, (0.025, 0.975)))
+    assert (pair.value, pair.low, pair.high) == pytest.approx(expected, abs=1e-12)
+    assert (pair.blocks, pair.samples) == (9, 60)
+
+
+def test_the_jackknife_leaves_a_block_out_for_all_seeds() -> None:
+    a, b = draw_runs(12, 3, seeded(44)), draw_runs(12, 2, seeded(45))
+    names = [f"video {i // 3}" for i in range(12)]
+    for interval, figure in (
+        (jackknife_interval(a, names), lambda rows: mean_miou(a[rows])),
+        (paired_jackknife(a, b, names), lambda rows: mean_miou(a[rows]) - mean_miou(b[rows])),
+    ):
+        left_out = [figure(np.arange(12) // 3 != block) for block in range(4)]
+        half = scipy.stats.t.ppf(0.975, 3) * np.sqrt(3 * np.var(left_out))
+        value = figure(np.ones(12, bool))
+        assert (interval.value, interval.low, interval.high) == pytest.approx((value, value - half, value + half), rel=1e-9)
+        assert (interval.blocks, interval.samples) == (4, 4)
+
+
+@pytest.mark.parametrize("images", [FEW_BLOCKS - 1, FEW_BLOCKS])
+def test_seeds_are_chosen_between_like_one_run(images: int) -> None:
+    a, b = draw_runs(images, 3, seeded(46)), draw_study(images, seeded(47))
+    few = images < FEW_BLOCKS
+    assert confidence_interval(a, generator=seeded(48)) == (jackknife_interval(a) if few else bootstrap_interval(a, generator=seeded(48), expanded=True))
+    pair = paired_interval(a, b, generator=seeded(48))
+    assert pair == (paired_jackknife(a, b) if few else paired_bootstrap(a, b, generator=seeded(48), expanded=True))
+
+
+@pytest.mark.parametrize("images", [9, 40])
+def test_one_seed_is_no_seed(images: int) -> None:
+    """Bit for bit; and a training that is given several times is still one, but for rounding."""
+    a, b = draw_study(images, seeded(49)), draw_study(images, seeded(50))
+    plain = paired_interval(a, b, generator=seeded(51))
+    assert paired_interval(a[:, None], b, generator=seeded(51)) == plain == paired_interval(a, b[:, None], generator=seeded(51))
+    assert confidence_interval(a[:, None], generator=seeded(51)) == confidence_interval(a, generator=seeded(51))
+    copies = paired_interval(np.stack([a] * 3, axis=1), b, generator=seeded(51))
+    assert (copies.value, copies.low, copies.high) == pytest.approx((plain.value, plain.low, plain.high), rel=1e-9)
+
+
+@pytest.mark.parametrize("images", [9, 40])
+def test_the_order_of_seeds_makes_no_difference(images: int) -> None:
+    a = draw_runs(images, 7, seeded(52))
+    for other in (a[:, ::-1], a[:, [3, 1, 4, 0, 6, 2, 5]], np.concatenate([a, a], axis=1)):
+        same = paired_interval(a, other, generator=seeded(53))
+        assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_figure_that_one_seed_lacks_is_unknown() -> None:
+    runs = np.stack([np.array([[[8, 2], [1, 9]], [[5, 5], [0, 10]]]), np.array([[[8, 0], [0, 0]], [[5, 0], [0, 0]]])], axis=1)
+    interval = jackknife_interval(runs, statistic=lambda matrices: iou(matrices)[..., 1])
+    assert np.isnan(interval.value)
+    assert not interval.exists
+
+
+def test_memory_is_bounded_with_seeds_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = draw_runs(50, 4, seeded(54)), draw_runs(50, 2, seeded(55))
+    sizes = []
+
+    def watched(matrices: np.ndarray) -> Any:
+        sizes.append(matrices.size)
+        return miou(matrices)
+
+    wholes = paired_bootstrap(a, b, samples=100, generator=seeded(56)), paired_jackknife(a, b)
+    monkeypatch.setattr(statistics, "CELLS_AT_A_TIME", 1000)
+    chunked = paired_bootstrap(a, b, statistic=watched, samples=100, generator=seeded(56)), paired_jackknife(a, b, statistic=watched)
+    assert max(sizes) <= 1000
+    for part, whole in zip(chunked, wholes, strict=True):
+        assert (part.low, part.high) == pytest.approx((whole.low, whole.high), rel=1e-9)  # other shapes, other order of sums
+
+
 def test_studies_that_do_not_fit_are_refused() -> None:
     a = draw_study(5, seeded(26))
     names = [f"{i}.png" for i in range(5)]
@@ -262,6 +353,10 @@ def test_studies_that_do_not_fit_are_refused() -> None:
         bootstrap_interval(a, level=95.0, generator=seeded())
     with pytest.raises(DataError, match="samples=0"):
         bootstrap_interval(a, samples=0, generator=seeded())
+    with pytest.raises(DataError, match=r"shape \(5, 0, 6, 6\): no seeds"):
+        paired_interval(a, np.empty((5, 0, 6, 6)), generator=seeded())
+    with pytest.raises(DataError, match=r"they are \(images, K, C\), or \(images, seeds, K, C\)"):
+        jackknife_interval(a[:, None, None])
 
 
 def test_an_interval_prints_in_any_format() -> None:

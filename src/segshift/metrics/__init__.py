@@ -14,7 +14,17 @@ from segshift.metrics.confusion import (
     mean_accuracy,
     miou,
 )
-from segshift.metrics.statistics import FEW_BLOCKS, Interval, bootstrap_interval, confidence_interval, jackknife_interval, paired_bootstrap, paired_interval
+from segshift.metrics.interval import Interval
+from segshift.metrics.significance import friedman_p_value, holm, mean_interval, mean_ranks, paired_p_value, seed_p_value
+from segshift.metrics.statistics import (
+    FEW_BLOCKS,
+    bootstrap_interval,
+    confidence_interval,
+    jackknife_interval,
+    paired_bootstrap,
+    paired_interval,
+    paired_jackknife,
+)
 
 __all__ = [
     "DEFINITION",
@@ -30,10 +40,17 @@ __all__ = [
     "confusion_matrix",
     "dice",
     "frequency_weighted_iou",
+    "friedman_p_value",
+    "holm",
     "iou",
     "jackknife_interval",
     "mean_accuracy",
+    "mean_interval",
+    "mean_ranks",
     "miou",
     "paired_bootstrap",
     "paired_interval",
+    "paired_jackknife",
+    "paired_p_value",
+    "seed_p_value",
 ]

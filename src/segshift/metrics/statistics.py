@@ -10,6 +10,10 @@ The jackknife leaves out one block at a time: theta_b = statistic(sum_c C_c - C_
 A class that a resample does not show would change the set of classes that a mean runs over, and with it what is estimated; it takes its
 figure from all blocks: every resample holds a trace of them, too small to change a count that is not 0.
 
+Matrices are (images, K, C), or (images, seeds, K, C): then the figure is the mean over the seeds of `statistic`, NaN where one seed's is NaN,
+and what is drawn or left out is so for all seeds. The interval speaks of other images and of these very models: what other seeds would have
+given it does not cover (`significance.mean_interval` does, on these very images).
+
 Of 1,000 synthetic studies each (`draw_study` in the tests), an interval of 95 % for the mIoU held the true value in so many per cent:
 
     blocks                          2     3     4     5     7    10    20    30   100
@@ -22,13 +26,13 @@ Of 1,000 synthetic studies each (`draw_study` in the tests), an interval of 95 %
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Num
 
 from segshift.errors import DataError
 from segshift.metrics.confusion import Figure, miou
+from segshift.metrics.interval import Interval, check_level
 
 CELLS_AT_A_TIME = 2**22
 """Largest number of matrix cells held at a time (32 MiB), however many classes, blocks and samples there are."""
@@ -39,49 +43,13 @@ FEW_BLOCKS = 30
 TRACE = 1e-100
 """Share of all blocks in every resample."""
 
+ROUNDING = 1e-13
+"""Share of a mean over seeds below which a difference is none: sums of the same numbers in another order differ by less, one pixel by more."""
+
 Statistic = Callable[[Num[np.ndarray, "*n k c"]], Figure]
-ImageMatrices = Num[np.ndarray, "images k c"]
-Study = tuple[np.ndarray, ...]  # the blocks of one model, or of two on the same images
-OtherMatrices = Num[np.ndarray, "others l d"]  # axes of their own: that they differ is for DataError to say
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure and the interval that holds its true value with probability `level`.
-
-    `low` and `high` are NaN where no interval exists: with one block there is nothing to resample, or the figure is NaN in every resample.
-    `blocks` is what was resampled; `samples` are the figures behind it that were not NaN: resamples, or blocks left out in turn.
-
-    >>> print(Interval(0.41237, 0.38, 0.45, level=0.95, blocks=100, samples=1000))
-    0.412 [0.380, 0.450]
-    >>> f"{Interval(0.41237, float('nan'), float('nan'), level=0.95, blocks=1, samples=0):.1%}"
-    '41.2% [no interval]'
-    """
-
-    value: float
-    low: float
-    high: float
-    level: float
-    blocks: int
-    samples: int
-
-    def __format__(self, spec: str) -> str:
-        """The three numbers, each in the format `spec` (default .3f)."""
-        spec = spec or ".3f"
-        bounds = f"{self.low:{spec}}, {self.high:{spec}}" if self.exists else "no interval"
-        return f"{self.value:{spec}} [{bounds}]"
-
-    def __str__(self) -> str:
-        return format(self)
-
-    @property
-    def exists(self) -> bool:
-        """Whether there are bounds."""
-        return not (np.isnan(self.low) or np.isnan(self.high))
-
-    def excludes(self, value: float) -> bool:
-        """Whether `value` (0 for a difference) lies outside; never where no interval exists: what is unknown is no finding."""
-        return bool(self.low > value or self.high < value)
+ImageMatrices = Num[np.ndarray, "images *seeds k c"]
+OtherMatrices = Num[np.ndarray, "others *runs l d"]  # axes of their own: that they differ is for DataError to say
+Study = tuple[np.ndarray, ...]  # (blocks, seeds, K, C) of one model, or of two on the same images
 
 
 def confidence_interval(
@@ -95,8 +63,9 @@ def confidence_interval(
 ) -> Interval:
     """Interval of a figure of the summed confusion matrix: `jackknife_interval` below 30 blocks, else the expanded `bootstrap_interval`.
 
-    `matrices` holds one matrix an image, of any shape that `statistic` takes. `blocks` names each image's block: frames of one video depend
-    on one another, so they are drawn together (None: each image by itself). With blocks named, the order of images does not matter.
+    `matrices` holds one matrix an image, or one an image and seed, of any shape that `statistic` takes. `blocks` names each image's block:
+    frames of one video depend on one another, so they are drawn together (None: each image by itself). With blocks named, the order of
+    images does not matter.
     One block gives NaN bounds.
     """
     _check_study(matrices, samples, level)
@@ -119,8 +88,8 @@ def paired_interval(
 ) -> Interval:
     """Interval of the difference statistic(a) - statistic(b) of two models on the same images, in the same order.
 
-    The same blocks are drawn, or left out, for both, so what makes an image hard for both cancels. `names` are the images' names in a and
-    in b: give them and they are compared. The rest is as in `confidence_interval`.
+    The same blocks are drawn, or left out, for both, so what makes an image hard for both cancels. Each may have seeds of its own number.
+    `names` are the images' names in a and in b: give them and they are compared. The rest is as in `confidence_interval`.
 
     Raises DataError where the two were not measured on the same images.
     """
@@ -142,6 +111,19 @@ def jackknife_interval(matrices: ImageMatrices, blocks: Sequence[str] | None = N
     """
     _check_study(matrices, 1, level)
     return _jackknife((_sum_blocks(matrices, blocks),), statistic, level)
+
+
+def paired_jackknife(
+    a: ImageMatrices,
+    b: OtherMatrices,
+    blocks: Sequence[str] | None = None,
+    statistic: Statistic = miou,
+    level: float = 0.95,
+    *,
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Interval:
+    """Interval of the difference statistic(a) - statistic(b): `paired_interval` by the jackknife, whatever the number of blocks."""
+    return _jackknife(_pair(a, b, blocks, names, 1, level), statistic, level)
 
 
 def bootstrap_interval(
@@ -187,21 +169,27 @@ def _pair(
     a: np.ndarray, b: np.ndarray, blocks: Sequence[str] | None, names: tuple[Sequence[str], Sequence[str]] | None, samples: int, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The blocks of two studies, after all that must agree was compared."""
-    if a.shape != b.shape:
+    if (len(a), *a.shape[-2:]) != (len(b), *b.shape[-2:]):
         raise DataError(
             f"a paired comparison of {len(a)} and {len(b)} images with {a.shape[-2]} and {b.shape[-2]} classes: "
             "both must be evaluated on the same images and classes; evaluate them again on one domain"
         )
     if names is not None:
         _check_names(*names, images=len(a))
-    _check_study(a, samples, level)
+    for matrices in (a, b):
+        _check_study(matrices, samples, level)
     return _sum_blocks(a, blocks), _sum_blocks(b, blocks)
 
 
 def _figure(statistic: Statistic, matrices: Study) -> Figure:
-    """The figure of one model, or the difference of two."""
-    first, *others = map(statistic, matrices)
-    return first - others[0] if others else first
+    """The mean over seeds (axis -3) of one model's figure, or the difference of two such means."""
+    first, *others = (np.mean(statistic(of_model), -1, dtype=np.float64) for of_model in matrices)
+    if not others:
+        return first
+    difference = first - others[0]
+    if all(of_model.shape[-3] == 1 for of_model in matrices):
+        return difference
+    return np.where(np.abs(difference) <= ROUNDING * np.abs(first), 0.0, difference)
 
 
 def _figures(statistic: Statistic, resamples: Study, totals: Study) -> Float64[np.ndarray, " resamples"]:
@@ -216,7 +204,7 @@ def _jackknife(study: Study, statistic: Statistic, level: float) -> Interval:
     value, count = float(_figure(statistic, totals)), len(study[0])
     if count < 2 or np.isnan(value):
         return Interval(value, float("nan"), float("nan"), level, count, 0)
-    left_out = _figures(statistic, tuple(total - blocks for total, blocks in zip(totals, study, strict=True)), totals)
+    left_out = np.concatenate([_figures(statistic, kept, totals) for kept in _leave_out(study, totals)])
     from scipy.special import stdtrit
 
     error = np.sqrt((count - 1) * left_out.var())  # NaN where the figure hangs on one block: then nothing is known
@@ -240,21 +228,29 @@ def _bootstrap(study: Study, statistic: Statistic, samples: int, level: float, g
     return Interval(value, float(low), float(high), level, count, len(values))
 
 
-def _resample(studies: Study, samples: int, generator: np.random.Generator) -> Iterator[Study]:
-    """Summed matrices (chunk, K, C) of `samples` resamples, chunk by chunk: one of each study, from the same draws."""
-    n, *shape = studies[0].shape
-    cells = int(np.prod(shape))
-    chunk = max(1, CELLS_AT_A_TIME // (n + cells))
+def _leave_out(study: Study, totals: Study) -> Iterator[Study]:
+    """Summed matrices (chunk, seeds, K, C) without one block each, chunk by chunk."""
+    chunk = max(1, CELLS_AT_A_TIME // max(total.size for total in totals))
+    for start in range(0, len(study[0]), chunk):
+        yield tuple(total - blocks[start : start + chunk] for total, blocks in zip(totals, study, strict=True))
+
+
+def _resample(study: Study, samples: int, generator: np.random.Generator) -> Iterator[Study]:
+    """Summed matrices (chunk, seeds, K, C) of `samples` resamples, chunk by chunk: one of each model, from the same draws."""
+    n = len(study[0])
+    chunk = max(1, CELLS_AT_A_TIME // (n + max(blocks[0].size for blocks in study)))
     for start in range(0, samples, chunk):
         count = min(chunk, samples - start)
         drawn = generator.integers(0, n, size=(count, n)) + n * np.arange(count)[:, None]
         weights = np.bincount(drawn.reshape(-1), minlength=count * n).reshape(count, n).astype(np.float64)
-        yield tuple((weights @ matrices.reshape(n, cells)).reshape(count, *shape) for matrices in studies)
+        yield tuple((weights @ blocks.reshape(n, -1)).reshape(count, *blocks.shape[1:]) for blocks in study)
 
 
-def _sum_blocks(matrices: np.ndarray, blocks: Sequence[str] | None) -> Float64[np.ndarray, "blocks k c"]:
-    """One matrix a block, in the order of the blocks' names."""
+def _sum_blocks(matrices: np.ndarray, blocks: Sequence[str] | None) -> Float64[np.ndarray, "blocks seeds k c"]:
+    """One matrix a block and seed, in the order of the blocks' names."""
     counts = matrices.astype(np.float64)
+    if counts.ndim == 3:
+        counts = counts[:, None]
     if blocks is None:
         return counts
     if len(blocks) != len(matrices):
@@ -266,12 +262,15 @@ def _sum_blocks(matrices: np.ndarray, blocks: Sequence[str] | None) -> Float64[n
 
 
 def _check_study(matrices: np.ndarray, samples: int, level: float) -> None:
+    if matrices.ndim not in (3, 4):
+        raise DataError(f"matrices of shape {matrices.shape}: they are (images, K, C), or (images, seeds, K, C)")
     if not len(matrices):
         raise DataError("a bootstrap of no images: evaluate on at least one")
+    if not matrices.shape[-3]:
+        raise DataError(f"matrices of shape {matrices.shape}: no seeds; evaluate at least one run")
     if samples < 1:
         raise DataError(f"samples={samples}: at least 1 is needed, 1000 is usual")
-    if not 0 < level < 1:
-        raise DataError(f"level={level}: it lies between 0 and 1, for instance 0.95")
+    check_level(level)
 
 
 def _check_names(first: Sequence[str], second: Sequence[str], images: int) -> None:
