@@ -13,13 +13,17 @@ from PIL import Image
 
 from segshift.engine.run import Run
 from segshift.errors import DataError
-from segshift.report import figures
+from segshift.report import canvas, figures
 from segshift.report.comparison import Comparison, compare_runs
 from segshift.report.figures import Panel, class_figure, degradation_figure, find_curves, overlay_figure
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
 DOMAINS = {"clear": "streets::test", "thin": "streets::test+fog=0.005", "thick": "streets::test+fog=0.02", "other": "streets::val+fog=0.01"}
+
+
+def domains_of(comparison: Comparison) -> dict[str, str]:
+    return {column.name: column.domain for column in comparison.columns}
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def panels() -> list[Panel]:
 
 
 def test_curve_joins_one_weather_on_the_same_data(comparison: Comparison) -> None:
-    (curve,) = find_curves(comparison)
+    (curve,) = find_curves(domains_of(comparison))
     assert (curve.weather, curve.base) == ("fog", "streets::test")
     assert curve.points == ((0.0, "clear"), (0.005, "thin"), (0.02, "thick"))
 
@@ -44,16 +48,16 @@ def test_curve_joins_one_weather_on_the_same_data(comparison: Comparison) -> Non
 def test_a_severity_stands_at_its_physical_value(make_run: MakeRun, shares: Shares) -> None:
     domains = {"clear": "streets", "three": "streets+fog@3", "unknown": "a set of another version"}
     run = make_run("source", {name: shares([0.9] * 12) for name in domains}, domains=domains)
-    (curve,) = find_curves(compare_runs([run]))
+    (curve,) = find_curves(domains_of(compare_runs([run])))
     assert [name for _, name in curve.points] == ["clear", "three"]
     assert curve.points[1][0] > 0
 
 
 def test_curve_draws_the_values_and_the_intervals(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
-    render = figures._render
-    monkeypatch.setattr(figures, "_render", lambda figure, *rest: drawn.update(axes=figure.axes[0]) or render(figure, *rest))
-    degradation_figure(comparison, find_curves(comparison)[0])
+    render = figures.render
+    monkeypatch.setattr(figures, "render", lambda figure, *rest: drawn.update(axes=figure.axes[0]) or render(figure, *rest))
+    degradation_figure(comparison, find_curves(domains_of(comparison))[0])
     container = drawn["axes"].containers[0]
     assert container[0].get_ydata() == pytest.approx([100 * s / (2 - s) for s in (0.9, 0.8, 0.7)])
     assert container.has_yerr
@@ -62,8 +66,8 @@ def test_curve_draws_the_values_and_the_intervals(comparison: Comparison, monkey
 
 def test_class_bars_are_the_records_iou(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
-    render = figures._render
-    monkeypatch.setattr(figures, "_render", lambda figure, *rest: drawn.update(axes=figure.axes[0]) or render(figure, *rest))
+    render = figures.render
+    monkeypatch.setattr(figures, "render", lambda figure, *rest: drawn.update(axes=figure.axes[0]) or render(figure, *rest))
     class_figure(comparison.rows, "thick")
     heights = [[bar.get_height() for bar in container] for container in drawn["axes"].containers]
     assert heights == [pytest.approx([100 * 0.7 / 1.3] * 3)] * 2
@@ -72,8 +76,8 @@ def test_class_bars_are_the_records_iou(comparison: Comparison, monkeypatch: pyt
 
 def test_bars_at_home_stand_below_for_the_same_classes(make_run: MakeRun, shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
-    render = figures._render
-    monkeypatch.setattr(figures, "_render", lambda figure, *rest: drawn.update(axes=figure.axes) or render(figure, *rest))
+    render = figures.render
+    monkeypatch.setattr(figures, "render", lambda figure, *rest: drawn.update(axes=figure.axes) or render(figure, *rest))
     fog, clear = np.pad(shares([0.5] * 12, classes=2), ((0, 0), (0, 1), (0, 1))), shares([0.9] * 12)
     source = make_run("source", {"fog": fog, "clear": clear})
     rows = compare_runs([source, make_run("repair", {"fog": fog}, parent=source)]).rows
@@ -106,8 +110,8 @@ def test_absent_class_has_no_bar(make_run: MakeRun, shares: Shares, monkeypatch:
     matrices = shares([0.9] * 12, classes=2)
     padded = np.pad(matrices, ((0, 0), (0, 1), (0, 1)))
     drawn = {}
-    render = figures._render
-    monkeypatch.setattr(figures, "_render", lambda figure, *rest: drawn.update(axes=figure.axes[0]) or render(figure, *rest))
+    render = figures.render
+    monkeypatch.setattr(figures, "render", lambda figure, *rest: drawn.update(axes=figure.axes[0]) or render(figure, *rest))
     class_figure(compare_runs([make_run("source", {"fog": padded})]).rows, "fog")
     assert [label.get_text() for label in drawn["axes"].get_xticklabels()] == ["road", "sky"]
 
@@ -122,7 +126,7 @@ def test_nothing_to_draw_is_said(comparison: Comparison) -> None:
 @pytest.mark.parametrize("kind", ["curve", "classes", "overlays"])
 def test_formats(comparison: Comparison, panels: list[Panel], kind: str) -> None:
     draw = {
-        "curve": lambda **options: degradation_figure(comparison, find_curves(comparison)[0], **options),
+        "curve": lambda **options: degradation_figure(comparison, find_curves(domains_of(comparison))[0], **options),
         "classes": lambda **options: class_figure(comparison.rows, "thick", **options),
         "overlays": lambda **options: overlay_figure(panels, {"road": (128, 64, 128), "sky": (70, 130, 180)}, **options),
     }[kind]
@@ -137,7 +141,7 @@ def test_formats(comparison: Comparison, panels: list[Panel], kind: str) -> None
     assert "http" not in inline
     assert "<metadata" not in inline
     assert "currentColor" in inline
-    assert figures.INK not in inline
+    assert canvas.INK not in inline
     assert dict(matplotlib.rcParams) == before  # nothing global is left changed
 
 

@@ -1,53 +1,21 @@
-"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class, images with label maps. Matplotlib without pyplot and without traces.
-
-With `inline=True` an SVG is made for the inside of an HTML page: text and axes take the page's text colour, its ids get a prefix, and it
-refers to nothing outside itself.
-"""
+"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class, images with label maps."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segshift.data.dataset import physical
 from segshift.data.domain import Domain, parse_domain
 from segshift.errors import DataError, UserError
+from segshift.report.canvas import COLORS, MARKERS, Format, canvas, cut, plain, render
 from segshift.report.comparison import Cell, Comparison, Row
-from segshift.report.pictures import compress_pictures
 from segshift.weather import WEATHER
-
-Format = Literal["svg", "png"]
-INK = "#1a1b1c"  # stands for the text colour; replaced in inline SVG, so no other colour may equal it
-COLORS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#8a6fd1", "#c23b3b")
-"""Okabe and Ito's colours, told apart by colour-blind readers and legible on white and on black; grey is the source model's."""
-MARKERS = "osD^vPX*"
-STYLE = {
-    "svg.fonttype": "path",
-    "svg.hashsalt": "segshift",
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure everywhere
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-}
 
 
 @final
@@ -69,13 +37,13 @@ class Panel:
     pictures: tuple[tuple[str, UInt8[np.ndarray, "h w 3"]], ...]
 
 
-def find_curves(comparison: Comparison) -> list[Curve]:
-    """Every weather that was measured at two strengths or more on the same data (clear weather is strength 0)."""
+def find_curves(domains: Mapping[str, str]) -> list[Curve]:
+    """Every weather that was measured at two strengths or more on the same data (clear weather is strength 0); `domains` by name."""
     families: dict[tuple[str, str], dict[float, str]] = {}
     parsed: dict[str, Domain] = {}
-    for column in comparison.columns:
+    for name, text in domains.items():
         try:
-            parsed[column.name] = parse_domain(column.domain)
+            parsed[name] = parse_domain(text)
         except UserError:
             continue  # a domain of another version or plug-in: nothing is known of its weather
     for name, domain in parsed.items():
@@ -92,7 +60,7 @@ def find_curves(comparison: Comparison) -> list[Curve]:
 
 def degradation_figure(comparison: Comparison, curve: Curve, format: Format = "svg", inline: bool = False) -> bytes:
     """mIoU over the strength of a weather: a curve a run, bars are the intervals."""
-    with _figure(7.2, 3.6) as figure:
+    with canvas(7.2, 3.6) as figure:
         axes = figure.add_subplot()
         strengths = [strength for strength, _ in curve.points]
         apart = 0.004 * (max(strengths) - min(strengths))  # so that bars do not hide each other
@@ -106,7 +74,7 @@ def degradation_figure(comparison: Comparison, curve: Curve, format: Format = "s
                 y,
                 yerr=_bars([cell for _, cell in found]),
                 color=color,
-                label=_plain(row.name),
+                label=plain(row.name),
                 marker=MARKERS[place % len(MARKERS)],
                 markersize=4,
                 linestyle="--" if row.is_source else "-",
@@ -120,7 +88,7 @@ def degradation_figure(comparison: Comparison, curve: Curve, format: Format = "s
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-        return _render(figure, format, inline, f"mIoU over {curve.weather}")
+        return render(figure, format, inline, f"mIoU over {curve.weather}")
 
 
 def class_figure(rows: Sequence[Row], domain: str, home: str | None = None, format: Format = "svg", inline: bool = False) -> bytes:
@@ -135,25 +103,25 @@ def class_figure(rows: Sequence[Row], domain: str, home: str | None = None, form
     scores = [[_class_scores(row.cells.get(name)) for row in rows] for name in domains]
     names = list(dict.fromkeys(name for of_domain in scores for of_row in of_domain for name in of_row))
     names = [name for name in names if any(not np.isnan(of_row.get(name, np.nan)) for of_domain in scores for of_row in of_domain)]
-    with _figure(max(6.0, 1.6 + 0.085 * len(rows) * len(names) + 0.2 * len(names)), 3.6 if len(domains) == 1 else 5.4) as figure:
+    with canvas(max(6.0, 1.6 + 0.085 * len(rows) * len(names) + 0.2 * len(names)), 3.6 if len(domains) == 1 else 5.4) as figure:
         grid = figure.subplots(len(domains), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 2][: len(domains)]})[:, 0]
         width = 0.84 / len(rows)
         for axes, of_domain, title in zip(grid, scores, domains, strict=True):
             for place, (row, color) in enumerate(zip(rows, colors_of(rows), strict=True)):
                 x = np.arange(len(names)) + (place - (len(rows) - 1) / 2) * width
                 heights = np.nan_to_num([of_domain[place].get(name, np.nan) for name in names])
-                axes.bar(x, heights, width * 0.94, color=color, label=_plain(row.name) if axes is grid[0] else None)
+                axes.bar(x, heights, width * 0.94, color=color, label=plain(row.name) if axes is grid[0] else None)
             axes.set_ylim(0, 100)
             axes.set_ylabel("IoU, %")
             axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
             axes.set_axisbelow(True)
             axes.tick_params(axis="x", length=0)
             if len(domains) > 1:
-                axes.set_title(_plain(_cut(title, 80)), fontsize=9, loc="left", pad=3)
-        grid[-1].set_xticks(range(len(names)), [_plain(name) for name in names], rotation=40, ha="right", rotation_mode="anchor")
+                axes.set_title(plain(cut(title, 80)), fontsize=9, loc="left", pad=3)
+        grid[-1].set_xticks(range(len(names)), [plain(name) for name in names], rotation=40, ha="right", rotation_mode="anchor")
         grid[-1].set_xlim(-0.6, len(names) - 0.4)
         figure.legend(loc="outside upper center", ncols=min(5, len(rows)))
-        return _render(figure, format, inline, f"IoU by class on {' and on '.join(domains)}")
+        return render(figure, format, inline, f"IoU by class on {' and on '.join(domains)}")
 
 
 def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int, int]], format: Format = "svg", inline: bool = False) -> bytes:
@@ -168,7 +136,7 @@ def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int,
     heights = [max(picture.shape[0] / picture.shape[1] for _, picture in panel.pictures) for panel in panels]
     legend_lines = -(-len(legend) // max(1, int(width / 1.25)))
     tall = sum(heights) * width / columns + 0.42 * len(panels) + 0.22 * legend_lines + 0.2
-    with _figure(width, tall) as figure:
+    with canvas(width, tall) as figure:
         grid = figure.subplots(len(panels), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
         for line, panel in zip(grid, panels, strict=True):
             for axes in line:
@@ -176,12 +144,12 @@ def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int,
             for place, (axes, (caption, picture)) in enumerate(zip(line, panel.pictures, strict=False)):
                 axes.imshow(picture, interpolation="none")
                 text = f"{caption}\n{panel.title}" if place == 0 else caption
-                axes.set_title("\n".join(_plain(_cut(line)) for line in text.split("\n")), fontsize=8, loc="left", pad=2)
+                axes.set_title("\n".join(plain(cut(line)) for line in text.split("\n")), fontsize=8, loc="left", pad=2)
         entries = [
-            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#808080", linewidth=0.4, label=_plain(name)) for name, color in legend.items()
+            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#808080", linewidth=0.4, label=plain(name)) for name, color in legend.items()
         ]
         figure.legend(handles=entries, loc="outside lower center", ncols=max(1, int(width / 1.25)), fontsize=8, handlelength=1.2, handleheight=1.0)
-        return _render(figure, format, inline, "images, truths and predictions")
+        return render(figure, format, inline, "images, truths and predictions")
 
 
 def colors_of(rows: Sequence[Row]) -> list[str]:
@@ -197,15 +165,6 @@ def colors_of(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure in our style, whatever the user's settings are; they are back afterwards."""
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-
-
 def _class_scores(cell: Cell | None) -> dict[str, float]:
     """IoU in percent by class, NaN where the class does not occur; nothing where the domain was not measured."""
     if cell is None:
@@ -218,37 +177,3 @@ def _bars(cells: Sequence[Cell]) -> np.ndarray:
     bars = [(100 * (c.miou.value - c.miou.low), 100 * (c.miou.high - c.miou.value)) if c.miou.exists else (0.0, 0.0) for c in cells]
     lengths: np.ndarray = np.maximum(np.array(bars).T, 0)
     return lengths
-
-
-def _cut(text: str, length: int = 44) -> str:
-    """The text, or its beginning, so that it does not run into the next picture."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """The text with nothing that starts a formula."""
-    return text.replace("$", r"\$")
-
-
-def _render(figure: Figure, format: Format, inline: bool, title: str) -> bytes:
-    buffer = io.BytesIO()
-    if format == "png":
-        figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
-        return buffer.getvalue()
-    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format="svg", transparent=inline, facecolor="none" if inline else "white", metadata=metadata)
-    svg = compress_pictures(buffer.getvalue().decode())
-    return (_inline(svg, title) if inline else svg).encode()
-
-
-def _inline(svg: str, title: str) -> str:
-    """The <svg> element alone, for an HTML page."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
-    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    svg = svg.replace(INK, "currentColor")
-    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

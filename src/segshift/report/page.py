@@ -66,7 +66,7 @@ def build_page(
 
 def _curves(comparison: Comparison) -> list[PageFigure]:
     figures = []
-    for curve in find_curves(comparison):
+    for curve in find_curves({column.name: column.domain for column in comparison.columns}):
         svg = degradation_figure(comparison, curve, inline=True)
         caption = f"Bars are 95 % intervals. Every point is a domain of the table; data: {curve.base}. {_tested(comparison)}"
         figures.append(PageFigure(f"mIoU as {curve.weather} thickens" if curve.weather == "fog" else f"mIoU over {curve.weather}", _markup(svg), caption))
