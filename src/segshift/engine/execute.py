@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from segshift.data.dataset import DomainDataset
 from segshift.engine.checkpoint import hash_tensors, save_state
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.folder import Plan, begin_run, find_run, make_plan
@@ -52,7 +53,7 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
         if state == "new":
             on_first(fabric, lambda: begin_run(plan, model))
         _perform(plan, model, fabric, resume, reporter)
-    on_first(fabric, lambda: _test(plan, fabric.device, reporter))
+    on_first(fabric, lambda: evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter))
     return Run.open(plan.folder)
 
 
@@ -93,12 +94,11 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         run.update(**describe_change(run.load_model(), before), seconds=seconds, status="finished")
 
 
-def _test(plan: Plan, device: torch.device, reporter: Reporter) -> None:
-    """Evaluates on the recipe's tests that were not, or on other data."""
-    run, recipe = Run.open(plan.folder), plan.recipe
+def evaluate_tests(run: Run, recipe: Recipe, tests: Mapping[str, DomainDataset], device: torch.device | str, reporter: Reporter) -> None:
+    """Evaluates on the tests that it was not evaluated on, or on other data of this name."""
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
     batch_size, workers = recipe.training.batch_size, recipe.compute.workers
-    for label, dataset in plan.tests.items():
+    for label, dataset in tests.items():
         if (label, dataset.fingerprint()) not in done:
             evaluate_run(run, str(dataset.domain), label, None, batch_size, device, workers, reporter, replace=True)
 

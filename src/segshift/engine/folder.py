@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,7 +14,7 @@ from segshift.engine.provenance import run_identity
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
 from segshift.errors import ModelError, RecipeError
-from segshift.methods import Method
+from segshift.methods import METHODS, Method
 from segshift.models import SegmentationModel
 from segshift.types import ROLES
 
@@ -48,17 +48,33 @@ def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | st
     """
     if parent is not None:
         parent.require_finished()
-    sees = method.sees
-    datasets = {role: open_domain(getattr(recipe.data, role), depth="depth" in sees, labels=f"{role}_labels" in sees) for role in ROLES if role in sees}
+    domains = read_domains(recipe, method)
+    datasets = {role: open_domain(name, depth=depth, labels=labels) for role, (name, depth, labels) in domains.items() if role in ROLES}
     space = _learned_space(datasets, method, parent)
     tests = {label: _open_test(label, domain, space) for label, domain in recipe.data.tests.items()}
-    if recipe.data.validation is not None and method.kind == "trains":
-        datasets["validation"] = _open_validation(recipe.data.validation, datasets, tests, space)
+    if "validation" in domains:
+        datasets["validation"] = _open_validation(domains["validation"][0], datasets, tests, space)
     fingerprints = {role: dataset.fingerprint() for role, dataset in datasets.items()}
     identity = run_identity(recipe.identity(), parent.record["identity"] if parent else None, fingerprints, method.version)
     name = recipe.name or (f"{recipe.method.name}-{recipe.tuning.name}" if method.kind == "trains" else recipe.method.name)
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
     return Plan(recipe, method, parent, datasets, tests, space, fingerprints, identity, name, folder)
+
+
+def read_domains(recipe: Recipe, method: Method) -> dict[str, tuple[str, bool, bool]]:
+    """What a run reads, by role: the domain, and whether depth and labels are read with it. `validation` is one of the roles."""
+    sees = method.sees
+    found = {role: (getattr(recipe.data, role), "depth" in sees, f"{role}_labels" in sees) for role in ROLES if role in sees}
+    if recipe.data.validation is not None and method.kind == "trains":
+        found["validation"] = (recipe.data.validation, False, True)
+    return found
+
+
+def identify(recipe: Recipe, parent: str | None, fingerprint: Callable[[str, bool, bool], str]) -> str:
+    """The identity that a run will have; `parent` is that of its parent, `fingerprint` the hash of a domain as `read_domains` gives it."""
+    method = METHODS[recipe.method.name](**recipe.method.options)
+    data = {role: fingerprint(*read) for role, read in read_domains(recipe, method).items()}
+    return run_identity(recipe.identity(), parent, data, method.version)
 
 
 def find_run(plan: Plan, resume: bool) -> str:

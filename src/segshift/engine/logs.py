@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-@final
 class Reporter:
     """Progress of one task at a time; silent where `console` is None. Without a terminal a plain line every `every` seconds."""
 

@@ -43,6 +43,11 @@ def choose_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def gpu_count() -> int:
+    """GPUs that PyTorch sees."""
+    return torch.cuda.device_count()
+
+
 def is_first_process() -> bool:
     """Whether this process is the one that speaks and writes."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))

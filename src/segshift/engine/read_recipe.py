@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -44,8 +44,7 @@ def validate_recipe(content: Mapping[str, Any], changes: Sequence[str] = (), whe
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-        raise RecipeError(f"{where}: {len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(problems)}") from error
+        raise RecipeError(explain_problems(error, where, Recipe)) from error
 
 
 def apply_change(content: dict[str, Any], change: str) -> None:
@@ -66,12 +65,18 @@ def apply_change(content: dict[str, Any], change: str) -> None:
         raise RecipeError(f"--set {change}: the value is not valid YAML") from error
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def explain_problems(error: ValidationError, where: str, root: type[BaseModel]) -> str:
+    """All problems of a file in one line; `root` is what the file was read as."""
+    problems = [_explain(problem, root) for problem in error.errors()]
+    return f"{where}: {len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(problems)}"
+
+
+def _explain(problem: Mapping[str, Any], root: type[BaseModel]) -> str:
     """One problem in words: where, what came, what is allowed."""
     location = [str(part) for part in problem["loc"]]
     where = ".".join(location) or "recipe"
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
+        known = _keys_at(location[:-1], root)
         near = get_close_matches(location[-1], known, n=1, cutoff=0.5)
         return f"{where}: unknown key{f', did you mean {near[0]!r}' if near else ''}? Known here: {', '.join(known)}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be a valid string", "text is needed, in quotes where YAML reads it otherwise")
@@ -80,10 +85,13 @@ def _explain(problem: Mapping[str, Any]) -> str:
     return f"{where}: {message}{came}" if location else f"{message}{came}"
 
 
-def _keys_at(location: Sequence[str]) -> list[str]:
-    """The keys that a section of the recipe knows."""
-    section: Any = Recipe
+def _keys_at(location: Sequence[str], root: type[BaseModel]) -> list[str]:
+    """The keys that a section knows; a mapping of sections, as the runs of a study, has any key and the section behind it."""
+    section: Any = root
     for part in location:
+        if get_origin(section) is dict:
+            section = get_args(section)[1]
+            continue
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
         section = field.annotation if field else None
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
