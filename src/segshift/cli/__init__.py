@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from segshift.cli import adapt, compare, evaluate, listing, predict, quickstart, recipe, report, train
+from segshift.cli import adapt, compare, evaluate, listing, predict, quickstart, recipe, report, study, train
 
 app = typer.Typer(
     name="segshift",
@@ -27,6 +27,7 @@ app.command("evaluate")(evaluate.command)
 app.command("adapt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(adapt.command)
 app.command("compare")(compare.command)
 app.command("report")(report.command)
+app.command("study")(study.command)
 app.command("predict")(predict.command)
 app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")

@@ -1,0 +1,119 @@
+"""segshift study"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from segshift.study.plan import Entry
+    from segshift.study.runner import Status
+
+
+def command(
+    study: Annotated[Path, typer.Argument(help="Study file: runs, grids, tests.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the study (default: runs/NAME).")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at a time. Cores and GPUs are divided among them.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each process (default: the cores divided among them).")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only runs whose name matches, and their parents: 'adabn*'. Repeatable.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0, help="Save and stop after so long; the same command goes on.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, what is done already and an estimate of the time from a short trial.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show where every run stands.")] = False,
+    accept_changes: Annotated[bool, typer.Option("--accept-changes", help="Go on although the study file or the data changed.")] = False,
+) -> None:
+    """Run a study: many runs with shared parents. Whatever stopped it, the same command goes on and gives the same results."""
+    from functools import partial
+
+    from rich.console import Console
+
+    from segshift.engine.processes import gpu_count
+    from segshift.study.file import read_study
+    from segshift.study.grid import expand
+    from segshift.study.local import LocalProcesses
+    from segshift.study.plan import address, check_unchanged, fingerprint_of, select, write_plan
+    from segshift.study.results import open_or_rebuild
+    from segshift.study.runner import lock_study, run_study
+    from segshift.study.view import StudyView
+
+    content = read_study(study)
+    folder = out or Path("runs") / content.name
+    planned = expand(content, study.parent)
+    chosen = select(planned, only or ())
+    fingerprint = fingerprint_of()
+    entries = address(planned, folder, fingerprint)
+    mine = {run.key: entries[run.key] for run in chosen}
+    console = Console(soft_wrap=True)
+    if status or dry_run:
+        _show(console, mine, fingerprint, folder, dry_run, processes)
+        return
+    with lock_study(folder):
+        for line in check_unchanged(folder, entries, accept_changes):
+            console.print(f"the study changed: {line}", markup=False, highlight=False)
+        write_plan(folder, entries, study.read_text(encoding="utf-8"))
+        executor = LocalProcesses(processes, folder / "logs", threads, range(gpu_count()))
+        with (
+            open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
+            StudyView(console, len(mine)) as view,
+        ):
+            reached = run_study(mine, executor, results, fingerprint, view, max_minutes)
+    _conclude(console, reached, folder, study)
+
+
+def _show(console: Console, entries: Mapping[str, Entry], fingerprint: Any, folder: Path, dry_run: bool, processes: int) -> None:
+    """The runs with their states; with `dry_run` an estimate of the time too."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from segshift.data.dataset import open_domain
+    from segshift.engine.logs import duration
+    from segshift.study.estimate import estimate
+    from segshift.study.plan import state_of
+
+    states = {key: state_of(entry, fingerprint) for key, entry in entries.items()}
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("run", "state", "folder"):
+        table.add_column(column)
+    styles = {"done": "green", "failed": "red", "begun": "cyan", "waiting": "dim"}
+    for key, state in states.items():
+        table.add_row(Text(key), Text(state, style=styles[state]), Text(str(entries[key].folder)))
+    console.print(table)
+    counts = {name: list(states.values()).count(name) for name in ("done", "begun", "failed", "waiting")}
+    console.print(f"{len(states)} runs in {folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count), markup=False)
+    left = [entry for key, entry in entries.items() if states[key] != "done"]
+    if dry_run and left:
+        sizes: dict[str, int] = {}
+
+        def size(domain: str) -> int:
+            if domain not in sizes:
+                sizes[domain] = len(open_domain(domain, depth=False, labels=False))
+            return sizes[domain]
+
+        guess = estimate(left, size)
+        console.print(
+            f"about {duration(guess.seconds)} for the {len(left)} that are left, one after another (a trial of {guess.kinds} kinds of runs took "
+            f"{duration(guess.trial_seconds)}); {processes} process{'es' * (processes > 1)} at a time share the same cores",
+            markup=False,
+        )
+
+
+def _conclude(console: Console, status: Status, folder: Path, study: Path) -> None:
+    """The last lines; exit code 1 where something failed."""
+    total = len(status.done) + status.left + len(status.failed) + len(status.blocked)
+    console.print(f"{len(status.done)} of {total} runs done; results: {folder / 'results.sqlite'}", markup=False, highlight=False)
+    for key, why in status.failed.items():
+        console.print(f"failed: {key}: {why}", markup=False, highlight=False, style="red")
+    for key, cause in status.blocked.items():
+        console.print(f"not begun: {key}: its parent {cause} failed", markup=False, highlight=False)
+    if status.left:
+        console.print(f"{status.left} left: the same command goes on", markup=False, highlight=False)
+    if status.failed:
+        console.print("run it again once the cause is mended: failed runs are tried again", markup=False)
+        raise typer.Exit(1)
+    if not status.left:
+        console.print(f"compare: segshift compare {folder}", markup=False, highlight=False)

@@ -1,0 +1,111 @@
+"""A study file: runs by name, each a template that its grid expands, with dependencies between them.
+
+    name: streets-fog                  # default: the file's name
+    seeds: [0, 1]                      # of every run without a parent; tables give the mean over them
+    runs:
+      source:                          # a source model: a recipe (path beside the study file, or inline), changed by `set` and by its grid
+        recipe: ../recipes/streets.yaml
+        set: {training.epochs: 4}
+        grid:
+          model.architecture: [unet, fpn]                # a dotted name is a place in the recipe
+      adabn:                           # with a parent: one adaptation for every run of the parent and every point of its own grid
+        parent: source
+        method: adabn
+        target: "streets::val?count=40+fog={fog}"        # {axis} is replaced by the value
+        grid:
+          fog: [0.01, 0.02]
+          ratio: {none: {}, half: {method.source_ratio: 0.5}}      # labels and what each of them sets
+        where: {model.architecture: unet}                # only for parents with this value, or one of a list
+      mine: {run: runs/my-model}       # a finished run that is there already
+    tests: {clear: "streets::test", fog: "streets::test+fog=0.02"}     # of every run; `tests` of a run replace them
+    compute: {device: cpu}             # of every run
+
+The keys of a run with a parent are those of `segshift adapt`: method, tuning, target, source.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from segshift.engine.read_recipe import explain_problems
+from segshift.engine.recipe import ComputeRecipe, Section
+from segshift.errors import MissingDataError, RecipeError
+
+Scalar = str | int | float | bool | None
+Values = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+"""Of an axis: values, or labels with what each of them sets."""
+
+
+class Template(Section):
+    """One entry of `runs`: a source model (`recipe`), an adaptation (`parent`) or a finished run (`run`)."""
+
+    recipe: str | dict[str, Any] | None = None
+    parent: str | None = None
+    run: str | None = None
+    method: str = "supervised"
+    tuning: str = "all"
+    target: str | dict[str, Any] | None = None
+    source: str | dict[str, Any] | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Values] = Field(default_factory=dict)
+    where: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    tests: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Template:
+        kinds = [kind for kind in ("recipe", "parent", "run") if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"a run needs one of recipe, parent and run, not {' and '.join(kinds) or 'none of them'}")
+        adapting = {"method", "tuning", "target", "source", "where"} & self.model_fields_set
+        if kinds == ["parent"] and self.target is None:
+            raise ValueError("a run with a parent needs a target")
+        if kinds != ["parent"] and adapting:
+            raise ValueError(f"{', '.join(sorted(adapting))}: only with a parent; a recipe says it itself")
+        if kinds == ["run"] and (self.set or self.grid):
+            raise ValueError("set and grid: a finished run is as it is; name it as the parent of another entry")
+        return self
+
+
+class Study(Section):
+    """A whole study file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    runs: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], Template], Field(min_length=1)]
+    tests: dict[str, str] = Field(default_factory=dict)
+    compute: ComputeRecipe = ComputeRecipe()
+
+    @model_validator(mode="after")
+    def _parents(self) -> Study:
+        for name, template in self.runs.items():
+            if template.parent is not None and template.parent not in self.runs:
+                known = ", ".join(other for other in self.runs if other != name)
+                raise ValueError(f"runs.{name}.parent: there is no run {template.parent!r}. Known: {known or 'none'}")
+        for name in self.runs:
+            chain = [name]
+            while (parent := self.runs[chain[-1]].parent) is not None:
+                if parent in chain:
+                    raise ValueError(f"runs: a cycle, {' <- '.join([*chain[chain.index(parent) :], parent])}: one of them must start from a recipe")
+                chain.append(parent)
+        return self
+
+
+def read_study(path: Path | str) -> Study:
+    """Reads a study file; MissingDataError where there is none, RecipeError with every problem in one message."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"no study at {path}: see studies/ for examples")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} must be a mapping with `runs`, not {type(content).__name__}")
+    try:
+        return Study.model_validate({"name": path.stem, **content})
+    except ValidationError as error:
+        raise RecipeError(explain_problems(error, str(path), Study)) from error

@@ -1,0 +1,112 @@
+"""What the driver of a study and the processes that perform its runs say to one another."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, final
+
+Kind = Literal["begin", "progress", "said", "done", "failed", "interrupted", "lost"]
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """One run to perform: its complete recipe, its folder, its parent's folder; `existing` runs are only tested."""
+
+    key: str
+    recipe: Mapping[str, Any]
+    folder: str
+    parent: str | None = None
+    existing: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `Job(**...)` reads it back."""
+        return asdict(self)
+
+
+@final
+@dataclass(frozen=True)
+class Message:
+    """What happened to a job. `lost` says that its process is gone: nothing is known but that it did not end well."""
+
+    kind: Kind
+    key: str
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    memory: int = 0
+
+
+class Executor(Protocol):
+    """Where jobs run: processes here, or a cluster."""
+
+    @property
+    def slots(self) -> int:
+        """How many more jobs may start now."""
+        ...
+
+    def start(self, job: Job) -> None:
+        """Begins a job in a free slot."""
+        ...
+
+    def wait(self, seconds: float) -> list[Message]:
+        """What happened, waiting at most so long for the first message."""
+        ...
+
+    def stop(self) -> None:
+        """Asks what runs to save and to end as interrupted."""
+        ...
+
+    def close(self) -> None:
+        """Ends every process at once."""
+        ...
+
+
+def perform(job: Job, send: Callable[[Message], None]) -> None:
+    """Does a job in this process, telling how it goes; never raises what a job can do wrong."""
+    from segshift.engine.train import Interrupted
+    from segshift.errors import UserError
+
+    send(Message("begin", job.key))
+    try:
+        _perform(job, send)
+    except Interrupted:
+        send(Message("interrupted", job.key))
+    except UserError as error:
+        send(Message("failed", job.key, str(error)))
+    except Exception as error:
+        send(Message("failed", job.key, f"unexpected {type(error).__name__}: {error}\n{traceback.format_exc()}"))
+    else:
+        send(Message("done", job.key, memory=peak_memory()))
+
+
+def _perform(job: Job, send: Callable[[Message], None]) -> None:
+    from segshift.data.dataset import open_domain
+    from segshift.engine.execute import evaluate_tests, execute
+    from segshift.engine.processes import choose_device
+    from segshift.engine.read_recipe import validate_recipe
+    from segshift.engine.run import Run
+    from segshift.study.forward import ForwardingReporter
+
+    recipe, reporter = validate_recipe(job.recipe, (), job.key), ForwardingReporter(job.key, send)
+    if job.existing:
+        tests = {label: open_domain(domain, depth=False) for label, domain in recipe.data.tests.items()}
+        evaluate_tests(Run.open(job.folder), recipe, tests, choose_device(recipe.compute.device), reporter)
+        return
+    execute(recipe, Path(job.folder), Run.open(job.parent) if job.parent else None, resume=True, reporter=reporter)
+
+
+def peak_memory() -> int:
+    """The most memory that this process had, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    import sys
+
+    return peak if sys.platform == "darwin" else 1024 * peak

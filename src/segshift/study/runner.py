@@ -1,0 +1,216 @@
+"""Drives a study: gives every run whose parent is done to a free process, keeps results as they come, and can be killed at any moment.
+
+What is done stands in the run folders alone; the results file is written from them. So a driver that was killed goes on with what it finds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol, final
+
+from segshift.engine.run import Run
+from segshift.errors import RecipeError, WeightsError
+from segshift.study.jobs import Executor, Job, Message
+from segshift.study.plan import Entry, state_of
+from segshift.study.results import Results
+
+TRIES = 2
+"""How often a run is begun whose process died."""
+
+
+class View(Protocol):
+    """Who is told what happens."""
+
+    def update(self, status: Status) -> None:
+        """The state of the study, whenever something happened and at least once a second."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+
+@final
+@dataclass
+class Running:
+    """A run in progress: what it does and how far it is."""
+
+    text: str = "starts"
+    done: int = 0
+    total: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+
+@final
+@dataclass
+class Status:
+    """Where every run of the study stands, by key."""
+
+    waiting: dict[str, Entry] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        """Runs that are not done and can still be."""
+        return len(self.waiting) + len(self.running)
+
+
+def run_study(entries: Mapping[str, Entry], executor: Executor, results: Results, fingerprint: Any, view: View, max_minutes: float | None = None) -> Status:
+    """Runs what is not done. Returns where everything stands: with `max_minutes` something may be left, and after Ctrl-C too."""
+    driver = _Driver(dict(entries), executor, results, view, fingerprint)
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    try:
+        driver.collect()
+        driver.work(deadline)
+    except KeyboardInterrupt:
+        driver.stop("stopping: what runs is saved after its step; press Ctrl-C again to end at once")
+    finally:
+        executor.close()
+    return driver.status
+
+
+@final
+class _Driver:
+    def __init__(self, entries: dict[str, Entry], executor: Executor, results: Results, view: View, fingerprint: Any) -> None:
+        self.entries, self.executor, self.results, self.view, self.fingerprint = entries, executor, results, view, fingerprint
+        self.status = Status(waiting=dict(entries))
+        self.tries: dict[str, int] = {}
+        self.children: dict[str, list[str]] = {}
+        for key, entry in entries.items():
+            if entry.planned.parent is not None:
+                self.children.setdefault(entry.planned.parent, []).append(key)
+        self.ready: list[str] = []
+
+    def collect(self) -> None:
+        """What is done already goes to the results; what can start now is ready."""
+        known = self.results.identities()
+        for key, entry in self.entries.items():
+            if state_of(entry, self.fingerprint) == "done" and self._keep(entry, known):
+                del self.status.waiting[key]
+                self.status.done.append(key)
+        for key, entry in self.status.waiting.items():
+            parent = entry.planned.parent
+            if parent is None or parent in self.status.done:
+                self.ready.append(key)
+
+    def _keep(self, entry: Entry, known: frozenset[str]) -> bool:
+        """Whether a finished run is in the results; where an evaluation of it is damaged, it is tested again."""
+        if entry.identity in known:
+            return True
+        try:
+            self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
+        except WeightsError as error:
+            self.view.say(f"{entry.planned.key}: {error}; it is tested again")
+            for evaluation in (entry.folder / "evaluations").glob("*.json"):
+                evaluation.unlink()
+            return False
+        return True
+
+    def work(self, deadline: float | None) -> None:
+        """Until nothing is left, or time is up."""
+        self.view.update(self.status)
+        while self.ready or self.status.running:
+            if deadline is not None and time.monotonic() > deadline:
+                self.stop("the time is up: what runs is saved after its step")
+                return
+            while self.ready and self.executor.slots > 0:
+                self._start(self.ready.pop(0))
+            for message in self.executor.wait(1.0):
+                self._hear(message)
+            self.view.update(self.status)
+
+    def stop(self, why: str) -> None:
+        """Saves what runs, and waits for it."""
+        self.view.say(why)
+        self.ready.clear()
+        self.executor.stop()
+        while self.status.running:
+            for message in self.executor.wait(1.0):
+                self._hear(message)
+        self.ready.clear()
+        self.view.update(self.status)
+
+    def _start(self, key: str) -> None:
+        entry = self.status.waiting.pop(key)
+        parent = entry.planned.parent
+        self.status.running[key] = Running()
+        self.tries[key] = self.tries.get(key, 0) + 1
+        folder = str(self.entries[parent].folder) if parent else None
+        recipe = entry.planned.recipe.model_dump(mode="json")
+        self.executor.start(Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None))
+
+    def _hear(self, message: Message) -> None:
+        key = message.key
+        if key not in self.status.running:
+            return
+        if message.kind == "progress":
+            running = self.status.running[key]
+            running.text, running.done, running.total = message.text, message.done, message.total
+        elif message.kind == "done":
+            self._finish(key, message)
+        elif message.kind == "interrupted":
+            self._again(key)
+        elif message.kind == "lost" and self.tries[key] < TRIES:
+            self.view.say(f"{key}: {message.text}; it is tried once more")
+            self._again(key)
+        elif message.kind in ("failed", "lost"):
+            self._fail(key, message.text)
+
+    def _finish(self, key: str, message: Message) -> None:
+        entry = self.entries[key]
+        self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
+        del self.status.running[key]
+        self.status.done.append(key)
+        self.status.seconds[key] = message.seconds
+        self.ready = [child for child in self.children.get(key, []) if child in self.status.waiting] + self.ready  # its parent's weights are warm
+
+    def _again(self, key: str) -> None:
+        del self.status.running[key]
+        self.status.waiting[key] = self.entries[key]
+        self.ready.append(key)
+
+    def _fail(self, key: str, why: str) -> None:
+        del self.status.running[key]
+        line = why.splitlines()[0]
+        self.status.failed[key] = line
+        entry = self.entries[key]
+        self.results.add_failure(entry.planned, entry.identity, why)
+        self.view.say(f"failed: {key}: {line}")
+        self._block(key, key)
+
+    def _block(self, key: str, cause: str) -> None:
+        for child in self.children.get(key, []):
+            if self.status.waiting.pop(child, None) is not None:
+                self.status.blocked[child] = cause
+                self._block(child, cause)
+
+
+@contextmanager
+def lock_study(out: Path) -> Iterator[None]:
+    """One driver a study; RecipeError where another one is at work."""
+    try:
+        import fcntl
+    except ImportError:  # a system without locks of this kind
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    file: IO[str]
+    with open(out / "lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise RecipeError(f"{out}: this study is running already (process {file.read().strip() or '?'}): wait for it, or stop it") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segshift.engine.execute import execute
+from segshift.errors import RecipeError
+from segshift.study.file import read_study
+from segshift.study.grid import expand
+from segshift.study.plan import Entry, address, check_unchanged, fingerprint_of, select, state_of, write_plan
+from tests.study.conftest import STUDY, TINY, WriteStudy
+
+
+def entries_of(path: Path, out: Path) -> dict[str, Entry]:
+    return address(expand(read_study(path), path.parent), out, fingerprint_of())
+
+
+def test_the_address_is_the_identity_that_the_run_gets(write_study: WriteStudy, tmp_path: Path) -> None:
+    entries = entries_of(write_study(), tmp_path / "out")
+    source, adapted = entries["source optimizer.lr=0.001 seed=0"], entries["adabn optimizer.lr=0.001 seed=0 fog=0.01 ratio=half"]
+    fingerprint = fingerprint_of()
+    assert state_of(source, fingerprint) == "waiting"
+    parent = execute(source.planned.recipe, source.folder)
+    run = execute(adapted.planned.recipe, adapted.folder, parent)
+    assert (parent.record["identity"], run.record["identity"]) == (source.identity, adapted.identity)
+    assert adapted.folder == tmp_path / "out" / "runs" / adapted.identity[:16]
+    assert state_of(source, fingerprint) == state_of(adapted, fingerprint) == "done"
+    next((run.path / "evaluations").glob("fog*.json")).unlink()
+    assert state_of(adapted, fingerprint) == "begun"
+    run.update(status="failed")
+    assert state_of(adapted, fingerprint) == "failed"
+
+
+def test_two_runs_of_one_identity_are_refused(write_study: WriteStudy, tmp_path: Path) -> None:
+    path = write_study(runs={"a": {"recipe": TINY}, "b": {"recipe": TINY, "set": {"training.epochs": 1}}}, seeds=[0])
+    with pytest.raises(RecipeError, match=r"a seed=0 and b seed=0 are the same run .* take one of them out"):
+        entries_of(path, tmp_path)
+
+
+def test_missing_data_is_told_for_all_runs_at_once(write_study: WriteStudy, tmp_path: Path) -> None:
+    recipes = {name: {**TINY, "data": {"source": f"camvid:/nowhere/{name}:train"}} for name in ("a", "b")}
+    runs = {name: {"recipe": recipe} for name, recipe in recipes.items()} | {"child": {"parent": "a", "target": "streets"}}
+    with pytest.raises(RecipeError, match=r"/nowhere/a.*/nowhere/b"):
+        entries_of(write_study(runs=runs), tmp_path)
+    with pytest.raises(RecipeError, match=r"tests.far: .*/nowhere/c"):
+        entries_of(write_study(tests={"far": "camvid:/nowhere/c:train"}), tmp_path)
+
+
+def test_patterns_take_ancestors_along(write_study: WriteStudy) -> None:
+    path = write_study()
+    runs = expand(read_study(path), path.parent)
+    chosen = [run.key for run in select(runs, ["adabn*seed=1*fog=0.03*"])]
+    assert chosen == ["source optimizer.lr=0.001 seed=1", *(f"adabn optimizer.lr=0.001 seed=1 fog=0.03 ratio={r}" for r in ("none", "half"))]
+    assert select(runs, []) == runs
+    assert len(select(runs, ["source"])) == 4
+    with pytest.raises(RecipeError, match="no run matches tent"):
+        select(runs, ["tent*"])
+
+
+def test_a_changed_study_says_what_and_whom(write_study: WriteStudy, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    before = entries_of(write_study(), out)
+    assert check_unchanged(out, before, accept=False) == []
+    write_plan(out, before, "text")
+    assert json.loads((out / "plan.json").read_text())["runs"].keys() == before.keys()
+    assert check_unchanged(out, before, accept=False) == []
+    more = entries_of(write_study(seeds=[0, 1, 2]), out)
+    assert check_unchanged(out, more, accept=False)[0].startswith("6 runs are new: source optimizer.lr=0.001 seed=2, ")
+    runs: dict[str, Any] = {**STUDY["runs"], "source": {**STUDY["runs"]["source"], "set": {"training.batch_size": 2}}}
+    changed = entries_of(write_study(runs=runs), out)
+    with pytest.raises(RecipeError, match=r"12 runs changed \(training.batch_size: 4 -> 2\): source .* and 9 more\. Go on .*--accept-changes"):
+        check_unchanged(out, changed, accept=False)
+    assert "12 runs changed" in check_unchanged(out, changed, accept=True)[0]
+    fewer = entries_of(write_study(seeds=[0]), out)
+    with pytest.raises(RecipeError, match=r"6 runs are gone from it"):
+        check_unchanged(out, fewer, accept=False)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from segshift.errors import RecipeError
+from segshift.study import runner
+from segshift.study.jobs import Job, Message
+from segshift.study.runner import Status, lock_study, run_study
+
+PARENTS = {"a": None, "b": None, "a1": "a", "a2": "a", "b1": "b", "a11": "a1"}
+
+
+class FakeExecutor:
+    """Jobs end in the order in which they began, as `endings` says (default: done)."""
+
+    def __init__(self, count: int = 2, endings: dict[str, list[str]] | None = None) -> None:
+        self.count, self.endings = count, endings or {}
+        self.jobs: list[Job] = []
+        self.begun: list[str] = []
+        self.most = 0
+        self.stopped = self.closed = False
+
+    @property
+    def slots(self) -> int:
+        return self.count - len(self.jobs)
+
+    def start(self, job: Job) -> None:
+        self.jobs.append(job)
+        self.begun.append(job.key)
+        self.most = max(self.most, len(self.jobs))
+
+    def wait(self, seconds: float) -> list[Message]:
+        if not self.jobs:
+            return []
+        job = self.jobs.pop(0)
+        kind: Any = "interrupted" if self.stopped else self.endings.get(job.key, ["done"]).pop(0) if self.endings.get(job.key) else "done"
+        return [Message("progress", job.key, "epoch 1/2", 4, 8), Message(kind, job.key, f"{job.key} {kind}", seconds=1.0)]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeResults:
+    def __init__(self, known: frozenset[str] = frozenset()) -> None:
+        self.known, self.added, self.failures = known, [], {}  # type: ignore[var-annotated]
+
+    def identities(self) -> frozenset[str]:
+        return self.known
+
+    def add_run(self, planned: Any, identity: str, run: Any) -> None:
+        self.added.append(planned.key)
+
+    def add_failure(self, planned: Any, identity: str, error: str) -> None:
+        self.failures[planned.key] = error
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def update(self, status: Status) -> None:
+        assert not set(status.waiting) & set(status.running)
+
+
+Drive = Callable[..., tuple[Status, FakeExecutor, FakeResults, Lines]]
+
+
+@pytest.fixture
+def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
+    def entry(key: str) -> Any:
+        recipe = SimpleNamespace(model_dump=lambda mode: {"name": key})
+        return SimpleNamespace(planned=SimpleNamespace(key=key, parent=PARENTS[key], recipe=recipe, existing=None), identity=f"id {key}", folder=Path(key))
+
+    def run(done: tuple[str, ...] = (), max_minutes: float | None = None, results: FakeResults | None = None, **options: Any) -> Any:
+        monkeypatch.setattr(runner, "state_of", lambda entry, fingerprint: "done" if entry.planned.key in done else "waiting")
+        monkeypatch.setattr(runner.Run, "open", lambda path: path)
+        executor, kept, view = FakeExecutor(**options), results or FakeResults(), Lines()
+        status = run_study({key: entry(key) for key in PARENTS}, executor, kept, None, view, max_minutes)  # type: ignore[arg-type]
+        return status, executor, kept, view
+
+    return run
+
+
+def test_parents_come_first_and_slots_are_filled(drive: Drive) -> None:
+    status, executor, results, _ = drive()
+    assert sorted(status.done) == sorted(results.added) == sorted(PARENTS)
+    for key, parent in PARENTS.items():
+        assert parent is None or executor.begun.index(parent) < executor.begun.index(key)
+    assert executor.most == 2
+    assert executor.closed
+    assert drive(count=1)[1].most == 1
+
+
+def test_what_is_done_runs_no_more_and_reaches_the_results_once(drive: Drive) -> None:
+    status, executor, results, _ = drive(done=("a", "a1"), results=FakeResults(frozenset({"id a"})))
+    assert sorted(executor.begun) == ["a11", "a2", "b", "b1"]
+    assert sorted(results.added) == ["a1", "a11", "a2", "b", "b1"]
+    assert len(status.done) == 6
+
+
+def test_a_failure_blocks_its_descendants_alone(drive: Drive) -> None:
+    status, executor, results, view = drive(endings={"a1": ["failed"], "b": ["failed"]})
+    assert sorted(status.done) == ["a", "a2"]
+    assert set(status.failed) == {"a1", "b"}
+    assert status.blocked == {"a11": "a1", "b1": "b"}
+    assert results.failures == {"a1": "a1 failed", "b": "b failed"}
+    assert "a11" not in executor.begun
+    assert any("failed: a1: a1 failed" in line for line in view.lines)
+
+
+def test_a_lost_process_is_tried_once_more(drive: Drive) -> None:
+    status, executor, _, _ = drive(endings={"a": ["lost"], "b": ["lost", "lost"]})
+    assert executor.begun.count("a") == 2
+    assert "a" in status.done
+    assert executor.begun.count("b") == runner.TRIES
+    assert set(status.failed) == {"b"}
+
+
+def test_time_that_is_up_leaves_the_rest(drive: Drive) -> None:
+    status, executor, _, view = drive(max_minutes=0.0)
+    assert status.left == 6
+    assert executor.begun == []
+    assert any("time is up" in line for line in view.lines)
+
+
+def test_ctrl_c_saves_what_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait, calls = FakeExecutor.wait, []
+
+    def interrupted(self: FakeExecutor, seconds: float) -> list[Message]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return wait(self, seconds)
+
+    monkeypatch.setattr(FakeExecutor, "wait", interrupted)
+    status, executor, _, view = drive()
+    assert executor.stopped
+    assert executor.closed
+    assert status.done == ["a"]
+    assert status.left == 5
+    assert not status.running
+    assert any("Ctrl-C again" in line for line in view.lines)
+
+
+def test_one_driver_a_study(tmp_path: Path) -> None:
+    with lock_study(tmp_path / "out"), pytest.raises(RecipeError, match=r"running already \(process \d+\)"), lock_study(tmp_path / "out"):
+        pass
+    with lock_study(tmp_path / "out"):
+        pass
