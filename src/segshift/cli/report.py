@@ -9,19 +9,33 @@ import typer
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, folders that hold run folders, or the folder of one study.")],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain, by the name it was evaluated under. Repeatable.")] = None,
     shift: Annotated[str | None, typer.Option(help="Tell of the shift to this domain (default: the one that the repairs were made for).")] = None,
     images: Annotated[int, typer.Option(min=0, help="How many images to show with truth and predictions.")] = 4,
-    title: Annotated[str, typer.Option(help="The page's heading.")] = "What the shift costs and what repairs win back",
+    title: Annotated[str | None, typer.Option(help="The page's heading.")] = None,
 ) -> None:
     """Write one HTML page: the result in words, table, curves, classes, overlays, protocol and provenance. It needs no network."""
-    from segshift.cli.console import reporter
     from segshift.engine.checkpoint import write_atomic
-    from segshift.report.folders import compare_folders
-    from segshift.report.page import build_page
+    from segshift.errors import RecipeError
+    from segshift.report.studies import compare_study_folder, is_study
 
-    comparison = compare_folders(runs, domain or ())
-    write_atomic(out, build_page(comparison, title, images, reporter(), shift))
+    studies = [path for path in runs if is_study(path)]
+    if studies and len(runs) > 1:
+        raise RecipeError(f"{studies[0]} is the folder of a study, which has a page by itself: name it alone, or its run folders in {studies[0]}/runs")
+    if studies:
+        from segshift.report.study_page import build_study_page
+
+        study, results = compare_study_folder(studies[0], domain or ())
+        with results:
+            page = build_study_page(results, study, title)
+    else:
+        from segshift.cli.console import reporter
+        from segshift.report.folders import compare_folders
+        from segshift.report.page import build_page
+
+        heading = {} if title is None else {"title": title}
+        page = build_page(compare_folders(runs, domain or ()), images=images, reporter=reporter(), domain=shift, **heading)
+    write_atomic(out, page)
     typer.echo(f"page: {out}")

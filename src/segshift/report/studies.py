@@ -1,0 +1,263 @@
+"""A study's results side by side: means over seeds, differences to the source model, and what of them is no chance.
+
+Two kinds of noise, and a difference is believed only where it is outside both: other test images (the blocks of the mean difference over the
+seeds are left out in turn) and other trainings (Student's t over the seeds' differences; not known with one seed). All differences on a
+domain are corrected together by Holm's method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from segshift.errors import DataError, unknown_name
+from segshift.metrics import Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
+from segshift.study.grid import SEED
+from segshift.study.plan import read_plan
+from segshift.study.results import Results
+from segshift.study.rows import RunResult, Score
+
+CERTAIN = 0.05
+"""Corrected p below which a difference is no noise."""
+DRAWS = 0
+"""Seed of the bootstrap."""
+INTERVALS = (
+    "intervals: 95 %, of a mean over seeds Student's t over the seeds, of one seed over images or blocks; of a difference over images or blocks, "
+    "the same for both models and all seeds",
+    f"~ within noise: not below {CERTAIN} after Holm's correction over all differences on a domain, where p is the larger of that over blocks of images "
+    "(jackknife) and that over seeds (paired t)",
+)
+
+
+@final
+@dataclass(frozen=True)
+class StudyCell:
+    """One title on one domain. `miou` and `difference` (to the source models, seed by seed) are in [0, 1]; `p` is corrected."""
+
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    miou: Interval
+    accuracy: float
+    difference: Interval | None = None
+    differences: tuple[float, ...] = ()
+    p: float = float("nan")
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the difference may be none."""
+        return self.difference is not None and not self.p < CERTAIN
+
+
+@final
+@dataclass(frozen=True)
+class StudyRow:
+    """All seeds of one point of a study. `axes` lack the seed; `source` is the title of its source models, its own for one of these."""
+
+    title: str
+    entry: str
+    axes: Mapping[str, Any]
+    source: str
+    runs: tuple[RunResult, ...]
+    cells: Mapping[str, StudyCell]
+    rank: float = float("nan")
+
+    @property
+    def is_source(self) -> bool:
+        """Whether its models started from no other run."""
+        return self.title == self.source
+
+    @property
+    def share(self) -> float | None:
+        """Changed parameters over all."""
+        run = self.runs[0]
+        return run.parameters_changed / run.parameters if run.parameters and run.parameters_changed is not None else None
+
+    @property
+    def seconds(self) -> float:
+        """Mean over the seeds."""
+        known = [run.seconds for run in self.runs if run.seconds is not None]
+        return float(np.mean(known)) if known else float("nan")
+
+
+@final
+@dataclass(frozen=True)
+class StudyComparison:
+    """Rows (each source, then its repairs), the domains' labels with what they stand for, notes."""
+
+    study: str
+    rows: tuple[StudyRow, ...]
+    domains: Mapping[str, str]
+    definitions: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def groups(self) -> list[tuple[StudyRow, ...]]:
+        """The rows by source."""
+        found: dict[str, list[StudyRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.source, []).append(row)
+        return [tuple(rows) for rows in found.values()]
+
+    def domain(self, name: str) -> str:
+        """The name itself, UnknownNameError where nothing was tested on it."""
+        if name not in self.domains:
+            raise unknown_name("evaluated domain", name, self.domains)
+        return name
+
+
+def compare_study_folder(folder: Path | str, domains: Sequence[str] = ()) -> tuple[StudyComparison, Results]:
+    """The comparison of the study in a folder, in the order of its file, and its results, which the caller closes."""
+    results = Results.open(Path(folder) / "results.sqlite")
+    try:
+        return compare_study(results, domains, list(read_plan(Path(folder)))), results
+    except BaseException:
+        results.close()
+        raise
+
+
+def is_study(folder: Path | str) -> bool:
+    """Whether a folder is that of a study."""
+    return (Path(folder) / "results.sqlite").is_file()
+
+
+def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence[str] = ()) -> StudyComparison:
+    """The comparison of a study's finished runs over `domains` (labels; none: all). `order` are keys of runs in the order of the study file.
+
+    Raises DataError where nothing is finished, UnknownNameError for a domain that nothing was tested on.
+    """
+    runs = {run.identity: run for run in results.runs()}
+    scores = results.scores()
+    known = list(dict.fromkeys(score.domain for score in scores))
+    for name in domains:
+        if name not in known:
+            raise unknown_name("evaluated domain", name, known)
+    if not scores:
+        raise DataError(f"{results.path}: no run is finished and tested yet: go on with `segshift study`")
+    chosen = [name for name in known if not domains or name in domains]
+    notes: list[str] = []
+    data = _one_data_set(scores, notes)
+    kept = {(score.identity, score.domain): score for score in scores if score.fingerprint == data[score.domain].fingerprint}
+    failed = [run.key for run in runs.values() if run.status == "failed"]
+    if failed:
+        notes.append(f"{len(failed)} runs failed and are left out: {', '.join(failed[:3])}{' ...' if len(failed) > 3 else ''}")
+    rows = [_row(title, group, runs, kept, chosen, results, notes) for title, group in _by_title(runs.values(), order).items()]
+    rows = _ranked(_corrected(_ordered(rows), chosen), chosen)
+    definitions = (*dict.fromkeys(score.definition for score in scores), *INTERVALS)
+    for name in chosen:
+        if data[name].known_images:
+            notes.append(f"{name}: {data[name].known_images}; such a figure says nothing about new images")
+    return StudyComparison(results.study, tuple(rows), {name: data[name].data for name in chosen}, definitions, tuple(dict.fromkeys(notes)))
+
+
+def class_means(results: Results, comparison: StudyComparison, domain: str) -> tuple[list[str], dict[str, list[float]]]:
+    """Names of the classes, and IoU of each by title: the mean over the seeds, NaN where the class does not occur."""
+    titles = {run.identity: row.title for row in comparison.rows for run in row.runs}
+    found: dict[str, dict[str, list[float]]] = {}
+    names: dict[str, int] = {}
+    for score in results.class_scores(comparison.domain(domain)):
+        if score.identity in titles:
+            names.setdefault(score.name, score.position)
+            found.setdefault(titles[score.identity], {}).setdefault(score.name, []).append(score.iou)
+    classes = sorted(names, key=names.__getitem__)
+    means = {title: [_mean(values.get(name, [])) for name in classes] for title, values in found.items()}
+    return classes, means
+
+
+def _one_data_set(scores: Iterable[Score], notes: list[str]) -> dict[str, Score]:
+    """The first score of each domain: it says which images the domain stands for."""
+    data: dict[str, Score] = {}
+    for score in scores:
+        first = data.setdefault(score.domain, score)
+        if score.fingerprint != first.fingerprint:
+            notes.append(f"{score.domain}: some runs were tested on other images under this name ({score.data}, not {first.data}): left out")
+    return data
+
+
+def _by_title(runs: Iterable[RunResult], order: Sequence[str]) -> dict[str, list[RunResult]]:
+    """Finished runs by title, in the order of their seeds."""
+    places = {key: place for place, key in enumerate(order)}
+    found: dict[str, list[RunResult]] = {}
+    for run in sorted(runs, key=lambda run: (places.get(run.key, len(places)), run.created or "")):
+        if run.status == "finished":
+            found.setdefault(run.title, []).append(run)
+    return {title: sorted(group, key=lambda run: run.seed) for title, group in found.items()}
+
+
+def _root(run: RunResult, runs: Mapping[str, RunResult]) -> RunResult:
+    while run.parent is not None and run.parent in runs:
+        run = runs[run.parent]
+    return run
+
+
+def _row(
+    title: str,
+    group: list[RunResult],
+    runs: Mapping[str, RunResult],
+    scores: Mapping[tuple[str, str], Score],
+    domains: Sequence[str],
+    results: Results,
+    notes: list[str],
+) -> StudyRow:
+    roots = [_root(run, runs) for run in group]
+    cells = {}
+    for domain in domains:
+        tested = [(run, root) for run, root in zip(group, roots, strict=True) if (run.identity, domain) in scores]
+        if tested:
+            cells[domain] = _cell(domain, tested, scores, results)
+            if len(tested) < len(group):
+                notes.append(f"{title} on {domain}: {len(tested)} of {len(group)} seeds")
+    axes = {axis: value for axis, value in group[0].axes.items() if axis != SEED}
+    return StudyRow(title, group[0].entry, axes, roots[0].title, tuple(group), cells)
+
+
+def _cell(domain: str, tested: Sequence[tuple[RunResult, RunResult]], scores: Mapping[tuple[str, str], Score], results: Results) -> StudyCell:
+    values = tuple(scores[run.identity, domain].miou for run, _ in tested)
+    accuracy = _mean([scores[run.identity, domain].accuracy for run, _ in tested])
+    seeds = tuple(run.seed for run, _ in tested)
+    matrices, blocks = _matrices(results, [run for run, _ in tested], domain)
+    miou = mean_interval(values) if len(tested) > 1 else confidence_interval(matrices, blocks, generator=np.random.default_rng(DRAWS))
+    cell = StudyCell(seeds, values, replace(miou, low=float(np.clip(miou.low, 0, 1)), high=float(np.clip(miou.high, 0, 1))), accuracy)
+    if all(run is root for run, root in tested) or not all((root.identity, domain) in scores for _, root in tested):
+        return cell
+    others, _ = _matrices(results, [root for _, root in tested], domain)
+    differences = tuple(value - scores[root.identity, domain].miou for value, (_, root) in zip(values, tested, strict=True))
+    by_seed = seed_p_value(differences) if len(differences) > 1 else 0.0
+    p = max(paired_p_value(matrices, others, blocks), by_seed)
+    difference = paired_jackknife(matrices, others, blocks)
+    return replace(cell, difference=difference, differences=differences, p=p)
+
+
+def _matrices(results: Results, runs: Sequence[RunResult], domain: str) -> tuple[np.ndarray, list[str]]:
+    """(images, seeds, K, C) and the blocks."""
+    read = [results.confusions(run.identity, domain) for run in runs]
+    return np.stack([matrices for matrices, _, _ in read], axis=1), read[0][2]
+
+
+def _ordered(rows: Sequence[StudyRow]) -> list[StudyRow]:
+    """Each source, then its repairs."""
+    sources = [row.title for row in rows if row.is_source]
+    return sorted(rows, key=lambda row: (sources.index(row.source) if row.source in sources else len(sources), not row.is_source))
+
+
+def _corrected(rows: Sequence[StudyRow], domains: Sequence[str]) -> list[StudyRow]:
+    """The p-values of each domain, corrected by Holm's method."""
+    cells = [dict(row.cells) for row in rows]
+    for domain in domains:
+        compared = [place for place, row in enumerate(rows) if domain in row.cells and row.cells[domain].difference is not None]
+        for place, p in zip(compared, holm([rows[place].cells[domain].p for place in compared]) if compared else (), strict=True):
+            cells[place][domain] = replace(cells[place][domain], p=float(p))
+    return [replace(row, cells=found) for row, found in zip(rows, cells, strict=True)]
+
+
+def _ranked(rows: Sequence[StudyRow], domains: Sequence[str]) -> list[StudyRow]:
+    """The mean over the domains of each row's rank, by its mean over the seeds."""
+    table = np.array([[row.cells[domain].miou.value if domain in row.cells else np.nan for row in rows] for domain in domains])
+    return [replace(row, rank=float(rank)) for row, rank in zip(rows, mean_ranks(table), strict=True)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else float("nan")

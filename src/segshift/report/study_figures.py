@@ -1,0 +1,102 @@
+"""Figures of a study: mIoU over the strength of a weather, and against what each repair took. Points are means over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from segshift.report.canvas import COLORS, MARKERS, Format, canvas, plain, render
+from segshift.report.figures import Curve
+from segshift.report.studies import StudyCell, StudyRow
+from segshift.weather import WEATHER
+
+SECONDS = "seconds"
+COSTS: dict[str, Callable[[StudyRow], float]] = {
+    SECONDS: lambda row: row.seconds,
+    "labelled target images": lambda row: float(row.runs[0].labels_used or 0),
+    "parameters changed, %": lambda row: 100 * (row.share or 0.0),
+}
+"""What a repair takes, by the name on the axis."""
+
+
+def study_curve_figure(rows: Sequence[StudyRow], curve: Curve, format: Format = "svg", inline: bool = False) -> bytes:
+    """A curve a row of one source model and its repairs; bars are the intervals over the seeds, of one seed over the images."""
+    with canvas(7.2, max(3.6, 0.26 * len(rows) + 0.8)) as figure:
+        axes = figure.add_subplot()
+        strengths = [strength for strength, _ in curve.points]
+        apart = 0.004 * (max(strengths) - min(strengths))
+        drawn = [row for row in rows if sum(name in row.cells for _, name in curve.points) > 1]
+        for place, row in enumerate(drawn):
+            found = [(strength, row.cells[name]) for strength, name in curve.points if name in row.cells]
+            axes.errorbar(
+                [strength + apart * (place - (len(drawn) - 1) / 2) for strength, _ in found],
+                [100 * cell.miou.value for _, cell in found],
+                yerr=_bars([cell for _, cell in found]),
+                color=color_of(place, row),
+                label=plain(row.title),
+                marker=MARKERS[place % len(MARKERS)],
+                markersize=4,
+                linestyle="--" if row.is_source else "-",
+                linewidth=1.4,
+                elinewidth=0.8,
+                capsize=2,
+            )
+        axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit} (0: without)")
+        axes.set_ylabel("mIoU, %")
+        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+        return render(figure, format, inline, f"mIoU over {curve.weather}")
+
+
+def study_cost_figure(rows: Sequence[StudyRow], domain: str, format: Format = "svg", inline: bool = False) -> bytes:
+    """mIoU on a domain against seconds (logarithmic), target labels and share of changed parameters, where repairs differ in it."""
+    shown = [(place, row) for place, row in enumerate(rows) if domain in row.cells]
+    repairs = [row for _, row in shown if not row.is_source]
+    costs = {name: [read(row) for row in repairs] for name, read in COSTS.items()}
+    names = [name for name, values in costs.items() if name == SECONDS or len(set(values)) > 1]
+    with canvas(2.6 * len(names) + 2.6, max(3.2, 0.2 * len(shown) + 1.0)) as figure:
+        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
+            for place, row in shown:
+                label, color = plain(row.title) if axes is panels[0] else None, color_of(place, row)
+                if row.is_source:
+                    axes.axhline(100 * row.cells[domain].miou.value, color=color, linewidth=1.2, linestyle="--", label=label)
+                    continue
+                axes.errorbar(
+                    [COSTS[name](row)],
+                    [100 * row.cells[domain].miou.value],
+                    yerr=_bars([row.cells[domain]]),
+                    color=color,
+                    marker=MARKERS[place % len(MARKERS)],
+                    markersize=5,
+                    linestyle="none",
+                    elinewidth=0.8,
+                    label=label,
+                )
+            least, most = min(costs[name]), max(costs[name])
+            if name == SECONDS and least > 0:
+                axes.set_xscale("log")
+                axes.set_xlim(least / 2, most * 2)
+                axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axes.xaxis.set_minor_formatter("")
+            else:
+                axes.set_xlim(-0.05 * most, 1.05 * most + (most == 0))
+            axes.set_xlabel(name)
+            axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
+        panels[0].set_ylabel(f"mIoU on {plain(domain)}, %")
+        figure.legend(loc="outside right upper", fontsize=8)
+        return render(figure, format, inline, f"mIoU on {domain} against cost")
+
+
+def color_of(place: int, row: StudyRow) -> str:
+    """Grey for a source model, the others in turn."""
+    return COLORS[0] if row.is_source else COLORS[1 + (place - 1) % (len(COLORS) - 1)]
+
+
+def _bars(cells: Sequence[StudyCell]) -> np.ndarray:
+    bars = [(cell.miou.value - cell.miou.low, cell.miou.high - cell.miou.value) if cell.miou.exists else (0.0, 0.0) for cell in cells]
+    lengths: np.ndarray = 100 * np.maximum(np.array(bars).T, 0)
+    return lengths
