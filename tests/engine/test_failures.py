@@ -54,11 +54,11 @@ def test_a_run_that_dies_while_it_validates_validates_that_epoch_again(monkeypat
     whole = execute(recipe, tmp_path / "whole")
     score, calls = train.score, []
 
-    def dies(*arguments: Any) -> Any:
+    def dies(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise OSError("gone")
-        return score(*arguments)
+        return score(*arguments, **options)
 
     monkeypatch.setattr(train, "score", dies)
     with pytest.raises(OSError, match="gone"):
@@ -108,7 +108,7 @@ def test_a_name_that_stands_for_other_images_is_not_overwritten(source_run: Run)
     evaluate_run(source_run, one, "kept")  # the same again
     with pytest.raises(RecipeError, match=r"already stands for streets::test\?count=1.*--replace"):
         evaluate_run(source_run, other, "kept")
-    assert evaluate_run(source_run, other, "kept", replace=True).record["images"] == 2
+    assert evaluate_run(source_run, other, "kept", overwrite=True).record["images"] == 2
 
 
 def test_a_label_that_adabn_may_not_see_cannot_stop_it(source_run: Run, tmp_path: Path) -> None:

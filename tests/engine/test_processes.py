@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 
+TEST = "streets::test?size=64x32&count=5"  # shared out unevenly
 CHANGES = (
     "data.source=streets?size=64x32&count=8",
-    "data.tests.clear=streets::test?size=64x32&count=2",
+    f"data.tests.clear={TEST}",
     "data.validation=streets::val?size=64x32&count=2",
     "training.batch_size=2",
     "training.epochs=10",
@@ -32,14 +35,19 @@ def losses(run: Run) -> list[float]:
     return [line["loss"] for line in run.metrics() if line["event"] == "epoch"]
 
 
-def train(recipe: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "segshift.cli", "train", str(recipe), "--out", str(out), "--set", "compute.devices=2", *more]
+PLAIN = (sys.executable,)
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def train(recipe: Path, out: Path, *more: str, launcher: tuple[str, ...] = PLAIN) -> subprocess.CompletedProcess[str]:
+    command = [*launcher, "-m", "segshift", "train", str(recipe), "--out", str(out), "--set", "compute.devices=2", *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def test_two_processes_equal_one_that_accumulates(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [PLAIN, TORCHRUN], ids=["plain", "torchrun"])
+def test_two_processes_equal_one_that_accumulates(launcher: tuple[str, ...], tiny: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(tiny(*CHANGES).to_yaml())
-    done = train(tmp_path / "recipe.yaml", tmp_path / "two")
+    done = train(tmp_path / "recipe.yaml", tmp_path / "two", launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run folder") == 1  # the first process speaks
     two = Run.open(tmp_path / "two")
@@ -49,7 +57,11 @@ def test_two_processes_equal_one_that_accumulates(tiny: Callable[..., Recipe], t
     weights = dict(one.load_model("last").named_parameters())
     for name, parameter in two.load_model("last").named_parameters():
         assert torch.allclose(parameter, weights[name], rtol=1e-4, atol=1e-6), name
-    assert [evaluation.name for evaluation in two.evaluations()] == ["clear"]
+    (shared,) = two.evaluations()
+    alone = evaluate_run(two, TEST, "alone", workers=0)  # the same weights, in one process
+    assert (shared.name, shared.names, shared.blocks) == ("clear", alone.names, alone.blocks)
+    np.testing.assert_array_equal(shared.confusions, alone.confusions)
+    assert len(set(shared.names)) == 5
     assert two.record["status"] == "finished"
 
 

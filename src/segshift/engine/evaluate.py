@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
@@ -24,6 +25,7 @@ from segshift.data.transforms import resize_sample
 from segshift.engine.loading import Failure, one_thread
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
+from segshift.engine.processes import on_all, on_first
 from segshift.engine.provenance import command_line, now
 from segshift.engine.run import Evaluation, Run, write_evaluation
 from segshift.errors import DataError, RecipeError, UserError
@@ -77,16 +79,40 @@ def score(
     device: torch.device | str = "cpu",
     workers: int = 0,
     reporter: Reporter | None = None,
+    fabric: Fabric | None = None,
 ) -> Scores:
-    """Predicts every image and counts. `space` is the model's; `size` (height, width) what it sees, None for each image's own."""
+    """Predicts every image and counts. `space` is the model's; `size` (height, width) what it sees, None for each image's own.
+
+    Several processes (`fabric`) share the images, every image once, and all have the whole result.
+    """
+    parts = on_all(fabric, lambda: _score_share(predict, dataset, space, size, batch_size, device, workers, reporter, fabric))
+    order = np.argsort(np.concatenate([np.arange(place, len(dataset), len(parts)) for place in range(len(parts))]))
+    names = [name for part in parts for name in part.names]
+    matrices = np.concatenate([part.confusions for part in parts])
+    return replace(parts[0], confusions=matrices[order], names=[names[k] for k in order], seconds=max(part.seconds for part in parts))
+
+
+def _score_share(
+    predict: Predict,
+    dataset: DomainDataset,
+    space: LabelSpace,
+    size: tuple[int, int] | None,
+    batch_size: int,
+    device: torch.device | str,
+    workers: int,
+    reporter: Reporter | None,
+    fabric: Fabric | None,
+) -> Scores:
+    """The scores of every n-th image, of n processes."""
     if not dataset.labelled:
         raise DataError(f"{dataset.domain} has no labels: an evaluation needs them; `segshift predict` does without")
     lookup_model, lookup_label, scored = mapping(space, dataset.label_space)
     to_common, from_label = torch.as_tensor(lookup_model), torch.as_tensor(lookup_label)
     same = space.classes == dataset.label_space.classes
     # Images of different sizes cannot share a batch; at their own size they go one by one.
+    first, processes = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     loader = DataLoader(
-        _Scored(dataset, size),
+        Subset(_Scored(dataset, size), range(first, len(dataset), processes)),
         batch_size=1 if size is None else batch_size,
         num_workers=workers,
         collate_fn=_collate,
@@ -107,8 +133,9 @@ def score(
             matrices.append(_count(predicted, label, len(scored), same))
         names += batch_names
         if reporter is not None:
-            reporter.advance(len(batch_names))
-    return Scores(np.stack(matrices), names, list(dataset.blocks), scored, time.perf_counter() - start)
+            reporter.advance(len(batch_names) * processes)
+    stacked = np.stack(matrices) if matrices else np.zeros((0, len(scored), len(scored) + (not same)), np.int64)
+    return Scores(stacked, names, list(dataset.blocks), scored, time.perf_counter() - start)
 
 
 def _count(predicted: Tensor, label: Tensor, classes: int, same: bool) -> np.ndarray:
@@ -127,11 +154,12 @@ def evaluate_run(
     device: torch.device | str = "cpu",
     workers: int = 1,
     reporter: Reporter | None = None,
-    replace: bool = False,
+    overwrite: bool = False,
+    fabric: Fabric | None = None,
 ) -> Evaluation:
-    """Tests a run on a domain and keeps the result in its folder.
+    """Tests a run on a domain and keeps the result in its folder. Several processes (`fabric`) share the images; the first one writes.
 
-    Raises RecipeError where the name already stands for other images, unless `replace` says that they may go.
+    Raises RecipeError where the name already stands for other images, unless `overwrite` says that they may go.
     """
     dataset = open_domain(domain, depth=False)
     chosen = checkpoint or str(run.record["tested_checkpoint"])
@@ -140,7 +168,7 @@ def evaluate_run(
         title += f" ({chosen} checkpoint)"
     reporter = reporter or Reporter(None)
     other = next((e.record for e in run.evaluations() if e.name == title and e.record["fingerprint"] != dataset.fingerprint()), None)
-    if other is not None and not replace:
+    if other is not None and not overwrite:
         raise RecipeError(f"{title} already stands for {other['domain']} in {run.path}: choose another label (LABEL:=DOMAIN), or replace it with --replace")
     if other is not None:
         reporter.say(f"{title}: replaces the figures on {other['domain']}")
@@ -149,7 +177,7 @@ def evaluate_run(
     if known:
         reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")
     with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
-        scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter)
+        scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter, fabric)
         over = "" if len(scores.space) == len(run.label_space) else f" over the {len(scores.space)} classes that both have"
         reporter.end(f"mIoU {scores.miou:.3f}{over}")
     protocol = {
@@ -173,7 +201,7 @@ def evaluate_run(
         "created": now(),
         "command": command_line(),
     }
-    return write_evaluation(run, record, scores.confusions, scores.names, scores.blocks)
+    return on_first(fabric, lambda: write_evaluation(run, record, scores.confusions, scores.names, scores.blocks))
 
 
 def images_known(run: Run, dataset: DomainDataset, checkpoint: str) -> str:

@@ -53,7 +53,7 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
         if state == "new":
             on_first(fabric, lambda: begin_run(plan, model))
         _perform(plan, model, fabric, resume, reporter)
-    on_first(fabric, lambda: evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter))
+    evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric)
     return Run.open(plan.folder)
 
 
@@ -94,13 +94,15 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         run.update(**describe_change(run.load_model(), before), seconds=seconds, status="finished")
 
 
-def evaluate_tests(run: Run, recipe: Recipe, tests: Mapping[str, DomainDataset], device: torch.device | str, reporter: Reporter) -> None:
+def evaluate_tests(
+    run: Run, recipe: Recipe, tests: Mapping[str, DomainDataset], device: torch.device | str, reporter: Reporter, fabric: Fabric | None = None
+) -> None:
     """Evaluates on the tests that it was not evaluated on, or on other data of this name."""
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
     batch_size, workers = recipe.training.batch_size, recipe.compute.workers
     for label, dataset in tests.items():
         if (label, dataset.fingerprint()) not in done:
-            evaluate_run(run, str(dataset.domain), label, None, batch_size, device, workers, reporter, replace=True)
+            evaluate_run(run, str(dataset.domain), label, None, batch_size, device, workers, reporter, overwrite=True, fabric=fabric)
 
 
 def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:

@@ -74,9 +74,9 @@ def create_fabric(recipe: Recipe) -> Fabric:
     return fabric
 
 
-def on_first(fabric: Fabric, action: Callable[[], T]) -> T:
+def on_first(fabric: Fabric | None, action: Callable[[], T]) -> T:
     """What `action` gives in the first process, for all. Its error is told once: there it is raised, the others end."""
-    if fabric.world_size == 1:
+    if fabric is None or fabric.world_size == 1:
         return action()
     outcome: tuple[bool, Any] = (False, None)
     if fabric.is_global_zero:
@@ -90,6 +90,24 @@ def on_first(fabric: Fabric, action: Callable[[], T]) -> T:
     if fabric.is_global_zero:
         raise result
     raise SystemExit(1)
+
+
+def on_all(fabric: Fabric | None, action: Callable[[], T]) -> list[T]:
+    """What `action` gives in each process, for all of them. An error of one ends all and is told once, by the first."""
+    if fabric is None or fabric.world_size == 1:
+        return [action()]
+    try:
+        outcome: tuple[bool, Any] = (True, action())
+    except UserError as error:
+        outcome = (False, error)
+    found: list[Any] = [None] * fabric.world_size
+    all_gather_object(found, outcome)
+    for done, result in found:
+        if not done:
+            if fabric.is_global_zero:
+                raise result
+            raise SystemExit(1)
+    return [result for _, result in found]
 
 
 def any_process(fabric: Fabric, flag: bool) -> bool:

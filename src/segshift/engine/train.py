@@ -22,7 +22,7 @@ from segshift.engine.checkpoint import load_state, save_state
 from segshift.engine.evaluate import score, without_gradients
 from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
 from segshift.engine.logs import MetricsFile, Reporter, duration
-from segshift.engine.processes import any_process, gather_names, mean_over_processes, on_first
+from segshift.engine.processes import any_process, gather_names, mean_over_processes
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.stepper import FabricStepper, NonFiniteError
@@ -218,7 +218,7 @@ class _Session:
         return batches
 
     def _validate(self, metrics: MetricsFile, epoch: int) -> str:
-        miou = on_first(self.fabric, self._score)
+        miou = self._score()
         metrics.write("validation", self.stepper.position, epoch=epoch + 1, miou=miou)
         if self.best is None or miou > self.best:
             self.best = miou
@@ -237,6 +237,7 @@ class _Session:
             self.recipe.training.batch_size,
             self.fabric.device,
             self.recipe.compute.workers,
+            fabric=self.fabric,
         ).miou
 
     def _give_up(self, error: NonFiniteError, names: list[str]) -> NoReturn:
