@@ -4,8 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+
+from segshift.study.plan import Entry
+from tests.report.conftest import diagonal, write_run
+from tests.study.known import ABSENT, entry_of, plan
 
 TINY: dict[str, Any] = {
     "model": {"architecture": "unet", "encoder": "mobilenetv2_050", "options": {"decoder_channels": [32, 16, 16, 8, 8]}},
@@ -42,3 +47,22 @@ def write_study(tmp_path: Path) -> WriteStudy:
         return path
 
     return write
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> list[Entry]:
+    """Two source models and an adapted one below OUT/runs, tested on one or two domains."""
+    folder = tmp_path / "out" / "runs"
+    source = write_run(folder, "a", {"clear": diagonal([0.9, 0.8]), "fog": ABSENT}, blocks=["x", "x"], domains={"fog": "streets::test+fog=0.02"})
+    other = write_run(folder, "b", {"clear": diagonal([0.7, 0.6, 1.0])}, seed=1)
+    wide = np.concatenate([diagonal([0.5, 0.25]), np.full((2, 3, 1), 7)], -1)  # a column for no class
+    adapted = write_run(folder, "c", {"clear": wide}, parent=source, method_options={"source_ratio": 0.2}, tuning=None)
+    keys = [("source lr=0.001 seed=0", None, 0, {"lr": 0.001}), ("source lr=0.001 seed=1", None, 1, {"lr": 0.001})]
+    keys.append(("adabn lr=0.001 seed=0 look=camera", "source lr=0.001 seed=0", 0, {"lr": 0.001, "steps": 2, "look": "camera", "on": True}))
+    planned = [plan(key, parent, seed, **axes) for key, parent, seed, axes in keys]
+    return [entry_of(*pair) for pair in zip(planned, (source, other, adapted), strict=True)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "results.sqlite"
