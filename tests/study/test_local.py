@@ -44,7 +44,7 @@ def job(folder: Path, **recipe: object) -> Job:
 
 def test_a_process_serves_several_jobs_and_tells_what_went_wrong(processes: LocalProcesses, tmp_path: Path) -> None:
     assert processes.slots == 1
-    processes.start(job(tmp_path / "first"))
+    processes.start(job(tmp_path / "first", compute={"device": "cpu", "workers": 1}))  # which forks a process of its own
     assert processes.slots == 0
     done = wait_for(processes, "done", "failed")
     assert (done.kind, done.key) == ("done", "a job")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sys
 import threading
 from dataclasses import asdict
 
@@ -20,6 +19,10 @@ def main() -> None:
     """Performs jobs until the driver says no more."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Standard input stays free: the loading processes that a run forks close it, and would wait for a thread that reads it.
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
     sent = threading.Lock()
     jobs: queue.Queue[Job] = queue.Queue()
 
@@ -29,7 +32,7 @@ def main() -> None:
             channel.flush()
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in orders:
             jobs.put(Job(**json.loads(line)))
         os._exit(0)
 
