@@ -82,11 +82,11 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
         recipe = SimpleNamespace(model_dump=lambda mode: {"name": key})
         return SimpleNamespace(planned=SimpleNamespace(key=key, parent=PARENTS[key], recipe=recipe, existing=None), identity=f"id {key}", folder=Path(key))
 
-    def run(done: tuple[str, ...] = (), max_minutes: float | None = None, results: FakeResults | None = None, **options: Any) -> Any:
+    def run(done: tuple[str, ...] = (), max_minutes: float | None = None, results: FakeResults | None = None, chosen: Any = None, **options: Any) -> Any:
         monkeypatch.setattr(runner, "state_of", lambda entry, fingerprint: "done" if entry.planned.key in done else "waiting")
         monkeypatch.setattr(runner.Run, "open", lambda path: path)
         executor, kept, view = FakeExecutor(**options), results or FakeResults(), Lines()
-        status = run_study({key: entry(key) for key in PARENTS}, executor, kept, None, view, max_minutes)  # type: ignore[arg-type]
+        status = run_study({key: entry(key) for key in PARENTS}, executor, kept, None, view, max_minutes, chosen)  # type: ignore[arg-type]
         return status, executor, kept, view
 
     return run
@@ -107,6 +107,13 @@ def test_what_is_done_runs_no_more_and_reaches_the_results_once(drive: Drive) ->
     assert sorted(executor.begun) == ["a11", "a2", "b", "b1"]
     assert sorted(results.added) == ["a1", "a11", "a2", "b", "b1"]
     assert len(status.done) == 6
+
+
+def test_only_the_chosen_run_and_what_is_done_is_kept(drive: Drive) -> None:
+    status, executor, results, _ = drive(done=("b", "b1"), chosen=["a", "a1"])
+    assert executor.begun == ["a", "a1"]
+    assert (status.done, status.left) == (["a", "a1"], 0)
+    assert sorted(results.added) == ["a", "a1", "b", "b1"]
 
 
 def test_a_failure_blocks_its_descendants_alone(drive: Drive) -> None:

@@ -61,7 +61,7 @@ def command(
             open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
             StudyView(console, len(mine)) as view,
         ):
-            reached = run_study(mine, executor, results, fingerprint, view, max_minutes)
+            reached = run_study(entries, executor, results, fingerprint, view, max_minutes, mine)
     _conclude(console, reached, folder, study)
 
 

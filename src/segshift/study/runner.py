@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +64,20 @@ class Status:
         return len(self.waiting) + len(self.running)
 
 
-def run_study(entries: Mapping[str, Entry], executor: Executor, results: Results, fingerprint: Any, view: View, max_minutes: float | None = None) -> Status:
-    """Runs what is not done. Returns where everything stands: with `max_minutes` something may be left, and after Ctrl-C too."""
-    driver = _Driver(dict(entries), executor, results, view, fingerprint)
+def run_study(
+    entries: Mapping[str, Entry],
+    executor: Executor,
+    results: Results,
+    fingerprint: Any,
+    view: View,
+    max_minutes: float | None = None,
+    chosen: Collection[str] | None = None,
+) -> Status:
+    """Runs what is not done: all runs, or the `chosen` keys. What others have done already is kept in the results, too.
+
+    Returns where the chosen ones stand: with `max_minutes` something may be left, and after Ctrl-C too.
+    """
+    driver = _Driver(dict(entries), set(entries) if chosen is None else set(chosen), executor, results, view, fingerprint)
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     try:
         driver.collect()
@@ -80,9 +91,9 @@ def run_study(entries: Mapping[str, Entry], executor: Executor, results: Results
 
 @final
 class _Driver:
-    def __init__(self, entries: dict[str, Entry], executor: Executor, results: Results, view: View, fingerprint: Any) -> None:
+    def __init__(self, entries: dict[str, Entry], chosen: set[str], executor: Executor, results: Results, view: View, fingerprint: Any) -> None:
         self.entries, self.executor, self.results, self.view, self.fingerprint = entries, executor, results, view, fingerprint
-        self.status = Status(waiting=dict(entries))
+        self.status = Status(waiting={key: entry for key, entry in entries.items() if key in chosen})
         self.tries: dict[str, int] = {}
         self.children: dict[str, list[str]] = {}
         for key, entry in entries.items():
@@ -94,8 +105,7 @@ class _Driver:
         """What is done already goes to the results; what can start now is ready."""
         known = self.results.identities()
         for key, entry in self.entries.items():
-            if state_of(entry, self.fingerprint) == "done" and self._keep(entry, known):
-                del self.status.waiting[key]
+            if state_of(entry, self.fingerprint) == "done" and self._keep(entry, known) and self.status.waiting.pop(key, None) is not None:
                 self.status.done.append(key)
         for key, entry in self.status.waiting.items():
             parent = entry.planned.parent
