@@ -213,3 +213,9 @@ def test_models_in_memory_are_told_apart_and_need_a_source(tmp_path: Path) -> No
         adapt(other, method="adabn", target=TARGET, size=(32, 64), out=tmp_path / "out")
     with pytest.raises(RecipeError, match="give source"):
         adapt(one, method="adabn", target=TARGET, size=(32, 64), source_ratio=0.5)
+
+
+def test_the_protocol_says_how_many_images_an_epoch_takes(tiny: Callable[..., Recipe], source_run: Run, tmp_path: Path) -> None:
+    run = execute(tiny("training.batch_size=5", "training.epochs=1"), tmp_path / "run")
+    assert "1 epochs, batch 5, 10 of 12 images an epoch (whole batches, drawn anew), last checkpoint" in run.record["protocol"]
+    assert "images an epoch" not in source_run.record["protocol"]

@@ -10,6 +10,7 @@ from segshift.report.words import compare_with_best_source, describe_findings
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
+FOGGY = {"dusk": "streets::test+fog=0.02"}
 DOMAINS = {"clear": "streets::test", "fog": "streets::test+fog=0.02"}
 
 
@@ -108,3 +109,14 @@ def test_names_with_commas_are_told_apart(make_run: MakeRun, shares: Shares) -> 
     plain, jitter = make_run("plain", {"dusk": shares([0.3] * 12)}), make_run("jitter", {"dusk": shares([0.6] * 12)})
     weak = [make_run(name, {"dusk": shares([0.5] * 12)}, parent=plain) for name in ("plain, a", "plain, b", "plain, c")]
     assert "plain, a; plain, b and plain, c do not" in str(compare_with_best_source(compare_runs([plain, *weak, jitter])))
+
+
+def test_within_noise_nothing_is_won_back(make_run: MakeRun, shares: Shares) -> None:
+    generator = np.random.default_rng(0)
+    dusk = list(generator.uniform(0.3, 0.8, 10))
+    source = make_run("source", {"day": shares(list(generator.uniform(0.3, 0.9, 12))), "dusk": shares(dusk)}, domains=FOGGY)
+    repair = make_run("repair", {"dusk": shares([x + 0.15 for x in dusk])}, parent=source, domains=FOGGY)
+    (finding,) = describe_findings(compare_runs([source, repair]))
+    assert "points less, within noise" in finding.loss
+    assert finding.repairs[0].startswith("repair gains +")
+    assert "was lost" not in finding.repairs[0]

@@ -1,6 +1,6 @@
 """The command line. Only typer and the standard library are imported before a command runs: help answers at once.
 
-Exit codes: 0 done; 1 an error that the user can mend, in one line; 2 a wrong command line. A traceback only with --debug.
+Exit codes: 0 done; 1 an error that the user can mend, in one line; 2 a wrong command line; 130 stopped by Ctrl-C. A traceback only with --debug.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")
 
 
+STOPPED = 130
+"""What a shell gives a program that Ctrl-C ended."""
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -61,8 +65,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _stop(error)
     except KeyboardInterrupt:
+        code = STOPPED
+    if code == STOPPED:
         print("segshift: stopped", file=sys.stderr)
-        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

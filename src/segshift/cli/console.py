@@ -32,8 +32,6 @@ def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
     import shlex
     import sys
 
-    import typer
-
     from segshift.engine.train import Interrupted
 
     try:
@@ -41,4 +39,4 @@ def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
     except Interrupted:
         again = [word for word in sys.argv[1:] if word != option] + [option] * bool(option)
         say.say(f"stopped; everything is saved. Go on with: segshift {shlex.join(again)}")
-        raise typer.Exit(1) from None
+        raise SystemExit(130) from None

@@ -112,6 +112,8 @@ def _conclude(console: Console, status: Status, folder: Path, study: Path) -> No
         console.print(f"not begun: {key}: its parent {cause} failed", markup=False, highlight=False)
     if status.left:
         console.print(f"{status.left} left: the same command goes on", markup=False, highlight=False)
+    if status.interrupted:
+        raise SystemExit(130)
     if status.failed:
         console.print("run it again once the cause is mended: failed runs are tried again", markup=False)
         raise typer.Exit(1)

@@ -82,7 +82,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             run_training(run, recipe, model, cast(TrainingMethod, method), tuning, plan.seen, plan.datasets.get("validation"), fabric, reporter, resume)
         else:
             _estimate(run, plan, model, cast(EstimatingMethod, method), fabric.device, reporter)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         run.update(status="interrupted", seconds=run.record["seconds"] + time.perf_counter() - start)
         raise
     except BaseException:

@@ -200,10 +200,18 @@ def _protocol(plan: Plan) -> str:
     domains = "; ".join(f"{role} {dataset.domain} ({len(dataset)} images)" for role, dataset in plan.datasets.items())
     if plan.method.kind == "trains":
         chosen = "best on its validation split" if "validation" in plan.datasets else "last checkpoint"
-        how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {chosen}"
+        how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {_epoch(plan)}{chosen}"
     else:
         how = "offline: adapted on all target images at once, then fixed"
     return f"sees {seen}; {how}; {domains}"
+
+
+def _epoch(plan: Plan) -> str:
+    """How many images an epoch takes where whole batches leave some out; they are drawn anew each time."""
+    labelled = [role for role in plan.seen if f"{role}_labels" in plan.method.sees]
+    images = len(plan.seen[labelled[0] if labelled else list(plan.seen)[-1]])
+    batch = min(plan.recipe.training.batch_size, images)
+    return f"{images - images % batch} of {images} images an epoch (whole batches, drawn anew), " if images % batch else ""
 
 
 def _relative(path: Path, folder: Path) -> str:

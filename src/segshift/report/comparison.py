@@ -21,7 +21,7 @@ SAMPLES = 1000
 LEVEL = 0.95
 SEED = 0
 WIDE_BLOCKS = 5
-"""Below so many blocks a note explains why the intervals are wide: Student's t alone makes them more than 1.6 times as wide."""
+"""Below so many blocks a note says what the intervals stand on: Student's t alone makes them more than 1.6 times as wide."""
 INTERVAL = (
     f"intervals: {LEVEL:.0%}, over images (over blocks of neighbouring frames for video): expanded percentile bootstrap, {SAMPLES} resamples, "
     f"seed {SEED}; below {FEW_BLOCKS} of them jackknife with Student's t; differences are paired: the same images are drawn for both models"
@@ -166,7 +166,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
         if column.blocks == 1:
             builder.note(f"{column.name} has one block of neighbouring frames, or one image: no interval can be given; test on more sequences")
         elif column.blocks < WIDE_BLOCKS:
-            builder.note(f"{column.name} has only {column.blocks} blocks of images, so its intervals are wide: more sequences narrow them")
+            builder.note(f"{column.name} has only {column.blocks} blocks of images: few to tell an interval from; more sequences make it reliable")
     return Comparison(tuple(rows), columns, tuple(builder.notes))
 
 

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from segshift.data.dataset import open_domain
 from segshift.data.label_space import LabelSpace, mapping
-from segshift.engine.prediction import predict_label
+from segshift.engine.prediction import blend, predict_label
 from segshift.errors import DataError
 from segshift.metrics import miou
 from segshift.report.comparison import Row
 from segshift.report.figures import Panel
 from segshift.types import IGNORE
 
+OPACITY = 0.7
+"""Of the classes' colours over the image."""
 LARGEST = 480
 """Pixels of a picture's longer side: a page of a few images stays below some megabytes."""
 
@@ -50,7 +52,7 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
     columns: list[list[tuple[str, UInt8[np.ndarray, "h w 3"]]]] = [[("image", thumbnail(sample.image))] for sample in samples]
     for column, sample in zip(columns, samples, strict=True):
         if sample.label is not None:
-            column.append(("truth\n", _paint(sample.label, dataset.label_space, legend)))
+            column.append(("truth\n", _paint(sample.image, sample.label, dataset.label_space, legend)))
     for row in (source, *repairs):
         when = "before" if row is source else "after"
         model = row.run.load_model()
@@ -58,7 +60,8 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
         for column, sample, index in zip(columns, samples, chosen, strict=True):
             label = torch.as_tensor(to_common)[predict_label(model, sample.image, row.run.size).long()]
             score = image_scores(row.cells[domain].evaluation.confusions[[index]])[0] if domain in row.cells else np.nan
-            column.append((f"{when}: {row.name}\nmIoU {100 * score:.0f} %" if score == score else f"{when}: {row.name}\n", _paint(label, common, legend)))
+            caption = f"{when}: {row.name}\n{f'mIoU {100 * score:.0f} %' if score == score else ''}"
+            column.append((caption, _paint(sample.image, label, common, legend)))
     ordered = {name: legend[name] for name in dict.fromkeys((*dataset.label_space.classes, *legend)) if name in legend}
     panels = tuple(Panel(sample.name, tuple(column)) for sample, column in zip(samples, columns, strict=True))
     return Overlays(panels, ordered, f"{len(panels)} of {len(dataset)} images, evenly spaced from the source model's worst to its best by mIoU of the image")
@@ -88,13 +91,14 @@ def thumbnail(image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "th tw 3"]:
     return np.ascontiguousarray(small.round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def _paint(label: Tensor, space: LabelSpace, legend: dict[str, tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
-    """The classes' flat colours, as the legend has them and with sharp edges; void is black."""
-    small = F.interpolate(label[None, None].float(), size=_shrunk(label.shape), mode="nearest-exact")[0, 0].to(torch.uint8)
+def _paint(image: Tensor, label: Tensor, space: LabelSpace, legend: dict[str, tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
+    """The classes' colours over the image; void shows the darkened image."""
+    size = _shrunk(image.shape[1:])
+    small = F.interpolate(label[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)
     for value in np.unique(small.numpy()).tolist():
         name, color = ("void", (0, 0, 0)) if value == IGNORE else (space.classes[value], space.colors[value])
         legend.setdefault(name, color)
-    return space.colorize(small)
+    return blend(torch.from_numpy(thumbnail(image)).permute(2, 0, 1), space.colorize(small), OPACITY)
 
 
 def _shrunk(size: Sequence[int]) -> tuple[int, int]:

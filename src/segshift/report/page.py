@@ -101,7 +101,7 @@ def _overlays(comparison: Comparison, images: int, reporter: Reporter | None, do
             continue
         svg = overlay_figure(overlays.panels, overlays.legend, inline=True)
         left_out = f" The {REPAIRS_SHOWN} best of {len(measured)} repairs are shown." if len(measured) > REPAIRS_SHOWN else ""
-        caption = f"{overlays.choice}. {comparison.column(away).domain}.{left_out} Black is void: it is not scored. {_tested(comparison)}"
+        caption = f"{overlays.choice}. {comparison.column(away).domain}.{left_out} Darkened is void: it is not scored. {_tested(comparison)}"
         figures.append(PageFigure(title, _markup(svg), caption, wide=True))
     return figures
 

@@ -49,6 +49,11 @@ FIELDS = (
     "data",
     "fingerprint",
     "known_images",
+    "options",
+    "seed",
+    "architecture",
+    "encoder",
+    "folder",
 )
 LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0)"
 
@@ -201,6 +206,11 @@ def _record(row: Row, column: Column) -> dict[str, object]:
         "protocol": protocol(row),
         "data": column.domain,
         "fingerprint": column.fingerprint,
+        "options": " ".join(f"{key}={value}" for key, value in record.get("method_options", {}).items()),
+        "seed": record.get("seed"),
+        "architecture": record["model"]["architecture"],
+        "encoder": record["model"]["encoder"],
+        "folder": str(row.run.path),
     }
     cell = row.cells.get(column.name)
     if cell is not None:

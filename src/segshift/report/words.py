@@ -80,6 +80,16 @@ def _loss(source: Row, home: str, away: str) -> str:
     return f"{scores}: {100 * lost:.1f} points less, within noise (the intervals overlap)."
 
 
+def surely_lost(source: Row, home: str, away: str) -> bool:
+    """Whether a source model lost more than noise: by the paired difference on the same images, else by intervals that do not overlap."""
+    one, other = source.cells[home], source.cells[away]
+    if home == away or one.miou.value <= other.miou.value:
+        return False
+    if one.evaluation.names == other.evaluation.names and one.evaluation.record["classes"] == other.evaluation.record["classes"]:
+        return paired_difference(other, one).excludes(0.0)
+    return one.miou.exists and other.miou.exists and one.miou.low > other.miou.high
+
+
 def _repair(row: Row, source: Row, home: str, away: str) -> str:
     cell = row.cells[away]
     assert row.depth > 0
@@ -87,14 +97,15 @@ def _repair(row: Row, source: Row, home: str, away: str) -> str:
         return f"{row.name} scores {_score(cell)} on {away}; it was not measured on the same images as {source.name}."
     gain, figures = cell.difference, percent(cell.difference, signed=True)
     lost = source.cells[home].miou.value - source.cells[away].miou.value
+    certain = surely_lost(source, home, away)
     if cell.within_noise:
         verdict = f"{row.name} changes {away} by {figures} points: within noise"
     elif gain.value > 0:
-        if lost > 0:
-            share = f"{gain.value / lost:.0%} of what was lost" if gain.value < lost else "more than was lost"
+        if certain:
+            share = "more than was lost" if round(1000 * gain.value) > round(1000 * lost) else f"{gain.value / lost:.0%} of what was lost"
             verdict = f"{row.name} wins back {figures} points on {away}, {share}"
         else:
-            verdict = f"{row.name} gains {figures} points on {away}"  # nothing was lost, or no loss is known
+            verdict = f"{row.name} gains {figures} points on {away}"  # nothing was lost, or no more than noise
     else:
         verdict = f"{row.name} makes {away} worse: {figures} points"
     return f"{verdict}; {_price(row)}{_at_home(row.cells.get(home) if home != away else None, home)}."

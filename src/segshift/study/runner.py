@@ -57,6 +57,7 @@ class Status:
     failed: dict[str, str] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def left(self) -> int:
@@ -83,6 +84,7 @@ def run_study(
         driver.collect()
         driver.work(deadline)
     except KeyboardInterrupt:
+        driver.status.interrupted = True
         driver.stop("stopping: what runs is saved after its step; press Ctrl-C again to end at once")
     finally:
         executor.close()
