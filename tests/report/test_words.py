@@ -113,7 +113,7 @@ def test_names_with_commas_are_told_apart(make_run: MakeRun, shares: Shares) -> 
 
 def test_within_noise_nothing_is_won_back(make_run: MakeRun, shares: Shares) -> None:
     generator = np.random.default_rng(0)
-    dusk = list(generator.uniform(0.3, 0.8, 10))
+    dusk = list(generator.uniform(0.25, 0.7, 10))
     source = make_run("source", {"day": shares(list(generator.uniform(0.3, 0.9, 12))), "dusk": shares(dusk)}, domains=FOGGY)
     repair = make_run("repair", {"dusk": shares([x + 0.15 for x in dusk])}, parent=source, domains=FOGGY)
     (finding,) = describe_findings(compare_runs([source, repair]))
