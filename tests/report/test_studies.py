@@ -14,6 +14,7 @@ import scipy.stats
 
 from segshift.cli import main
 from segshift.engine.recipe import Recipe
+from segshift.engine.run import Run
 from segshift.errors import DataError, RecipeError, UnknownNameError
 from segshift.metrics import miou, paired_jackknife, paired_p_value
 from segshift.report.forms import Entry, Form, escape, to_csv, to_latex
@@ -24,7 +25,7 @@ from segshift.report.study_tables import classes_form, cost_form, differences_fo
 from segshift.report.study_words import describe_study
 from segshift.study.grid import Planned
 from segshift.study.results import Results
-from tests.report.conftest import diagonal, write_run
+from tests.report.conftest import diagonal, write_run, write_scores
 
 IMAGES = 8
 DOMAINS = {"clear": "streets::test", "fog": "streets::test+fog=0.02"}
@@ -108,6 +109,35 @@ def test_a_difference_is_paired_by_seed_and_corrected(comparison: StudyCompariso
     assert idle.cells["fog"].within_noise
     assert good.cells["clear"].difference is not None
     assert good.cells["clear"].difference.high < 0
+
+
+def test_a_repair_without_its_source_model_is_compared_with_none(results: Results) -> None:
+    gone = next(run for run in results.runs() if run.title == "source (augmentation plain)" and run.seed == 0)
+    with results._database.transaction():
+        results._database.execute("DELETE FROM runs WHERE identity = ?", gone.identity)
+    comparison = compare_study(results)
+    good = next(row for row in comparison.rows if row.title == "good (augmentation plain, ratio 0.5)")
+    assert not good.is_source
+    assert good.cells["fog"].seeds == (0, 1, 2)
+    assert good.cells["fog"].differences == pytest.approx([0.1, 0.1], abs=0.03)  # as accuracies; IoU is near
+    assert any("2 of 3 seeds have a source model with results" in note for note in comparison.notes)
+
+
+def test_other_images_and_known_ones_are_said(results: Results, tmp_path: Path) -> None:
+    file = next((tmp_path / "out" / "runs").glob("idle-augmentation=plain-seed=1*"))
+    run = Run.open(file)
+    write_scores(run, "fog", images(0.5, 3), DOMAINS["fog"], "other images", None)
+    write_scores(run, "clear", images(0.5, 3), DOMAINS["clear"], "clear", None, known="it learned from the labels of 3 of these 8 images")
+    key = "idle augmentation=plain seed=1 ratio=0.5"
+    results.add_run(planned("idle", {"augmentation": "plain", "seed": 1, "ratio": 0.5}), run.record["identity"], run)
+    assert key in {one.key for one in results.runs()}
+    comparison = compare_study(results)
+    idle = next(row for row in comparison.rows if row.title == "idle (augmentation plain, ratio 0.5)")
+    assert idle.cells["fog"].seeds == (0, 2)
+    assert any("tested on other images under this name" in note for note in comparison.notes)
+    assert any("clear: it learned from the labels of 3" in note for note in comparison.notes)
+    _, means = class_means(results, comparison, "fog")
+    assert np.nanmean(means[idle.title]) == pytest.approx(idle.cells["fog"].miou.value)
 
 
 def repairs(comparison: StudyComparison) -> list[Any]:

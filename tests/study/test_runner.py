@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,15 +148,16 @@ def test_ctrl_c_saves_what_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch) -
     def interrupted(self: FakeExecutor, seconds: float) -> list[Message]:
         calls.append(1)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)  # the message that was taken is not lost
         return wait(self, seconds)
 
     monkeypatch.setattr(FakeExecutor, "wait", interrupted)
     status, executor, _, view = drive()
     assert executor.stopped
     assert executor.closed
-    assert status.done == ["a"]
-    assert status.left == 5
+    assert status.interrupted
+    assert status.done == ["a", "b"]
+    assert status.left == 4
     assert not status.running
     assert any("Ctrl-C again" in line for line in view.lines)
 

@@ -32,7 +32,7 @@ def command(
 
     from rich.console import Console
 
-    from segshift.engine.processes import gpu_count
+    from segshift.engine.processes import visible_gpus
     from segshift.study.file import read_study
     from segshift.study.grid import expand
     from segshift.study.local import LocalProcesses
@@ -56,7 +56,7 @@ def command(
         for line in check_unchanged(folder, entries, accept_changes):
             console.print(f"the study changed: {line}", markup=False, highlight=False)
         write_plan(folder, entries, study.read_text(encoding="utf-8"))
-        executor = LocalProcesses(processes, folder / "logs", threads, range(gpu_count()))
+        executor = LocalProcesses(processes, folder / "logs", threads, visible_gpus())
         with (
             open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
             StudyView(console, len(mine)) as view,

@@ -24,7 +24,7 @@ from segshift.errors import RecipeError, UserError, unknown_name
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=1)
-"""How long processes wait for the first one, which validates and tests alone."""
+"""How long processes wait for one another: one of them may read slower data."""
 
 
 class AveragedGradients(DDPStrategy):
@@ -43,9 +43,11 @@ def choose_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def gpu_count() -> int:
-    """GPUs that PyTorch sees."""
-    return torch.cuda.device_count()
+def visible_gpus() -> list[str]:
+    """The GPUs that PyTorch sees, as CUDA_VISIBLE_DEVICES names them."""
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    count = torch.cuda.device_count()
+    return named[:count] or [str(number) for number in range(count)]
 
 
 def is_first_process() -> bool:

@@ -146,9 +146,9 @@ def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence
     rows = [_row(title, group, runs, kept, chosen, results, notes) for title, group in _by_title(runs.values(), order).items()]
     rows = _ranked(_corrected(_ordered(rows), chosen), chosen)
     definitions = (*dict.fromkeys(score.definition for score in scores), *INTERVALS)
-    for name in chosen:
-        if data[name].known_images:
-            notes.append(f"{name}: {data[name].known_images}; such a figure says nothing about new images")
+    for (_, name), score in kept.items():
+        if score.known_images and name in chosen:
+            notes.append(f"{name}: {score.known_images}; such a figure says nothing about new images")
     return StudyComparison(results.study, tuple(rows), {name: data[name].data for name in chosen}, definitions, tuple(dict.fromkeys(notes)))
 
 
@@ -157,8 +157,9 @@ def class_means(results: Results, comparison: StudyComparison, domain: str) -> t
     titles = {run.identity: row.title for row in comparison.rows for run in row.runs}
     found: dict[str, dict[str, list[float]]] = {}
     names: dict[str, int] = {}
+    kept = {run.identity for row in comparison.rows if domain in row.cells for run in row.runs if run.seed in row.cells[domain].seeds}
     for score in results.class_scores(comparison.domain(domain)):
-        if score.identity in titles:
+        if score.identity in kept:
             names.setdefault(score.name, score.position)
             found.setdefault(titles[score.identity], {}).setdefault(score.name, []).append(score.iou)
     classes = sorted(names, key=names.__getitem__)
@@ -186,8 +187,11 @@ def _by_title(runs: Iterable[RunResult], order: Sequence[str]) -> dict[str, list
     return {title: sorted(group, key=lambda run: run.seed) for title, group in found.items()}
 
 
-def _root(run: RunResult, runs: Mapping[str, RunResult]) -> RunResult:
-    while run.parent is not None and run.parent in runs:
+def _root(run: RunResult, runs: Mapping[str, RunResult]) -> RunResult | None:
+    """The source model of a run; None where one of its ancestors has no results."""
+    while run.parent is not None:
+        if run.parent not in runs or runs[run.parent].status != "finished":
+            return None
         run = runs[run.parent]
     return run
 
@@ -209,21 +213,27 @@ def _row(
             cells[domain] = _cell(domain, tested, scores, results)
             if len(tested) < len(group):
                 notes.append(f"{title} on {domain}: {len(tested)} of {len(group)} seeds")
+            paired = len(cells[domain].differences)
+            if group[0].parent is not None and paired < len(tested):
+                notes.append(f"{title} on {domain}: {paired} of {len(tested)} seeds have a source model with results, so the others have no difference")
     axes = {axis: value for axis, value in group[0].axes.items() if axis != SEED}
-    return StudyRow(title, group[0].entry, axes, roots[0].title, tuple(group), cells)
+    source = next((root.title for root in roots if root is not None), "")
+    return StudyRow(title, group[0].entry, axes, source, tuple(group), cells)
 
 
-def _cell(domain: str, tested: Sequence[tuple[RunResult, RunResult]], scores: Mapping[tuple[str, str], Score], results: Results) -> StudyCell:
+def _cell(domain: str, tested: Sequence[tuple[RunResult, RunResult | None]], scores: Mapping[tuple[str, str], Score], results: Results) -> StudyCell:
     values = tuple(scores[run.identity, domain].miou for run, _ in tested)
     accuracy = _mean([scores[run.identity, domain].accuracy for run, _ in tested])
     seeds = tuple(run.seed for run, _ in tested)
     matrices, blocks = _matrices(results, [run for run, _ in tested], domain)
     miou = mean_interval(values) if len(tested) > 1 else confidence_interval(matrices, blocks, generator=np.random.default_rng(DRAWS))
     cell = StudyCell(seeds, values, replace(miou, low=float(np.clip(miou.low, 0, 1)), high=float(np.clip(miou.high, 0, 1))), accuracy)
-    if all(run is root for run, root in tested) or not all((root.identity, domain) in scores for _, root in tested):
+    pairs = [(run, root) for run, root in tested if root is not None and root is not run and (root.identity, domain) in scores]
+    if not pairs:
         return cell
-    others, _ = _matrices(results, [root for _, root in tested], domain)
-    differences = tuple(value - scores[root.identity, domain].miou for value, (_, root) in zip(values, tested, strict=True))
+    matrices, blocks = _matrices(results, [run for run, _ in pairs], domain)
+    others, _ = _matrices(results, [root for _, root in pairs], domain)
+    differences = tuple(scores[run.identity, domain].miou - scores[root.identity, domain].miou for run, root in pairs)
     by_seed = seed_p_value(differences) if len(differences) > 1 else 0.0
     p = max(paired_p_value(matrices, others, blocks), by_seed)
     difference = paired_jackknife(matrices, others, blocks)

@@ -88,14 +88,14 @@ def pivot_form(comparison: StudyComparison, down: str, across: str, domain: str,
 
 def classes_form(comparison: StudyComparison, domain: str, classes: Sequence[str], means: Mapping[str, Sequence[float]]) -> Form:
     """One row a class, one column a run: IoU in percent, the mean over the seeds (`class_means` gives both)."""
-    titles = [row.title for row in comparison.rows if row.title in means]
+    titles = [row.title for row in comparison.rows if row.title in means and domain in row.cells]
     values = [[None if means[title][k] != means[title][k] else 100 * means[title][k] for title in titles] for k in range(len(classes))]
     best = mark_best(list(map(list, zip(*values, strict=True))))
     rows = [
         (Entry(name), *(Entry(value=value, best=(place, k) in best) for place, value in enumerate(line)))
         for k, (name, line) in enumerate(zip(classes, values, strict=True))
     ]
-    mean = [Entry(value=100 * row.cells[domain].miou.value) for row in comparison.rows if row.title in means]
+    mean = [Entry(value=100 * row.cells[domain].miou.value) for row in comparison.rows if row.title in titles]
     return Form(
         _title(comparison, f"IoU of each class on {domain} in %"),
         ("class", *titles),

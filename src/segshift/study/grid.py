@@ -67,7 +67,10 @@ def expand(study: Study, folder: Path) -> list[Planned]:
         for parent in parents:
             for point in _points(name, template, study, parent, problems):
                 try:
-                    done[name].append(_plan(name, template, study, folder, parent, point))
+                    run = _plan(name, template, study, folder, parent, point)
+                    if run.recipe.compute.devices > 1:
+                        raise RecipeError("compute.devices above 1: each run of a study has one device; train it with `segshift train` and name it as `run`")
+                    done[name].append(run)
                 except UserError as error:
                     problems.append(f"runs.{name}: {error}")
     if problems:

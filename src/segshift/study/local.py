@@ -44,9 +44,9 @@ class _Worker:
 class LocalProcesses:
     """An executor: `count` processes, `threads` of each (default: the cores divided among them), GPUs in turn."""
 
-    def __init__(self, count: int, logs: Path, threads: int | None = None, gpus: Sequence[int] = ()) -> None:
+    def __init__(self, count: int, logs: Path, threads: int | None = None, gpus: Sequence[str] = ()) -> None:
         self.count, self.logs, self.gpus = count, logs, list(gpus)
-        self.threads = threads or max(1, (os.cpu_count() or 1) // count)
+        self.threads = threads or max(1, _cores() // count)
         self._workers: list[_Worker] = []
         self._messages: queue.Queue[tuple[_Worker, Message | None]] = queue.Queue()
         self._largest = 0
@@ -102,7 +102,7 @@ class LocalProcesses:
         number = next(n for n in range(self.count + 1) if n not in taken)
         environment = os.environ | {name: str(self.threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
         if self.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(self.gpus[number % len(self.gpus)])
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
         self.logs.mkdir(parents=True, exist_ok=True)
         log = open(self.logs / f"process-{number}.log", "a", encoding="utf-8")  # noqa: SIM115 - closed with the process
         process = subprocess.Popen(
@@ -135,7 +135,8 @@ class LocalProcesses:
     def _read(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None
         for line in worker.process.stdout:
-            self._messages.put((worker, Message(**json.loads(line))))
+            with suppress(json.JSONDecodeError):  # cut off, because its process was killed
+                self._messages.put((worker, Message(**json.loads(line))))
         self._messages.put((worker, None))
 
     def _hear(self, worker: _Worker, message: Message | None) -> Message | None:
@@ -164,6 +165,8 @@ class LocalProcesses:
         return message
 
     def _watch_memory(self) -> None:
+        if any(worker.put_off for worker in self._workers):
+            return  # its memory is not back yet
         free, whole = available_memory()
         busy = [worker for worker in self._workers if worker.job is not None and not worker.put_off]
         if len(busy) > 1 and whole and free < RESERVE * whole:
@@ -171,3 +174,8 @@ class LocalProcesses:
             youngest.put_off = True
             self.count = max(1, len(busy) - 1)  # two of them do not fit: fewer from now on
             youngest.process.kill()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

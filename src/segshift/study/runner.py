@@ -6,11 +6,14 @@ What is done stands in the run folders alone; the results file is written from t
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, Protocol, final
 
 from segshift.engine.run import Run
@@ -78,14 +81,13 @@ def run_study(
 
     Returns where the chosen ones stand: with `max_minutes` something may be left, and after Ctrl-C too.
     """
+    stop = threading.Event()
     driver = _Driver(dict(entries), set(entries) if chosen is None else set(chosen), executor, results, view, fingerprint)
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     try:
-        driver.collect()
-        driver.work(deadline)
-    except KeyboardInterrupt:
-        driver.status.interrupted = True
-        driver.stop("stopping: what runs is saved after its step; press Ctrl-C again to end at once")
+        with _stop_requests(stop):
+            driver.collect()
+            driver.work(deadline, stop)
     finally:
         executor.close()
     return driver.status
@@ -127,10 +129,14 @@ class _Driver:
             return False
         return True
 
-    def work(self, deadline: float | None) -> None:
+    def work(self, deadline: float | None, stop: threading.Event) -> None:
         """Until nothing is left, or time is up."""
         self.view.update(self.status)
         while self.ready or self.status.running:
+            if stop.is_set():
+                self.status.interrupted = True
+                self.stop("stopping: what runs is saved after its step; press Ctrl-C again to end at once")
+                return
             if deadline is not None and time.monotonic() > deadline:
                 self.stop("the time is up: what runs is saved after its step")
                 return
@@ -179,7 +185,11 @@ class _Driver:
 
     def _finish(self, key: str, message: Message) -> None:
         entry = self.entries[key]
-        self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
+        try:
+            self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
+        except WeightsError as error:
+            self._fail(key, str(error))
+            return
         del self.status.running[key]
         self.status.done.append(key)
         self.status.seconds[key] = message.seconds
@@ -195,7 +205,8 @@ class _Driver:
         line = why.splitlines()[0]
         self.status.failed[key] = line
         entry = self.entries[key]
-        self.results.add_failure(entry.planned, entry.identity, why)
+        if entry.identity not in self.results.identities():  # one test more that fails takes no results away
+            self.results.add_failure(entry.planned, entry.identity, why)
         self.view.say(f"failed: {key}: {line}")
         self._block(key, key)
 
@@ -204,6 +215,28 @@ class _Driver:
             if self.status.waiting.pop(child, None) is not None:
                 self.status.blocked[child] = cause
                 self._block(child, cause)
+
+
+@contextmanager
+def _stop_requests(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM are asked for between messages, so that none is lost; a second one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
