@@ -43,7 +43,7 @@ def test_interrupt_then_kill_then_resume(tiny: Callable[..., Recipe], tmp_path: 
     wait_for_position(broken, 10, process)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[0]
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "everything is saved" in said
     assert "--resume" in said
     assert Run.open(broken).record["status"] == "interrupted"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, final
 
 import torch
@@ -26,6 +23,7 @@ from segshift.engine.processes import any_process, gather_names, mean_over_proce
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.stepper import FabricStepper, NonFiniteError
+from segshift.engine.stopping import stop_requests
 from segshift.errors import DataError, TrainingError
 from segshift.methods import TrainingMethod
 from segshift.models import SegmentationModel
@@ -54,7 +52,7 @@ def run_training(
     if resume:
         session.load()
     # Dropout draws from the global generator: seeded a micro-batch at a time from (seed, its number), and given back as it was.
-    with torch.random.fork_rng(), _stop_requests() as stop:
+    with torch.random.fork_rng(), stop_requests() as stop:
         session.train(stop)
 
 
@@ -257,26 +255,3 @@ class _Session:
 def all_finite(state: Mapping[str, Tensor]) -> bool:
     """Whether no tensor holds a NaN or an infinite value."""
     return all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the run after the present step, so that what is saved is whole; a second Ctrl-C ends it at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,17 +6,16 @@ What is done stands in the run folders alone; the results file is written from t
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, Protocol, final
 
 from segshift.engine.run import Run
+from segshift.engine.stopping import stop_requests
 from segshift.errors import RecipeError, WeightsError
 from segshift.study.jobs import Executor, Job, Message
 from segshift.study.plan import Entry, state_of
@@ -81,11 +80,10 @@ def run_study(
 
     Returns where the chosen ones stand: with `max_minutes` something may be left, and after Ctrl-C too.
     """
-    stop = threading.Event()
     driver = _Driver(dict(entries), set(entries) if chosen is None else set(chosen), executor, results, view, fingerprint)
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     try:
-        with _stop_requests(stop):
+        with stop_requests() as stop:
             driver.collect()
             driver.work(deadline, stop)
     finally:
@@ -215,28 +213,6 @@ class _Driver:
             if self.status.waiting.pop(child, None) is not None:
                 self.status.blocked[child] = cause
                 self._block(child, cause)
-
-
-@contextmanager
-def _stop_requests(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM are asked for between messages, so that none is lost; a second one ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
