@@ -78,7 +78,7 @@ def test_what_upstream_cannot_build_is_one_line() -> None:
         ("unett", None, {}, "unknown model 'unett': did you mean 'unet'"),
         ("unet", "resnet19", {}, "unknown encoder 'resnet19': did you mean 'resnet"),
         ("unet", "mobilenetv2", {}, "unknown encoder 'mobilenetv2': did you mean .*'mobilenetv2_100'"),
-        ("unet", "resnet18.nope", {}, "unknown weights of encoder resnet18 'nope': Known: a1_in1k"),
+        ("unet", "resnet18.nope", {}, "unknown weights of encoder resnet18 'nope'\\. Known: a1_in1k"),
         ("unet", "resnet18", {"decoder_chanels": (8,)}, "unknown option of unet 'decoder_chanels': did you mean 'decoder_channels'"),
         ("deeplabv3plus", "resnet18", {"head": "referense"}, "unknown head of deeplabv3plus 'referense': did you mean 'reference'"),
     ],
