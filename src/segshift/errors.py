@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -40,6 +41,25 @@ class RecipeError(UserError, ValueError):
 
 class TrainingError(UserError, RuntimeError):
     """A run that cannot go on (a loss that is not finite, a full disk)."""
+
+
+def require_recipe(path: Path) -> None:
+    """MissingDataError where there is no such file. Commands ask before they import what takes seconds, as for the two below."""
+    if not path.is_file():
+        raise MissingDataError(f"no recipe at {path}: see recipes/ for examples, or `segshift recipe schema`")
+
+
+def require_study(path: Path) -> None:
+    """MissingDataError where there is no such file."""
+    if not path.is_file():
+        raise MissingDataError(f"no study at {path}: see studies/ for examples")
+
+
+def require_run(path: Path) -> None:
+    """MissingDataError where there is no run folder; those beside it are named."""
+    if not (path / "run.json").is_file():
+        near = [str(p.parent) for p in sorted(path.parent.glob("*/run.json"))[:5]] if path.parent.is_dir() else []
+        raise MissingDataError(f"{path} is no run folder (no run.json in it){': there is ' + ', '.join(near) if near else ''}")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

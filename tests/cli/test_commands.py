@@ -39,8 +39,12 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"], ["list"], ["list", "foo"]])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+LIGHT = [["--help"], [], ["--version"], ["list"], ["list", "foo"]]
+MISSING = [["train", "x.yaml"], ["study", "x.yaml"], ["recipe", "show", "x.yaml"], ["evaluate", "x", "--domain", "streets"], ["compare", "x"], ["report", "x"]]
+
+
+@pytest.mark.parametrize("arguments", LIGHT + MISSING, ids=" ".join)
+def test_help_and_missing_files_import_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys
 from segshift.cli import main

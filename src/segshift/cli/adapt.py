@@ -22,6 +22,9 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Repair a trained model on a target domain. Options of the method and the tuning have the names of `segshift list`: --source-ratio 0.2"""
+    from segshift.errors import require_run
+
+    require_run(run)
     from segshift.cli.console import label_and_domain, reporter, resumable
     from segshift.engine.adapt import adaptation_recipe
     from segshift.engine.execute import execute

@@ -21,6 +21,11 @@ def command(
     """Compare runs, or those of a study: mIoU with intervals, the difference to the source model, and what each repair took."""
     import sys
 
+    from segshift.errors import require_run
+
+    for path in runs:
+        if not path.is_dir():
+            require_run(path)
     from rich.console import Console
 
     from segshift.engine.checkpoint import write_atomic

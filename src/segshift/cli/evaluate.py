@@ -18,6 +18,9 @@ def command(
     workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = 1,
 ) -> None:
     """Test a run on domains; the results are kept in its folder."""
+    from segshift.errors import require_run
+
+    require_run(run)
     from segshift.cli.console import label_and_domain, reporter
     from segshift.engine.evaluate import evaluate_run
     from segshift.engine.processes import choose_device

@@ -17,6 +17,9 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Write label maps and colour overlays of images, at the images' own size."""
+    from segshift.errors import require_run
+
+    require_run(run)
     from segshift.cli.console import reporter
     from segshift.engine.processes import choose_device
     from segshift.engine.run import Run

@@ -24,6 +24,9 @@ def show(
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change a value: section.key=value. Repeatable.")] = None,
 ) -> None:
     """Check a recipe and print it whole, defaults included."""
+    from segshift.errors import require_recipe
+
+    require_recipe(recipe)
     from segshift.engine.read_recipe import load_recipe
 
     typer.echo(load_recipe(recipe, changes or []).to_yaml(), nl=False)

@@ -17,6 +17,11 @@ def command(
     title: Annotated[str | None, typer.Option(help="The page's heading.")] = None,
 ) -> None:
     """Write one HTML page: the result in words, table, curves, classes, overlays, protocol and provenance. It needs no network."""
+    from segshift.errors import require_run
+
+    for path in runs:
+        if not path.is_dir():
+            require_run(path)
     from segshift.engine.checkpoint import write_atomic
     from segshift.errors import RecipeError
     from segshift.report.studies import compare_study_folder, is_study

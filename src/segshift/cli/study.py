@@ -30,6 +30,10 @@ def command(
     """Run a study: many runs with shared parents. Whatever stopped it, the same command goes on and gives the same results."""
     from functools import partial
 
+    from segshift.errors import require_study
+
+    require_study(study)
+
     from rich.console import Console
 
     from segshift.engine.processes import visible_gpus

@@ -15,6 +15,9 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Train a source model as a recipe says, then evaluate it on the recipe's tests."""
+    from segshift.errors import require_recipe
+
+    require_recipe(recipe)
     from segshift.cli.console import reporter, resumable
     from segshift.engine.execute import execute
     from segshift.engine.read_recipe import load_recipe

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from segshift.engine.recipe import Recipe
-from segshift.errors import MissingDataError, RecipeError
+from segshift.errors import RecipeError, require_recipe
 from segshift.methods import METHODS
 from segshift.methods.losses import LOSSES
 from segshift.models import MODELS
@@ -25,8 +25,7 @@ def load_recipe(path: Path | str, changes: Sequence[str] = ()) -> Recipe:
     Raises MissingDataError, or RecipeError with every problem in one message.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"no recipe at {path}: see recipes/ for examples, or `segshift recipe schema`")
+    require_recipe(path)
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

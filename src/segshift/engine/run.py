@@ -26,7 +26,7 @@ from segshift.data.label_space import LABEL_SPACES, LabelSpace
 from segshift.engine.checkpoint import hash_tensors, load_state, write_atomic
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
-from segshift.errors import MissingDataError, RecipeError, TrainingError, WeightsError
+from segshift.errors import RecipeError, TrainingError, WeightsError, require_run
 from segshift.models import SegmentationModel, create_model, load_into
 
 SCHEMA = 1
@@ -46,10 +46,8 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """Reads a run folder; MissingDataError where there is none, WeightsError where its record is damaged."""
         path = Path(path)
+        require_run(path)
         file = path / "run.json"
-        if not file.is_file():
-            near = [str(p.parent) for p in sorted(path.parent.glob("*/run.json"))[:5]] if path.parent.is_dir() else []
-            raise MissingDataError(f"{path} is no run folder (no run.json in it){': there is ' + ', '.join(near) if near else ''}")
         try:
             record = json.loads(file.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -33,7 +33,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from segshift.engine.read_recipe import explain_problems
 from segshift.engine.recipe import ComputeRecipe, Section
-from segshift.errors import MissingDataError, RecipeError
+from segshift.errors import RecipeError, require_study
 
 Scalar = str | int | float | bool | None
 Values = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
@@ -97,8 +97,7 @@ class Study(Section):
 def read_study(path: Path | str) -> Study:
     """Reads a study file; MissingDataError where there is none, RecipeError with every problem in one message."""
     path = Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"no study at {path}: see studies/ for examples")
+    require_study(path)
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
