@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO, final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 
 class Reporter:
@@ -22,7 +22,7 @@ class Reporter:
         self._progress: Progress | None = None
         self._title = ""
         self._total = 0
-        self._done = 0
+        self._done = self._first = self._later = 0
         self._start = 0.0
         self._spoken = 0.0
 
@@ -31,11 +31,10 @@ class Reporter:
         if self.console is not None:
             self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    def begin(self, title: str, total: int, done: int = 0) -> None:
-        """A task of `total` images begins, `done` of them behind it."""
-        self._title, self._total, self._done = title, total, done
+    def begin(self, title: str, total: int, done: int = 0, later: int = 0) -> None:
+        """A task of `total` images begins, `done` of them behind it; `later` images of tasks like it come after it, as those of other epochs."""
+        self._title, self._total, self._done, self._first, self._later = title, total, done, done, later
         self._start = self._spoken = time.perf_counter()
-        self._first = done
         if self.console is not None and self.console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -44,12 +43,12 @@ class Reporter:
                 TextColumn("images"),
                 TextColumn("{task.fields[rate]}"),
                 TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 console=self.console,
                 transient=True,
             )
             self._progress.start()
-            self._progress.add_task(title, total=total, completed=done, rate="", note="")
+            self._progress.add_task(title, total=total, completed=done, rate="", note="", left="")
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[None]:
@@ -64,13 +63,19 @@ class Reporter:
         """So many images further; `note` is the loss, for example."""
         self._done += images
         now = time.perf_counter()
-        rate = (self._done - self._first) / max(now - self._start, 1e-9)
+        speed, left = f"{self._rate(now):.1f} images/s", f"{duration(self._seconds_left(now))} left"
         if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], advance=images, rate=f"{rate:.1f} images/s", note=note)
+            self._progress.update(self._progress.task_ids[0], advance=images, rate=speed, note=note, left=left)
         elif self.console is not None and now - self._spoken >= self._every:
             self._spoken = now
-            left = (self._total - self._done) / max(rate, 1e-9)
-            self.say(f"{self._title}: {self._done}/{self._total} images, {rate:.1f} images/s, {note + ', ' if note else ''}{duration(left)} left")
+            self.say(f"{self._title}: {self._done}/{self._total} images, {speed}, {note + ', ' if note else ''}{left}")
+
+    def _rate(self, now: float) -> float:
+        return (self._done - self._first) / max(now - self._start, 1e-9)
+
+    def _seconds_left(self, now: float) -> float:
+        """Of this task and of those like it that follow."""
+        return (self._total - self._done + self._later) / max(self._rate(now), 1e-9)
 
     def end(self, note: str = "") -> None:
         """The task is done."""

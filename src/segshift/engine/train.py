@@ -90,6 +90,8 @@ class _Session:
         self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
         self.best: float | None = None
         self.trained_seconds = 0.0
+        self.losses: list[float] = []  # of the epoch's steps so far
+        self.epoch_seconds = 0.0
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class _Session:
             "tuning": self.tuning.state_dict(),
             "best": self.best,
             "seconds": self.trained_seconds,
+            "epoch": {"losses": self.losses, "seconds": self.epoch_seconds},
         }
 
     def save(self, name: str = "last") -> None:
@@ -124,6 +127,7 @@ class _Session:
         apply_selection(self.model, self.tuning.selection)
         self.best = state["best"]
         self.trained_seconds = state["seconds"]
+        self.losses, self.epoch_seconds = state["epoch"]["losses"], state["epoch"]["seconds"]
 
     # -- loop -----------------------------------------------------------------------------------------------------------------
 
@@ -142,27 +146,28 @@ class _Session:
             epoch = self.stepper.position // self.steps_per_epoch
             end = min((epoch + 1) * self.steps_per_epoch, self.total)
             done = self.stepper.position - epoch * self.steps_per_epoch
-            self.reporter.begin(f"epoch {epoch + 1}/{self.recipe.training.epochs}", self.steps_per_epoch * images_a_step, done * images_a_step)
-            start, seconds, losses = time.perf_counter(), 0.0, []
+            of_epoch, title = self.steps_per_epoch * images_a_step, f"epoch {epoch + 1}/{self.recipe.training.epochs}"
+            self.reporter.begin(title, of_epoch, done * images_a_step, later=(self.total - end) * images_a_step)
+            start = time.perf_counter()
             set_train_mode(self.model, self.tuning.selection)
             while self.stepper.position < end:
                 logged = self._step(streams)
-                losses.append(float(logged["loss"]))
+                self.losses.append(float(logged["loss"]))
                 position = self.stepper.position
                 if position % 10 == 0 or position == end:
                     metrics.write("step", position, lr=self.stepper.learning_rate, **{key: float(value) for key, value in logged.items()})
-                self.reporter.advance(images_a_step, f"loss {losses[-1]:.4f}")
+                self.reporter.advance(images_a_step, f"loss {self.losses[-1]:.4f}")
                 if position == end:
                     break  # validated and saved below, stop or not
                 stopping = any_process(self.fabric, stop.is_set())
                 if stopping or (self.recipe.training.save_every and position % self.recipe.training.save_every == 0):
-                    now = time.perf_counter()
-                    self.trained_seconds, seconds, start = self.trained_seconds + now - start, seconds + now - start, now
+                    start = self._count_time(start)
                     self.save()
                     if stopping:
                         raise Interrupted
-            self.trained_seconds += time.perf_counter() - start
-            seconds += time.perf_counter() - start
+            self._count_time(start)
+            losses, seconds = self.losses, self.epoch_seconds
+            self.losses, self.epoch_seconds = [], 0.0
             rate = len(losses) * images_a_step / max(seconds, 1e-9)
             mean = sum(losses) / len(losses)
             metrics.write("epoch", end, epoch=epoch + 1, images=len(losses) * images_a_step, loss=mean, images_per_second=rate, seconds=seconds)
@@ -175,6 +180,13 @@ class _Session:
             if any_process(self.fabric, stop.is_set()):
                 raise Interrupted
         self.run.update(training_seconds=round(self.trained_seconds, 3))
+
+    def _count_time(self, start: float) -> float:
+        """Adds the time since `start` and returns now."""
+        now = time.perf_counter()
+        self.trained_seconds += now - start
+        self.epoch_seconds += now - start
+        return now
 
     def _streams(self) -> dict[str, Iterator[Any]]:
         streams: dict[str, Iterator[Any]] = {}

@@ -26,16 +26,16 @@ class ForwardingReporter(Reporter):
         """One line for the log."""
         self._send(Message("said", self._key, text))
 
-    def begin(self, title: str, total: int, done: int = 0) -> None:
+    def begin(self, title: str, total: int, done: int = 0, later: int = 0) -> None:
         """A task begins."""
-        super().begin(title, total, done)
+        super().begin(title, total, done, later)
         self._sent = 0.0
 
     def advance(self, images: int, note: str = "") -> None:
         """So many images further."""
         super().advance(images, note)
-        now = time.monotonic()
+        now = time.perf_counter()
         if now - self._sent >= INTERVAL:
             self._sent = now
             text = f"{self._title}{', ' + note if note else ''}"
-            self._send(Message("progress", self._key, text, done=self._done, total=self._total))
+            self._send(Message("progress", self._key, text, self._done, self._total, self._seconds_left(now)))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, final
 
-Kind = Literal["begin", "progress", "said", "done", "failed", "interrupted", "lost"]
+Kind = Literal["progress", "said", "done", "failed", "interrupted", "lost"]
 
 
 @final
@@ -30,13 +30,17 @@ class Job:
 @final
 @dataclass(frozen=True)
 class Message:
-    """What happened to a job. `lost` says that its process is gone: nothing is known but that it did not end well."""
+    """What happened to a job. `lost` says that its process is gone: nothing is known but that it did not end well.
+
+    `progress` counts images and says how many seconds training still takes, or this evaluation. `seconds` are those that a run took, `memory` its bytes.
+    """
 
     kind: Kind
     key: str
     text: str = ""
     done: int = 0
     total: int = 0
+    left: float = 0.0
     seconds: float = 0.0
     memory: int = 0
 
@@ -71,7 +75,6 @@ def perform(job: Job, send: Callable[[Message], None]) -> None:
     from segshift.engine.train import Interrupted
     from segshift.errors import UserError
 
-    send(Message("begin", job.key))
     try:
         _perform(job, send)
     except Interrupted:

@@ -38,14 +38,14 @@ class View(Protocol):
 
 
 @final
-@dataclass
+@dataclass(frozen=True)
 class Running:
-    """A run in progress: what it does and how far it is."""
+    """A run in progress: what it does, how far it is, and the seconds that it still takes (0: not known)."""
 
     text: str = "starts"
     done: int = 0
     total: int = 0
-    since: float = field(default_factory=time.monotonic)
+    left: float = 0.0
 
 
 @final
@@ -169,8 +169,7 @@ class _Driver:
         if key not in self.status.running:
             return
         if message.kind == "progress":
-            running = self.status.running[key]
-            running.text, running.done, running.total = message.text, message.done, message.total
+            self.status.running[key] = Running(message.text, message.done, message.total, message.left)
         elif message.kind == "done":
             self._finish(key, message)
         elif message.kind == "interrupted":

@@ -27,7 +27,6 @@ class StudyView:
         self._done: set[str] = set()
         self._running: set[str] = set()
         self._live: Live | None = None
-        self._first = 0
 
     def __enter__(self) -> StudyView:
         if self.console.is_terminal:
@@ -87,9 +86,8 @@ class StudyView:
 
 
 def describe(running: Running) -> str:
-    """Task, loss, images and the time that the task still takes."""
+    """Task, loss, images and the time that is left."""
     if not running.total:
         return running.text
-    seconds = time.monotonic() - running.since
-    left = f", {duration(seconds / running.done * (running.total - running.done))} left" if running.done else ""
+    left = f", {duration(running.left)} left" if running.left >= 0.5 else ""
     return f"{running.text}, {running.done}/{running.total} images{left}"
