@@ -25,7 +25,7 @@ from segshift.engine.run import Run, create_folder, write_evaluation
 from segshift.study.file import Study
 from segshift.study.grid import expand
 from segshift.study.jobs import Job, Message
-from segshift.study.plan import address, fingerprint_of
+from segshift.study.plan import Domains, address
 from segshift.study.results import Results
 from segshift.study.runner import Status, run_study
 
@@ -77,6 +77,8 @@ class Instantly:
         found, self.done = self.done, []
         return found
 
+    tries = 1
+
     def stop(self) -> None: ...
 
     def close(self) -> None: ...
@@ -99,16 +101,16 @@ def measure(count: int) -> dict[str, float]:
         out, times = Path(folder), [time.perf_counter()]
         planned = expand(study, out)
         times.append(time.perf_counter())
-        fingerprint = fingerprint_of()
-        entries = address(planned, out, fingerprint)
+        domains = Domains()
+        entries = address(planned, out, domains)
         times.append(time.perf_counter())
         executor = Instantly({key: entry.identity for key, entry in entries.items()})
         with Results.open(out / "results.sqlite", "scale") as results:
-            run_study(entries, executor, results, fingerprint, Silent())
+            run_study(entries, executor, results, domains, Silent())
         times.append(time.perf_counter() - executor.seconds)
         again = time.perf_counter()
         with Results.open(out / "results.sqlite", "scale") as results:
-            status = run_study(entries, executor, results, fingerprint, Silent())
+            status = run_study(entries, executor, results, domains, Silent())
         assert len(status.done) == count
         resumed = time.perf_counter() - again
     parts = dict(zip(("expand", "address", "drive"), np.diff(times), strict=True)) | {"find done": resumed}

@@ -55,7 +55,7 @@ def results(tmp_path: Path) -> Iterator[Results]:
 
 def planned(entry: str, axes: dict[str, Any]) -> Planned:
     key = " ".join([entry, *(f"{axis}={value}" for axis, value in axes.items())])
-    return Planned(key, entry, axes, Recipe.model_validate({"seed": axes["seed"], "data": {"source": "streets"}}), None)
+    return Planned(key, entry, axes, Recipe.model_validate({"seed": axes["seed"], "data": {"source": "streets", "tests": DOMAINS}}), None)
 
 
 def add(file: Results, folder: Path, entry: str, axes: dict[str, Any], means: dict[str, float], parent: Any) -> Any:

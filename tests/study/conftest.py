@@ -59,8 +59,10 @@ def study(tmp_path: Path) -> list[Entry]:
     adapted = write_run(folder, "c", {"clear": wide}, parent=source, method_options={"source_ratio": 0.2}, tuning=None)
     keys = [("source lr=0.001 seed=0", None, 0, {"lr": 0.001}), ("source lr=0.001 seed=1", None, 1, {"lr": 0.001})]
     keys.append(("adabn lr=0.001 seed=0 look=camera", "source lr=0.001 seed=0", 0, {"lr": 0.001, "steps": 2, "look": "camera", "on": True}))
-    planned = [plan(key, parent, seed, **axes) for key, parent, seed, axes in keys]
-    return [entry_of(*pair) for pair in zip(planned, (source, other, adapted), strict=True)]
+    runs = (source, other, adapted)
+    tests = [tuple(evaluation.name for evaluation in run.evaluations()) for run in runs]
+    planned = [plan(key, parent, seed, labels, **axes) for (key, parent, seed, axes), labels in zip(keys, tests, strict=True)]
+    return [entry_of(*pair) for pair in zip(planned, runs, strict=True)]
 
 
 @pytest.fixture

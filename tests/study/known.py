@@ -23,8 +23,11 @@ ABSENT = np.zeros((2, 3, 3), np.int64)
 ABSENT[:, :2, :2] = WITHOUT  # the third class does not occur
 
 
-def plan(key: str = "source lr=0.001 seed=0", parent: str | None = None, seed: int = 0, **axes: Any) -> Planned:
-    recipe = Recipe.model_validate({"seed": seed, "data": {"source": "streets", "tests": {"clear": "streets::test"}}})
+DOMAINS = {"clear": "streets::test", "fog": "streets::test+fog=0.02"}
+
+
+def plan(key: str = "source lr=0.001 seed=0", parent: str | None = None, seed: int = 0, tests: tuple[str, ...] = ("clear",), **axes: Any) -> Planned:
+    recipe = Recipe.model_validate({"seed": seed, "data": {"source": "streets", "tests": {label: DOMAINS[label] for label in tests}}})
     return Planned(key, key.partition(" ")[0], {**axes, "seed": seed}, recipe, parent)
 
 

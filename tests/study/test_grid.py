@@ -57,6 +57,30 @@ def test_an_adaptation_can_be_a_parent(write_study: WriteStudy) -> None:
     assert [run.recipe.tuning.name for run in found[2:]] == ["all", "cl"]
 
 
+def test_children_are_tested_as_their_source_and_names_of_files_are_filled(write_study: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("data: {source: streets, tests: {own: 'streets::test?count=2'}}\n")
+    runs = {"a": {"recipe": "{size}.yaml", "grid": {"size": ["small"]}}, "b": {"parent": "a", "method": "adabn", "target": "streets::val"}}
+    for run in runs_of(write_study(runs=runs, tests={})):
+        assert run.recipe.data.tests == {"own": "streets::test?count=2"}
+
+
+def test_labels_of_tests_are_filled_and_stand_for_one_domain(write_study: WriteStudy) -> None:
+    runs = {"a": {"recipe": TINY, "grid": {"fog": [0.01, 0.02]}}}
+    (first, second) = runs_of(write_study(runs=runs, seeds=[0], tests={"fog {fog}": "streets+fog={fog}"}))
+    assert first.recipe.data.tests == {"fog 0.01": "streets+fog=0.01"}
+    assert second.recipe.data.tests == {"fog 0.02": "streets+fog=0.02"}
+    with pytest.raises(RecipeError, match=r"tests.fog is streets\+fog=0.01 and streets\+fog=0.02: give each a label of its own"):
+        runs_of(write_study(runs=runs, seeds=[0], tests={"fog": "streets+fog={fog}"}))
+
+
+def test_where_chooses_values_that_are_lists(write_study: WriteStudy) -> None:
+    target = {"parent": "a", "method": "adabn", "target": "streets::val"}
+    source = {"recipe": TINY, "grid": {"data.size": [[32, 64], [64, 128]]}}
+    for where, count in (([32, 64], 1), ([[32, 64], [64, 128]], 2)):
+        runs = runs_of(write_study(runs={"a": source, "b": {**target, "where": {"data.size": where}}}, seeds=[0]))
+        assert [run.entry for run in runs].count("b") == count
+
+
 def test_braces_keep_types_and_refuse_what_is_no_axis() -> None:
     assert substitute({"x": ["{a}", "{a} {b}", 3]}, {"a": 2, "b": "c"}) == {"x": [2, "2 c", 3]}
     with pytest.raises(Exception, match="unknown axis in braces 'fo': did you mean 'fog'"):

@@ -5,33 +5,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from PIL import Image
 
 from segshift.engine.execute import execute
+from segshift.engine.run import Run
 from segshift.errors import RecipeError
 from segshift.study.file import read_study
 from segshift.study.grid import expand
-from segshift.study.plan import Entry, address, check_unchanged, fingerprint_of, select, state_of, write_plan
+from segshift.study.plan import Domains, Entry, address, check_unchanged, select, state_of, write_plan
+from segshift.study.rows import run_tables
+from tests.report.conftest import diagonal, write_run
 from tests.study.conftest import STUDY, TINY, WriteStudy
 
 
 def entries_of(path: Path, out: Path) -> dict[str, Entry]:
-    return address(expand(read_study(path), path.parent), out, fingerprint_of())
+    return address(expand(read_study(path), path.parent), out, Domains())
 
 
 def test_the_address_is_the_identity_that_the_run_gets(write_study: WriteStudy, tmp_path: Path) -> None:
     entries = entries_of(write_study(), tmp_path / "out")
     source, adapted = entries["source optimizer.lr=0.001 seed=0"], entries["adabn optimizer.lr=0.001 seed=0 fog=0.01 ratio=half"]
-    fingerprint = fingerprint_of()
-    assert state_of(source, fingerprint) == "waiting"
+    domains = Domains()
+    assert state_of(source, domains) == "waiting"
     parent = execute(source.planned.recipe, source.folder)
     run = execute(adapted.planned.recipe, adapted.folder, parent)
     assert (parent.record["identity"], run.record["identity"]) == (source.identity, adapted.identity)
     assert adapted.folder == tmp_path / "out" / "runs" / adapted.identity[:16]
-    assert state_of(source, fingerprint) == state_of(adapted, fingerprint) == "done"
+    assert state_of(source, domains) == state_of(adapted, domains) == "done"
     next((run.path / "evaluations").glob("fog*.json")).unlink()
-    assert state_of(adapted, fingerprint) == "begun"
+    assert state_of(adapted, domains) == "begun"
     run.update(status="failed")
-    assert state_of(adapted, fingerprint) == "failed"
+    assert state_of(adapted, domains) == "failed"
 
 
 def test_two_runs_of_one_identity_are_refused(write_study: WriteStudy, tmp_path: Path) -> None:
@@ -47,6 +52,33 @@ def test_missing_data_is_told_for_all_runs_at_once(write_study: WriteStudy, tmp_
         entries_of(write_study(runs=runs), tmp_path)
     with pytest.raises(RecipeError, match=r"tests.far: .*/nowhere/c"):
         entries_of(write_study(tests={"far": "camvid:/nowhere/c:train"}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"set": {"data.validation": "streets?size=64x32&count=6"}}, "data.validation shares 6 images with the training data"),
+        ({"set": {"data.validation": "streets::test?size=64x32&count=3"}}, "data.tests.clear shares 3 images with data.validation"),
+        ({"set": {"data.source": "folder:{folder}"}}, "has no labels, but this method learns from those of the source"),
+        ({"tests": {"dry": "folder:{folder}"}}, "data.tests.dry: .* has no labels, and a test needs them"),
+    ],
+)
+def test_data_that_do_not_go_together_are_told_before_anything_runs(changes: dict[str, Any], message: str, write_study: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "unlabelled" / "images").mkdir(parents=True)
+    Image.new("RGB", (64, 32)).save(tmp_path / "unlabelled" / "images" / "a.png")
+    filled = json.loads(json.dumps(changes).replace("{folder}", str(tmp_path / "unlabelled")))
+    with pytest.raises(RecipeError, match=message):
+        entries_of(write_study(runs={"a": {"recipe": TINY, **filled}}, seeds=[0]), tmp_path / "out")
+
+
+def test_a_run_of_the_user_keeps_its_own_evaluations(write_study: WriteStudy, tmp_path: Path) -> None:
+    mine = write_run(tmp_path, "mine", {"clear": diagonal([0.9, 0.8])}, domains={"clear": "streets::val"}, label_space="cityscapes-19")
+    (mine.path / "recipe.yaml").write_text(yaml.safe_dump(TINY))
+    with pytest.raises(RecipeError, match=r"mine was evaluated on other images under the name 'clear' \(streets::val\): give this test"):
+        entries_of(write_study(runs={"mine": {"run": "mine"}}), tmp_path / "out")
+    (entry,) = entries_of(write_study(runs={"mine": {"run": "mine"}}, tests={"other": STUDY["tests"]["clear"]}), tmp_path / "out").values()
+    assert (entry.folder, entry.identity) == (mine.path, mine.record["identity"])
+    assert run_tables(entry.planned, entry.identity, Run.open(mine.path), tmp_path)["scores"] == []
 
 
 def test_patterns_take_ancestors_along(write_study: WriteStudy) -> None:

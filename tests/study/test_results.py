@@ -68,14 +68,14 @@ def test_what_goes_in_comes_out(path: Path, study: list[Entry]) -> None:
 
 def test_a_figure_of_nothing_is_null_and_nan(path: Path, study: list[Entry]) -> None:
     run = Run.open(study[0].folder)
-    write_scores(run, "void", np.zeros((1, 3, 3), np.int64), "streets", "v", None)
-    file = run.path / "evaluations" / "void.json"
+    write_scores(run, "fog", np.zeros((1, 3, 3), np.int64), "streets", "v", None)
+    file = run.path / "evaluations" / "fog.json"
     file.write_text(file.read_text().replace("NaN", "null"))
     fill(path, study)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT miou, dice, images FROM results WHERE domain = 'void'").fetchall() == [(None, None, 1)]
+        assert connection.execute("SELECT miou, dice, images FROM results WHERE domain = 'fog'").fetchall() == [(None, None, 1)]
     with Results.open(path) as results:
-        assert np.isnan(results.scores("void")[0].miou)
+        assert np.isnan(results.scores("fog")[0].miou)
 
 
 def test_adding_again_changes_nothing_and_replaces_what_is_old(path: Path, study: list[Entry]) -> None:
@@ -85,9 +85,10 @@ def test_adding_again_changes_nothing_and_replaces_what_is_old(path: Path, study
     assert dump(path) == before
     with Results.open(path, "small") as results:
         shutil.rmtree(study[0].folder / "evaluations")
-        write_scores(Run.open(study[0].folder), "rain", diagonal([0.1]), "streets+rain=4", "r", None)
+        write_scores(Run.open(study[0].folder), "fog", diagonal([0.1]), "streets+fog=0.02", "r", None)
+        write_scores(Run.open(study[0].folder), "mine", diagonal([0.1]), "streets+fog=0.02", "r", None)  # no test of the study
         results.add_run(study[0].planned, study[0].identity, Run.open(study[0].folder))
-        assert [s.domain for s in results.scores() if s.identity == study[0].identity] == ["rain"]
+        assert [s.domain for s in results.scores() if s.identity == study[0].identity] == ["fog"]
         other = plan(study[1].planned.key, seed=1, lr=0.001)
         results.add_run(other, "another identity of the same key", Run.open(study[1].folder))
         assert len(results.runs()) == 3
@@ -188,7 +189,7 @@ def test_what_the_folders_say_no_more_is_taken_out(path: Path, study: list[Entry
     kept = [*study, Entry(plan("late seed=0"), "late", path.parent / "runs" / "late")]
     with open_or_rebuild(path, "small", kept, lines.append) as results:
         assert (len(results.runs()), lines) == (4, [])
-    write_scores(Run.open(study[0].folder), "rain", diagonal([0.1]), "streets+rain=4", "r", None)
+    write_scores(Run.open(study[0].folder), "fog", diagonal([0.1]), "streets+fog=0.02", "r", None)
     shutil.rmtree(study[1].folder)
     with open_or_rebuild(path, "small", study, lines.append) as results:
         assert results.identities() == {study[2].identity}

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 
-from segshift.errors import RecipeError
+from segshift.errors import RecipeError, TrainingError
 from segshift.study import runner
 from segshift.study.jobs import Job, Message
 from segshift.study.runner import Status, lock_study, run_study
+from tests.report.conftest import diagonal, write_run
 
 PARENTS = {"a": None, "b": None, "a1": "a", "a2": "a", "b1": "b", "a11": "a1"}
 
 
 class FakeExecutor:
     """Jobs end in the order in which they began, as `endings` says (default: done)."""
+
+    tries = 2
 
     def __init__(self, count: int = 2, endings: dict[str, list[str]] | None = None) -> None:
         self.count, self.endings = count, endings or {}
@@ -84,7 +87,7 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
         return SimpleNamespace(planned=SimpleNamespace(key=key, parent=PARENTS[key], recipe=recipe, existing=None), identity=f"id {key}", folder=Path(key))
 
     def run(done: tuple[str, ...] = (), max_minutes: float | None = None, results: FakeResults | None = None, chosen: Any = None, **options: Any) -> Any:
-        monkeypatch.setattr(runner, "state_of", lambda entry, fingerprint: "done" if entry.planned.key in done else "waiting")
+        monkeypatch.setattr(runner, "state_of", lambda entry, domains: "done" if entry.planned.key in done else "waiting")
         monkeypatch.setattr(runner.Run, "open", lambda path: path)
         executor, kept, view = FakeExecutor(**options), results or FakeResults(), Lines()
         status = run_study({key: entry(key) for key in PARENTS}, executor, kept, None, view, max_minutes, chosen)  # type: ignore[arg-type]
@@ -131,7 +134,7 @@ def test_a_lost_process_is_tried_once_more(drive: Drive) -> None:
     status, executor, _, _ = drive(endings={"a": ["lost"], "b": ["lost", "lost"]})
     assert executor.begun.count("a") == 2
     assert "a" in status.done
-    assert executor.begun.count("b") == runner.TRIES
+    assert executor.begun.count("b") == FakeExecutor.tries
     assert set(status.failed) == {"b"}
 
 
@@ -140,6 +143,30 @@ def test_time_that_is_up_leaves_the_rest(drive: Drive) -> None:
     assert status.left == 6
     assert executor.begun == []
     assert any("time is up" in line for line in view.lines)
+
+
+def test_results_that_cannot_be_written_stop_what_runs(drive: Drive) -> None:
+    class Full(FakeResults):
+        def add_run(self, planned: Any, identity: str, run: Any) -> None:
+            raise TrainingError("the disk is full")
+
+    executors: list[FakeExecutor] = []
+    start = FakeExecutor.start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeExecutor, "start", lambda self, job: (executors.append(self), start(self, job))[1])
+        with pytest.raises(TrainingError, match="the disk is full"):
+            drive(results=Full())
+    assert executors[0].begun == ["a", "b"]
+    assert executors[0].stopped
+    assert executors[0].closed
+    assert not executors[0].jobs
+
+
+def test_only_evaluations_that_cannot_be_read_are_made_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "a", {"clear": diagonal([0.9]), "fog": diagonal([0.5])})
+    (tmp_path / "a" / "evaluations" / "fog.npz").write_bytes(b"cut off")
+    runner._remove_damaged(run.path)
+    assert [file.stem for file in (run.path / "evaluations").glob("*.json")] == ["clear"]
 
 
 def test_ctrl_c_saves_what_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:

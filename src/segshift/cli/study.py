@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from segshift.study.plan import Entry
+    from segshift.study.plan import Domains, Entry
     from segshift.study.runner import Status
 
 
@@ -40,7 +40,7 @@ def command(
     from segshift.study.file import read_study
     from segshift.study.grid import expand
     from segshift.study.local import LocalProcesses
-    from segshift.study.plan import address, check_unchanged, fingerprint_of, select, write_plan
+    from segshift.study.plan import Domains, address, check_unchanged, select, write_plan
     from segshift.study.results import open_or_rebuild
     from segshift.study.runner import lock_study, run_study
     from segshift.study.view import StudyView
@@ -49,12 +49,12 @@ def command(
     folder = out or Path("runs") / content.name
     planned = expand(content, study.parent)
     chosen = select(planned, only or ())
-    fingerprint = fingerprint_of()
-    entries = address(planned, folder, fingerprint)
+    domains = Domains()
+    entries = address(planned, folder, domains)
     mine = {run.key: entries[run.key] for run in chosen}
     console = Console(soft_wrap=True)
     if status or dry_run:
-        _show(console, mine, fingerprint, folder, dry_run, processes)
+        _show(console, mine, domains, folder, dry_run, processes)
         return
     with lock_study(folder):
         for line in check_unchanged(folder, entries, accept_changes):
@@ -65,21 +65,20 @@ def command(
             open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
             StudyView(console, len(mine)) as view,
         ):
-            reached = run_study(entries, executor, results, fingerprint, view, max_minutes, mine)
+            reached = run_study(entries, executor, results, domains, view, max_minutes, mine)
     _conclude(console, reached, folder, study)
 
 
-def _show(console: Console, entries: Mapping[str, Entry], fingerprint: Any, folder: Path, dry_run: bool, processes: int) -> None:
+def _show(console: Console, entries: Mapping[str, Entry], domains: Domains, folder: Path, dry_run: bool, processes: int) -> None:
     """The runs with their states; with `dry_run` an estimate of the time too."""
     from rich.table import Table
     from rich.text import Text
 
-    from segshift.data.dataset import open_domain
     from segshift.engine.logs import duration
     from segshift.study.estimate import estimate
     from segshift.study.plan import state_of
 
-    states = {key: state_of(entry, fingerprint) for key, entry in entries.items()}
+    states = {key: state_of(entry, domains) for key, entry in entries.items()}
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("run", "state", "folder"):
         table.add_column(column)
@@ -91,14 +90,7 @@ def _show(console: Console, entries: Mapping[str, Entry], fingerprint: Any, fold
     console.print(f"{len(states)} runs in {folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count), markup=False)
     left = [entry for key, entry in entries.items() if states[key] != "done"]
     if dry_run and left:
-        sizes: dict[str, int] = {}
-
-        def size(domain: str) -> int:
-            if domain not in sizes:
-                sizes[domain] = len(open_domain(domain, depth=False, labels=False))
-            return sizes[domain]
-
-        guess = estimate(left, size)
+        guess = estimate(left, lambda domain: len(domains.open(domain, depth=False, labels=False)))
         console.print(
             f"about {duration(guess.seconds)} for the {len(left)} that are left, one after another (a trial of {guess.kinds} kinds of runs took "
             f"{duration(guess.trial_seconds)}); {processes} process{'es' * (processes > 1)} at a time share the same cores",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segshift.data.dataset import DomainDataset
 from segshift.engine.checkpoint import hash_tensors, save_state
 from segshift.engine.evaluate import evaluate_run
-from segshift.engine.folder import Plan, begin_run, find_run, make_plan
+from segshift.engine.folder import Plan, begin_run, create_method, find_run, make_plan
 from segshift.engine.loading import DomainPool
 from segshift.engine.logs import Reporter
 from segshift.engine.processes import create_fabric, on_first
@@ -23,27 +23,33 @@ from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.train import Interrupted, all_finite, run_training
-from segshift.errors import RecipeError, TrainingError
-from segshift.methods import METHODS, EstimatingMethod, Method, TrainingMethod
+from segshift.errors import DataError, TrainingError
+from segshift.methods import EstimatingMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model
 from segshift.tuning import Tuning, create_tuning, describe_selection
 
 
-def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = None, resume: bool = False, reporter: Reporter | None = None) -> Run:
+def execute(
+    recipe: Recipe,
+    out: Path | str | None = None,
+    parent: Run | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    identity: str | None = None,
+) -> Run:
     """Runs a recipe, then evaluates it on the recipe's tests. A finished run of the same identity is returned as it is.
 
     With `compute.devices` above 1, every process calls this; the first writes, and all return the finished run.
+    `identity` is what the run must have: DataError where the data here give it another one.
     Raises Interrupted where the user stopped it; everything is saved then and `resume=True` goes on.
     """
     reporter = reporter or Reporter(None)
-    method = _create_method(recipe)
-    if method.kind == "online":
-        raise RecipeError(f"method {recipe.method.name} works online: it adapts while it predicts and has no run of its own")
-    if method.kind == "estimates" and recipe.tuning.name != "all":
-        raise RecipeError(f"method {recipe.method.name} has no gradients, so tuning {recipe.tuning.name} would change nothing: leave the tuning out")
+    method = create_method(recipe)
     if method.kind == "estimates" and recipe.compute.devices > 1:
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
     plan = make_plan(recipe, method, parent, out)
+    if identity not in (None, plan.identity):
+        raise DataError(f"the data are other ones here than where the study was planned: {', '.join(str(d.domain) for d in plan.datasets.values())}")
     fabric = create_fabric(recipe)
     state = on_first(fabric, lambda: find_run(plan, resume))
     if state == "finished":
@@ -55,13 +61,6 @@ def execute(recipe: Recipe, out: Path | str | None = None, parent: Run | None = 
         _perform(plan, model, fabric, resume, reporter)
     evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric)
     return Run.open(plan.folder)
-
-
-def _create_method(recipe: Recipe) -> Method:
-    """The method with its own random weights drawn from the recipe's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return METHODS[recipe.method.name](**recipe.method.options)
 
 
 def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool, reporter: Reporter) -> None:

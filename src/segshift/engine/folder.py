@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import torch
+
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
 from segshift.engine.provenance import run_identity
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
-from segshift.errors import ModelError, RecipeError
+from segshift.errors import ModelError, RecipeError, UserError
 from segshift.methods import METHODS, Method
 from segshift.models import SegmentationModel
 from segshift.types import ROLES
+
+Open = Callable[..., DomainDataset]
 
 
 @final
@@ -41,6 +45,17 @@ class Plan:
         return {role: dataset for role, dataset in self.datasets.items() if role in ROLES}
 
 
+@final
+@dataclass(frozen=True)
+class Opened:
+    """The domains of a recipe by role, `validation` among them, those of its tests, the classes that the model learns, and the data's hashes."""
+
+    datasets: Mapping[str, DomainDataset]
+    tests: Mapping[str, DomainDataset]
+    space: LabelSpace
+    fingerprints: Mapping[str, str]
+
+
 def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | str | None) -> Plan:
     """Opens the domains, those of the tests too; labels and depth only where the method declares them.
 
@@ -48,17 +63,39 @@ def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | st
     """
     if parent is not None:
         parent.require_finished()
-    domains = read_domains(recipe, method)
-    datasets = {role: open_domain(name, depth=depth, labels=labels) for role, (name, depth, labels) in domains.items() if role in ROLES}
-    space = _learned_space(datasets, method, parent)
-    tests = {label: _open_test(label, domain, space) for label, domain in recipe.data.tests.items()}
-    if "validation" in domains:
-        datasets["validation"] = _open_validation(domains["validation"][0], datasets, tests, space)
-    fingerprints = {role: dataset.fingerprint() for role, dataset in datasets.items()}
-    identity = run_identity(recipe.identity(), parent.record["identity"] if parent else None, fingerprints, method.version)
+    opened = open_all(recipe, method, (str(parent.path), parent.label_space) if parent else None)
+    identity = identify(recipe, method, parent.record["identity"] if parent else None, opened)
     name = recipe.name or (f"{recipe.method.name}-{recipe.tuning.name}" if method.kind == "trains" else recipe.method.name)
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
-    return Plan(recipe, method, parent, datasets, tests, space, fingerprints, identity, name, folder)
+    return Plan(recipe, method, parent, opened.datasets, opened.tests, opened.space, opened.fingerprints, identity, name, folder)
+
+
+def create_method(recipe: Recipe) -> Method:
+    """The method with its own random weights drawn from the recipe's seed; RecipeError for one that has no run of its own, or no use of the tuning."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        method = METHODS[recipe.method.name](**recipe.method.options)
+    if method.kind == "online":
+        raise RecipeError(f"method {recipe.method.name} works online: it adapts while it predicts and has no run of its own")
+    if method.kind == "estimates" and recipe.tuning.name != "all":
+        raise RecipeError(f"method {recipe.method.name} has no gradients, so tuning {recipe.tuning.name} would change nothing: leave the tuning out")
+    return method
+
+
+def open_all(recipe: Recipe, method: Method, parent: tuple[str, LabelSpace] | None, open_one: Open = open_domain) -> Opened:
+    """Opens every domain of a recipe and checks them against each other. `parent`: its name and its classes; `open_one` is `open_domain` or a cache of it.
+
+    Raises RecipeError, DataError, MissingDataError or ModelError for what cannot go together.
+    """
+    domains = read_domains(recipe, method)
+    datasets = {role: open_one(name, depth=depth, labels=labels) for role, (name, depth, labels) in domains.items() if role in ROLES}
+    space = _learned_space(datasets, method, parent)
+    tests = open_tests(recipe, space, open_one)
+    if "validation" in domains:
+        validation = open_one(domains["validation"][0], depth=False)
+        _check_validation(validation, datasets, tests, space)
+        datasets["validation"] = validation
+    return Opened(datasets, tests, space, {role: dataset.fingerprint() for role, dataset in datasets.items()})
 
 
 def read_domains(recipe: Recipe, method: Method) -> dict[str, tuple[str, bool, bool]]:
@@ -70,11 +107,24 @@ def read_domains(recipe: Recipe, method: Method) -> dict[str, tuple[str, bool, b
     return found
 
 
-def identify(recipe: Recipe, parent: str | None, fingerprint: Callable[[str, bool, bool], str]) -> str:
-    """The identity that a run will have; `parent` is that of its parent, `fingerprint` the hash of a domain as `read_domains` gives it."""
-    method = METHODS[recipe.method.name](**recipe.method.options)
-    data = {role: fingerprint(*read) for role, read in read_domains(recipe, method).items()}
-    return run_identity(recipe.identity(), parent, data, method.version)
+def open_tests(recipe: Recipe, space: LabelSpace, open_one: Open = open_domain) -> dict[str, DomainDataset]:
+    """The domains to test on, by label: labelled, with classes that the model has too. Raises what `open_all` does."""
+    tests = {}
+    for label, domain in recipe.data.tests.items():
+        try:
+            dataset = open_one(domain, depth=False)
+            if not dataset.labelled:
+                raise RecipeError(f"{dataset.domain} has no labels, and a test needs them; `segshift predict` does without")
+            mapping(space, dataset.label_space)
+        except UserError as error:
+            raise type(error)(f"data.tests.{label}: {error}") from error
+        tests[label] = dataset
+    return tests
+
+
+def identify(recipe: Recipe, method: Method, parent: str | None, opened: Opened) -> str:
+    """The identity of a run; `parent` is that of its parent."""
+    return run_identity(recipe.identity(), parent, opened.fingerprints, method.version)
 
 
 def find_run(plan: Plan, resume: bool) -> str:
@@ -139,18 +189,8 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
     create_folder(plan.folder, recipe, record)
 
 
-def _open_test(label: str, domain: str, space: LabelSpace) -> DomainDataset:
-    """A domain to test on: labelled, with classes that the model has too."""
-    dataset = open_domain(domain, depth=False)
-    if not dataset.labelled:
-        raise RecipeError(f"data.tests.{label}: {dataset.domain} has no labels, and a test needs them; `segshift predict` does without")
-    mapping(space, dataset.label_space)
-    return dataset
-
-
-def _open_validation(domain: str, datasets: Mapping[str, DomainDataset], tests: Mapping[str, DomainDataset], space: LabelSpace) -> DomainDataset:
+def _check_validation(validation: DomainDataset, datasets: Mapping[str, DomainDataset], tests: Mapping[str, DomainDataset], space: LabelSpace) -> None:
     """The validation split: labelled, of the model's classes, and none of its images is learned from or tested on."""
-    validation = open_domain(domain, depth=False)
     if not validation.labelled:
         raise RecipeError(f"data.validation: {validation.domain} has no labels, so no checkpoint can be chosen on it")
     if validation.label_space.classes != space.classes:
@@ -167,14 +207,13 @@ def _open_validation(domain: str, datasets: Mapping[str, DomainDataset], tests: 
                 f"data.tests.{label} shares {len(shared)} images with data.validation ({_one(validation, shared)}), where the checkpoint is chosen: "
                 "test on others, or leave the validation out, and the last checkpoint is tested"
             )
-    return validation
 
 
 def _one(dataset: DomainDataset, identities: set[str]) -> str:
     return next(name for name, identity in zip(dataset.names, dataset.identities, strict=True) if identity in identities)
 
 
-def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent: Run | None) -> LabelSpace:
+def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent: tuple[str, LabelSpace] | None) -> LabelSpace:
     """The label space of what the model learns; a parent's classes must be those of the labels."""
     labelled = {role: datasets[role] for role in ROLES if f"{role}_labels" in method.sees}
     for role, dataset in labelled.items():
@@ -184,13 +223,14 @@ def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent
         if not labelled:
             raise RecipeError("this method learns without labels: it starts from a trained run, so use `segshift adapt RUN`")
         return next(iter(labelled.values())).label_space
+    name, space = parent
     for dataset in labelled.values():
-        if dataset.label_space.classes != parent.label_space.classes:
+        if dataset.label_space.classes != space.classes:
             raise ModelError(
-                f"{parent.path} has {len(parent.label_space)} classes ({parent.label_space.name}), "
+                f"{name} has {len(space)} classes ({space.name}), "
                 f"{dataset.domain} has {len(dataset.label_space)} ({dataset.label_space.name}): tune on labels of the same classes"
             )
-    return parent.label_space
+    return space
 
 
 def _protocol(plan: Plan) -> str:

@@ -145,6 +145,7 @@ def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence
         notes.append(f"{len(failed)} runs failed and are left out: {', '.join(failed[:3])}{' ...' if len(failed) > 3 else ''}")
     rows = [_row(title, group, runs, kept, chosen, results, notes) for title, group in _by_title(runs.values(), order).items()]
     rows = _ranked(_corrected(_ordered(rows), chosen), chosen)
+    notes += _other_seeds(rows)
     definitions = (*dict.fromkeys(score.definition for score in scores), *INTERVALS)
     for (_, name), score in kept.items():
         if score.known_images and name in chosen:
@@ -219,6 +220,16 @@ def _row(
     axes = {axis: value for axis, value in group[0].axes.items() if axis != SEED}
     source = next((root.title for root in roots if root is not None), "")
     return StudyRow(title, group[0].entry, axes, source, tuple(group), cells)
+
+
+def _other_seeds(rows: Sequence[StudyRow]) -> list[str]:
+    """Rows whose mean is over fewer seeds than their source model's: the two means are not those of the same seeds."""
+    of_source = {row.title: [run.seed for run in row.runs] for row in rows if row.is_source}
+    return [
+        f"{row.title}: a mean over seeds {', '.join(str(run.seed) for run in row.runs)} only, its source model has {len(of_source[row.source])}"
+        for row in rows
+        if row.source in of_source and len({run.seed for run in row.runs}) < len(of_source[row.source])
+    ]
 
 
 def _cell(domain: str, tested: Sequence[tuple[RunResult, RunResult | None]], scores: Mapping[tuple[str, str], Score], results: Results) -> StudyCell:

@@ -18,10 +18,13 @@ from segshift.engine.execute import execute
 from segshift.engine.folder import read_domains
 from segshift.engine.loading import ResizedSamples, collate, to_batch
 from segshift.engine.logs import Reporter
+from segshift.engine.processes import choose_device
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
+from segshift.engine.run import Run
 from segshift.engine.train import Interrupted
-from segshift.methods import METHODS
+from segshift.errors import UserError
+from segshift.methods import METHODS, Method
 from segshift.models import create_model
 from segshift.study.plan import Entry
 
@@ -65,23 +68,42 @@ class _Clock(Reporter):
 
 
 def estimate(entries: Sequence[Entry], sizes: Callable[[str], int]) -> Estimate:
-    """Tries one run of every kind (model, sizes, batch, method, tuning) and adds up. `sizes` gives the number of images of a domain."""
+    """Tries one run of every kind (model, sizes, batch, method, tuning) and adds up. `sizes` gives the number of images of a domain.
+
+    What is trained already is only tested, on what it was not tested on.
+    """
     start = time.perf_counter()
-    rates: dict[str, tuple[float, float]] = {}
+    learning: dict[str, float] = {}
+    predicting: dict[str, float] = {}
     total = 0.0
     for entry in entries:
         recipe = entry.planned.recipe
-        kind = str((recipe.model, recipe.data.size, recipe.training.batch_size, recipe.method, recipe.tuning))
-        if kind not in rates:
-            rates[kind] = _try(recipe)
-        learn, test = rates[kind]
-        total += learn * _images_learned(recipe, sizes) + test * sum(sizes(domain) for domain in recipe.data.tests.values())
-    return Estimate(total, len(rates), time.perf_counter() - start)
+        method = METHODS[recipe.method.name](**recipe.method.options)
+        trained, tested = _done(entry)
+        model = str((recipe.model, recipe.data.size, recipe.training.batch_size))
+        if model not in predicting:
+            read = [*recipe.data.tests.values(), *(name for name, _, _ in read_domains(recipe, method).values())]
+            predicting[model] = _time_prediction(recipe, read[0])
+        total += predicting[model] * sum(sizes(domain) for label, domain in recipe.data.tests.items() if label not in tested)
+        if not trained:
+            kind = str((model, recipe.method, recipe.tuning))
+            if kind not in learning:
+                learning[kind] = _time_training(recipe) if method.kind == "trains" else predicting[model]
+            total += learning[kind] * _images_learned(recipe, method, sizes)
+    return Estimate(total, len({*learning, *predicting}), time.perf_counter() - start)
 
 
-def _images_learned(recipe: Recipe, sizes: Callable[[str], int]) -> float:
+def _done(entry: Entry) -> tuple[bool, set[str]]:
+    """Whether a run is trained already, and the labels that it was tested on."""
+    with suppress(UserError):
+        run = Run.open(entry.folder)
+        if run.record["status"] == "finished":
+            return True, {evaluation.name for evaluation in run.evaluations()}
+    return False, set()
+
+
+def _images_learned(recipe: Recipe, method: Method, sizes: Callable[[str], int]) -> float:
     """Images that a run trains on, or reads once where it estimates; validation counts as a quarter of a training step, its forward pass."""
-    method = METHODS[recipe.method.name](**recipe.method.options)
     counts = {role: sizes(name) for role, (name, _, _) in read_domains(recipe, method).items()}
     if method.kind != "trains":
         return float(sum(counts.values()))
@@ -90,20 +112,15 @@ def _images_learned(recipe: Recipe, sizes: Callable[[str], int]) -> float:
     return recipe.training.epochs * (learned + counts.get("validation", 0) / (4 * recipe.training.validate_every))
 
 
-def _try(recipe: Recipe) -> tuple[float, float]:
-    """Seconds an image of learning and of predicting."""
-    method = METHODS[recipe.method.name](**recipe.method.options)
-    domains = read_domains(recipe, method)
-    predict = _time_prediction(recipe, next(iter(domains.values()))[0])
-    if method.kind != "trains":
-        return predict, predict
+def _time_training(recipe: Recipe) -> float:
+    """Seconds an image, over a few steps of a training that is thrown away."""
     clock = _Clock()
     content = recipe.model_dump(mode="json")
     content["data"] |= {"tests": {}, "validation": None}
     content["model"]["weights"] = "none"
     with TemporaryDirectory(prefix="segshift-trial-") as folder, suppress(_Enough):
         execute(validate_recipe(content, ("training.epochs=1000",)), Path(folder) / "trial", reporter=clock)
-    return clock.rate, predict
+    return clock.rate
 
 
 def _time_prediction(recipe: Recipe, domain: str) -> float:
@@ -113,10 +130,11 @@ def _time_prediction(recipe: Recipe, domain: str) -> float:
     count = 2 * recipe.training.batch_size
     filters["first"] = str(min(count, int(filters.get("first", count))))
     samples = ResizedSamples(open_domain(replace(parsed, filters=tuple(sorted(filters.items()))), depth=False, labels=False), recipe.data.size)
-    model = create_model(recipe.model.architecture, encoder=recipe.model.encoder, classes=19, **recipe.model.options).eval()
+    device = torch.device(choose_device(recipe.compute.device))
+    model = create_model(recipe.model.architecture, encoder=recipe.model.encoder, classes=19, **recipe.model.options).to(device).eval()
     start = time.perf_counter()
     with torch.no_grad():
         for index in range(len(samples)):
-            batch = to_batch(collate([samples[index]]), torch.device("cpu"))
-            model(batch.images)
+            batch = to_batch(collate([samples[index]]), device)
+            model(batch.images).sum().item()
     return (time.perf_counter() - start) / len(samples)

@@ -17,7 +17,7 @@
           ratio: {none: {}, half: {method.source_ratio: 0.5}}      # labels and what each of them sets
         where: {model.architecture: unet}                # only for parents with this value, or one of a list
       mine: {run: runs/my-model}       # a finished run that is there already
-    tests: {clear: "streets::test", fog: "streets::test+fog=0.02"}     # of every run; `tests` of a run replace them
+    tests: {clear: "streets::test", fog: "streets::test+fog=0.02"}     # of every run; `tests` of a run replace them; without any, those of the recipe
     compute: {device: cpu}             # of every run
 
 The keys of a run with a parent are those of `segshift adapt`: method, tuning, target, source.
@@ -35,7 +35,6 @@ from segshift.engine.read_recipe import explain_problems
 from segshift.engine.recipe import ComputeRecipe, Section
 from segshift.errors import RecipeError, require_study
 
-Scalar = str | int | float | bool | None
 Values = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
 """Of an axis: values, or labels with what each of them sets."""
 
@@ -52,7 +51,7 @@ class Template(Section):
     source: str | dict[str, Any] | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Values] = Field(default_factory=dict)
-    where: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    where: dict[str, Any] = Field(default_factory=dict)
     tests: dict[str, str] | None = None
 
     @model_validator(mode="after")

@@ -73,10 +73,23 @@ def expand(study: Study, folder: Path) -> list[Planned]:
                     done[name].append(run)
                 except UserError as error:
                     problems.append(f"runs.{name}: {error}")
+    planned = [run for runs in done.values() for run in runs]
+    problems += _ambiguous_tests(planned)
     if problems:
         found = list(dict.fromkeys(problems))
         raise RecipeError(f"study {study.name}: {len(found)} problem{'s' * (len(found) > 1)}: {'; '.join(found)}")
-    return [run for runs in done.values() for run in runs]
+    return planned
+
+
+def _ambiguous_tests(planned: Sequence[Planned]) -> list[str]:
+    """Labels of tests that stand for more than one domain: tables would set different images side by side."""
+    first: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    for run in planned:
+        for label, domain in run.recipe.data.tests.items():
+            if first.setdefault(label, domain) != domain:
+                wrong.setdefault(label, f"tests.{label} is {first[label]} and {domain}: give each a label of its own ({{axis}} is filled in labels too)")
+    return list(wrong.values())
 
 
 def title(entry: str, axes: Mapping[str, Any]) -> str:
@@ -107,8 +120,11 @@ def _chosen(template: Template, parent: Planned, others: Sequence[Planned], name
         if axis not in parent.axes:
             problems.append(f"runs.{name}.where: {unknown_name(f'axis of {parent.entry}', axis, parent.axes)}")
             return False
-        values = wanted if isinstance(wanted, list) else [wanted]
-        there = list(dict.fromkeys(other.axes[axis] for other in others))
+        there: list[Any] = []
+        for other in others:
+            if other.axes[axis] not in there:
+                there.append(other.axes[axis])
+        values = wanted if isinstance(wanted, list) and wanted not in there else [wanted]  # the value of an axis can be a list itself
         for value in values:
             if value not in there:
                 problems.append(f"runs.{name}.where: {axis} is never {value!r} in {parent.entry}. Known: {', '.join(map(str, there))}")
@@ -154,7 +170,8 @@ def _plan(name: str, template: Template, study: Study, folder: Path, parent: Pla
     def fill(value: Any) -> Any:
         return substitute(value, point.axes)
 
-    tests = fill(study.tests if template.tests is None else template.tests)
+    said = template.tests if template.tests is not None else study.tests or None
+    tests = None if said is None else {str(fill(label)): str(fill(domain)) for label, domain in said.items()}
     changes = tuple(f"{key}={json.dumps(fill(value))}" for key, value in {**template.set, **point.changes}.items())
     compute = tuple(f"compute.{key}={json.dumps(value)}" for key, value in study.compute.model_dump(exclude_unset=True).items())
     key = " ".join([name, *(f"{axis}={value}" for axis, value in point.axes.items())])
@@ -162,7 +179,7 @@ def _plan(name: str, template: Template, study: Study, folder: Path, parent: Pla
     if template.run is not None:
         run = Run.open(folder / template.run)
         run.require_finished()
-        recipe = validate_recipe(run.recipe.model_dump(mode="json") | {"data": run.recipe.data.model_dump(mode="json") | {"tests": tests}}, compute, key)
+        recipe = validate_recipe(run.recipe.model_dump(mode="json"), (*compute, f"data.tests={json.dumps(tests or {})}"), key)
         return Planned(key, name, point.axes, recipe, None, run.path)
     if parent is not None:
         recipe = adaptation_recipe(
@@ -171,16 +188,17 @@ def _plan(name: str, template: Template, study: Study, folder: Path, parent: Pla
             fill(template.tuning),
             fill(template.target),
             fill(template.source),
-            tests=tests,
+            tests=parent.recipe.data.tests if tests is None else tests,
             name=named,
             changes=changes + compute,
         )
         return Planned(key, name, point.axes, recipe, parent.key)
-    naming = (f"name={json.dumps(named)}", f"data.tests={json.dumps(tests)}") if tests or template.tests is not None else (f"name={json.dumps(named)}",)
-    if isinstance(template.recipe, str):
-        recipe = load_recipe(folder / template.recipe, (*changes, *compute, *naming))
+    naming = (f"name={json.dumps(named)}", *(() if tests is None else (f"data.tests={json.dumps(tests)}",)))
+    content = fill(template.recipe)
+    if isinstance(content, str):
+        recipe = load_recipe(folder / content, (*changes, *compute, *naming))
     else:
-        recipe = validate_recipe(fill(template.recipe), (*changes, *compute, *naming), "recipe")
+        recipe = validate_recipe(content, (*changes, *compute, *naming), "recipe")
     return Planned(key, name, point.axes, recipe, None)
 
 

@@ -14,13 +14,14 @@ Kind = Literal["progress", "said", "done", "failed", "interrupted", "lost"]
 @final
 @dataclass(frozen=True)
 class Job:
-    """One run to perform: its complete recipe, its folder, its parent's folder; `existing` runs are only tested."""
+    """One run to perform: its complete recipe, its folder, its parent's folder; `existing` runs are only tested. `identity` is what it must have."""
 
     key: str
     recipe: Mapping[str, Any]
     folder: str
     parent: str | None = None
     existing: bool = False
+    identity: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `Job(**...)` reads it back."""
@@ -47,6 +48,11 @@ class Message:
 
 class Executor(Protocol):
     """Where jobs run: processes here, or a cluster."""
+
+    @property
+    def tries(self) -> int:
+        """How often a run is begun whose process dies."""
+        ...
 
     @property
     def slots(self) -> int:
@@ -88,8 +94,8 @@ def perform(job: Job, send: Callable[[Message], None]) -> None:
 
 
 def _perform(job: Job, send: Callable[[Message], None]) -> None:
-    from segshift.data.dataset import open_domain
     from segshift.engine.execute import evaluate_tests, execute
+    from segshift.engine.folder import open_tests
     from segshift.engine.processes import choose_device
     from segshift.engine.read_recipe import validate_recipe
     from segshift.engine.run import Run
@@ -97,10 +103,10 @@ def _perform(job: Job, send: Callable[[Message], None]) -> None:
 
     recipe, reporter = validate_recipe(job.recipe, (), job.key), ForwardingReporter(job.key, send)
     if job.existing:
-        tests = {label: open_domain(domain, depth=False) for label, domain in recipe.data.tests.items()}
-        evaluate_tests(Run.open(job.folder), recipe, tests, choose_device(recipe.compute.device), reporter)
+        run = Run.open(job.folder)
+        evaluate_tests(run, recipe, open_tests(recipe, run.label_space), choose_device(recipe.compute.device), reporter)
         return
-    execute(recipe, Path(job.folder), Run.open(job.parent) if job.parent else None, resume=True, reporter=reporter)
+    execute(recipe, Path(job.folder), Run.open(job.parent) if job.parent else None, resume=True, reporter=reporter, identity=job.identity)
 
 
 def peak_memory() -> int:

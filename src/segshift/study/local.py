@@ -44,6 +44,8 @@ class _Worker:
 class LocalProcesses:
     """An executor: `count` processes, `threads` of each (default: the cores divided among them), GPUs in turn."""
 
+    tries = 2
+
     def __init__(self, count: int, logs: Path, threads: int | None = None, gpus: Sequence[str] = ()) -> None:
         self.count, self.logs, self.gpus = count, logs, list(gpus)
         self.threads = threads or max(1, _cores() // count)

@@ -9,13 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, final
 
-from segshift.data.dataset import open_domain
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.label_space import LabelSpace
 from segshift.engine.checkpoint import write_atomic
-from segshift.engine.folder import identify
+from segshift.engine.folder import Opened, create_method, identify, open_all, open_tests
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UserError
 from segshift.study.grid import Planned
@@ -35,31 +35,49 @@ class Entry:
     folder: Path
 
 
-def fingerprint_of() -> Any:
-    """A function (domain, depth, labels) -> fingerprint that opens every domain once."""
+@final
+class Domains:
+    """Domains, each opened and hashed once."""
 
-    @cache
-    def fingerprint(domain: str, depth: bool, labels: bool) -> str:
-        return open_domain(domain, depth=depth, labels=labels).fingerprint()
+    def __init__(self) -> None:
+        self._opened: dict[tuple[str, bool, bool], DomainDataset] = {}
 
-    return fingerprint
+    def open(self, domain: str, *, depth: bool = True, labels: bool = True) -> DomainDataset:
+        """As `open_domain`."""
+        key = (domain, depth, labels)
+        if key not in self._opened:
+            self._opened[key] = open_domain(domain, depth=depth, labels=labels)
+        return self._opened[key]
+
+    def fingerprint(self, domain: str) -> str:
+        """The hash of a domain to test on."""
+        return self.open(domain, depth=False).fingerprint()
 
 
-def address(planned: Sequence[Planned], out: Path, fingerprint: Any) -> dict[str, Entry]:
-    """Every run by key with its identity, which is its folder's name. The data must be there: they are part of it.
+def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str, Entry]:
+    """Every run by key with its identity, which is its folder's name. The data must be there, as they are part of it, and go together.
 
-    Raises RecipeError for two runs that would be one, MissingDataError or DataError (all of them in one line) for data.
+    Raises RecipeError with all problems in one line: runs that would be one, data that are not there, or that a run cannot learn from or be tested on.
     """
     entries: dict[str, Entry] = {}
+    spaces: dict[str, LabelSpace] = {}
+    opened: dict[Any, Opened] = {}
     problems: list[str] = []
     by_identity: dict[str, str] = {}
     for run in planned:
         if run.parent is not None and run.parent not in entries:
             continue  # its parent has a problem, which is told
         try:
-            identity = _identity(run, entries, fingerprint)
-            for label, domain in run.recipe.data.tests.items():
-                _check_test(label, domain, fingerprint)
+            if run.existing is not None:
+                identity, spaces[run.key] = _of_existing(Run.open(run.existing), run, domains)
+            else:
+                method = create_method(run.recipe)
+                parent = None if run.parent is None else (run.parent, spaces[run.parent])
+                same = (run.recipe.data.model_dump_json(), method.kind, method.sees, parent and parent[1])
+                if same not in opened:
+                    opened[same] = open_all(run.recipe, method, parent, domains.open)
+                identity = identify(run.recipe, method, entries[run.parent].identity if run.parent else None, opened[same])
+                spaces[run.key] = opened[same].space
         except UserError as error:
             problems.append(str(error))
             continue
@@ -75,20 +93,17 @@ def address(planned: Sequence[Planned], out: Path, fingerprint: Any) -> dict[str
     return entries
 
 
-def _identity(run: Planned, entries: Mapping[str, Entry], fingerprint: Any) -> str:
-    if run.existing is not None:
-        return str(Run.open(run.existing).record["identity"])
-    return identify(run.recipe, entries[run.parent].identity if run.parent else None, fingerprint)
+def _of_existing(run: Run, planned: Planned, domains: Domains) -> tuple[str, LabelSpace]:
+    """Identity and classes of a run that is there already; its own evaluations stay as they are."""
+    tests = open_tests(planned.recipe, run.label_space, domains.open)
+    for evaluation in run.evaluations():
+        if evaluation.name in tests and evaluation.record["fingerprint"] != tests[evaluation.name].fingerprint():
+            other = f"{evaluation.name!r} ({evaluation.record['domain']})"
+            raise RecipeError(f"{run.path} was evaluated on other images under the name {other}: give this test of the study another name")
+    return str(run.record["identity"]), run.label_space
 
 
-def _check_test(label: str, domain: str, fingerprint: Any) -> None:
-    try:
-        fingerprint(domain, False, True)
-    except UserError as error:
-        raise RecipeError(f"tests.{label}: {error}") from error
-
-
-def state_of(entry: Entry, fingerprint: Any) -> State:
+def state_of(entry: Entry, domains: Domains) -> State:
     """Whether a run is finished and tested on everything."""
     if not (entry.folder / "run.json").is_file():
         return "waiting"
@@ -98,8 +113,7 @@ def state_of(entry: Entry, fingerprint: Any) -> State:
         if status != "finished":
             return "failed" if status == "failed" else "begun"
         there = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
-        tests = entry.planned.recipe.data.tests
-        if all((label, fingerprint(domain, False, True)) in there for label, domain in tests.items()):
+        if all((label, domains.fingerprint(domain)) in there for label, domain in entry.planned.recipe.data.tests.items()):
             return "done"
     return "begun"
 

@@ -221,11 +221,12 @@ def rebuild(path: Path | str, study: str, entries: Iterable[Entry], say: Say) ->
 
 
 def evaluated(entry: Entry) -> set[tuple[str, str]] | None:
-    """Labels and fingerprints of the evaluations in a run's folder; None where it is not finished or cannot be read."""
+    """Labels and fingerprints of the study's tests in a run's folder; None where it is not finished or cannot be read."""
     with suppress(UserError):
         run = Run.open(entry.folder)
         if run.record["status"] == "finished":
-            return {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
+            wanted = entry.planned.recipe.data.tests
+            return {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations() if evaluation.name in wanted}
     return None
 
 

@@ -8,21 +8,19 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol, final
+from typing import IO, Protocol, final
 
-from segshift.engine.run import Run
+from segshift.engine.run import Evaluation, Run
 from segshift.engine.stopping import stop_requests
-from segshift.errors import RecipeError, WeightsError
+from segshift.errors import RecipeError, TrainingError, UserError, WeightsError
 from segshift.study.jobs import Executor, Job, Message
-from segshift.study.plan import Entry, state_of
+from segshift.study.plan import Domains, Entry, state_of
 from segshift.study.results import Results
-
-TRIES = 2
-"""How often a run is begun whose process died."""
 
 
 class View(Protocol):
@@ -71,7 +69,7 @@ def run_study(
     entries: Mapping[str, Entry],
     executor: Executor,
     results: Results,
-    fingerprint: Any,
+    domains: Domains,
     view: View,
     max_minutes: float | None = None,
     chosen: Collection[str] | None = None,
@@ -80,12 +78,16 @@ def run_study(
 
     Returns where the chosen ones stand: with `max_minutes` something may be left, and after Ctrl-C too.
     """
-    driver = _Driver(dict(entries), set(entries) if chosen is None else set(chosen), executor, results, view, fingerprint)
+    driver = _Driver(dict(entries), set(entries) if chosen is None else set(chosen), executor, results, view, domains)
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     try:
         with stop_requests() as stop:
             driver.collect()
-            driver.work(deadline, stop)
+            try:
+                driver.work(deadline, stop)
+            except TrainingError:  # the results cannot be written: what runs is saved, and their folders keep what is done
+                driver.stop("stopping: what runs is saved after its step", keep=False)
+                raise
     finally:
         executor.close()
     return driver.status
@@ -93,21 +95,23 @@ def run_study(
 
 @final
 class _Driver:
-    def __init__(self, entries: dict[str, Entry], chosen: set[str], executor: Executor, results: Results, view: View, fingerprint: Any) -> None:
-        self.entries, self.executor, self.results, self.view, self.fingerprint = entries, executor, results, view, fingerprint
+    def __init__(self, entries: dict[str, Entry], chosen: set[str], executor: Executor, results: Results, view: View, domains: Domains) -> None:
+        self.entries, self.executor, self.results, self.view, self.domains = entries, executor, results, view, domains
         self.status = Status(waiting={key: entry for key, entry in entries.items() if key in chosen})
-        self.tries: dict[str, int] = {}
+        self.lost: dict[str, int] = {}
         self.children: dict[str, list[str]] = {}
         for key, entry in entries.items():
             if entry.planned.parent is not None:
                 self.children.setdefault(entry.planned.parent, []).append(key)
         self.ready: list[str] = []
+        self.heard: deque[Message] = deque()
+        self.keeps = True
 
     def collect(self) -> None:
         """What is done already goes to the results; what can start now is ready."""
         known = self.results.identities()
         for key, entry in self.entries.items():
-            if state_of(entry, self.fingerprint) == "done" and self._keep(entry, known) and self.status.waiting.pop(key, None) is not None:
+            if state_of(entry, self.domains) == "done" and self._keep(entry, known) and self.status.waiting.pop(key, None) is not None:
                 self.status.done.append(key)
         for key, entry in self.status.waiting.items():
             parent = entry.planned.parent
@@ -122,8 +126,7 @@ class _Driver:
             self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
         except WeightsError as error:
             self.view.say(f"{entry.planned.key}: {error}; it is tested again")
-            for evaluation in (entry.folder / "evaluations").glob("*.json"):
-                evaluation.unlink()
+            _remove_damaged(entry.folder)
             return False
         return True
 
@@ -140,18 +143,17 @@ class _Driver:
                 return
             while self.ready and self.executor.slots > 0:
                 self._start(self.ready.pop(0))
-            for message in self.executor.wait(1.0):
-                self._hear(message)
+            self._listen()
             self.view.update(self.status)
 
-    def stop(self, why: str) -> None:
-        """Saves what runs, and waits for it."""
+    def stop(self, why: str, keep: bool = True) -> None:
+        """Saves what runs, and waits for it; with `keep` what is done by then goes to the results."""
         self.view.say(why)
         self.ready.clear()
         self.executor.stop()
+        self.keeps = keep
         while self.status.running:
-            for message in self.executor.wait(1.0):
-                self._hear(message)
+            self._listen()
         self.ready.clear()
         self.view.update(self.status)
 
@@ -159,10 +161,15 @@ class _Driver:
         entry = self.status.waiting.pop(key)
         parent = entry.planned.parent
         self.status.running[key] = Running()
-        self.tries[key] = self.tries.get(key, 0) + 1
         folder = str(self.entries[parent].folder) if parent else None
         recipe = entry.planned.recipe.model_dump(mode="json")
-        self.executor.start(Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None))
+        self.executor.start(Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None, entry.identity))
+
+    def _listen(self) -> None:
+        """Hears what happened; a message is taken even where hearing it fails."""
+        self.heard.extend(self.executor.wait(1.0))
+        while self.heard:
+            self._hear(self.heard.popleft())
 
     def _hear(self, message: Message) -> None:
         key = message.key
@@ -174,7 +181,8 @@ class _Driver:
             self._finish(key, message)
         elif message.kind == "interrupted":
             self._again(key)
-        elif message.kind == "lost" and self.tries[key] < TRIES:
+        elif message.kind == "lost" and self.lost.get(key, 0) + 1 < self.executor.tries:
+            self.lost[key] = self.lost.get(key, 0) + 1
             self.view.say(f"{key}: {message.text}; it is tried once more")
             self._again(key)
         elif message.kind in ("failed", "lost"):
@@ -182,12 +190,14 @@ class _Driver:
 
     def _finish(self, key: str, message: Message) -> None:
         entry = self.entries[key]
+        del self.status.running[key]
+        if not self.keeps:
+            return
         try:
             self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
         except WeightsError as error:
             self._fail(key, str(error))
             return
-        del self.status.running[key]
         self.status.done.append(key)
         self.status.seconds[key] = message.seconds
         self.ready = [child for child in self.children.get(key, []) if child in self.status.waiting] + self.ready  # its parent's weights are warm
@@ -198,7 +208,9 @@ class _Driver:
         self.ready.append(key)
 
     def _fail(self, key: str, why: str) -> None:
-        del self.status.running[key]
+        self.status.running.pop(key, None)
+        if not self.keeps:
+            return
         line = why.splitlines()[0]
         self.status.failed[key] = line
         entry = self.entries[key]
@@ -212,6 +224,16 @@ class _Driver:
             if self.status.waiting.pop(child, None) is not None:
                 self.status.blocked[child] = cause
                 self._block(child, cause)
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Takes the evaluations that cannot be read out of a run folder."""
+    for file in (folder / "evaluations").glob("*.json"):
+        try:
+            evaluation = Evaluation.open(file)
+            _ = evaluation.confusions, evaluation.names, evaluation.blocks
+        except UserError:
+            file.unlink()
 
 
 @contextmanager
