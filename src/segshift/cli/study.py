@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from segshift.study.jobs import Executor
     from segshift.study.plan import Domains, Entry
     from segshift.study.runner import Status
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 def command(
     study: Annotated[Path, typer.Argument(help="Study file: runs, grids, tests.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the study (default: runs/NAME).")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at a time. Cores and GPUs are divided among them.")] = 1,
+    processes: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: 1; in a cluster as many as fit). Cores and GPUs are divided.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each process (default: the cores divided among them).")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only runs whose name matches, and their parents: 'adabn*'. Repeatable.")] = None,
+    on: Annotated[str, typer.Option(help="Where runs happen: local, ray (a cluster that this machine is in, or a new one here) or ray:HOST:PORT.")] = "local",
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Save and stop after so long; the same command goes on.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, what is done already and an estimate of the time from a short trial.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Show where every run stands.")] = False,
@@ -36,10 +38,8 @@ def command(
 
     from rich.console import Console
 
-    from segshift.engine.processes import visible_gpus
     from segshift.study.file import read_study
     from segshift.study.grid import expand
-    from segshift.study.local import LocalProcesses
     from segshift.study.plan import Domains, address, check_unchanged, select, write_plan
     from segshift.study.results import open_or_rebuild
     from segshift.study.runner import lock_study, run_study
@@ -54,19 +54,36 @@ def command(
     mine = {run.key: entries[run.key] for run in chosen}
     console = Console(soft_wrap=True)
     if status or dry_run:
-        _show(console, mine, domains, folder, dry_run, processes)
+        _show(console, mine, domains, folder, dry_run, processes or 1)
         return
     with lock_study(folder):
         for line in check_unchanged(folder, entries, accept_changes):
             console.print(f"the study changed: {line}", markup=False, highlight=False)
         write_plan(folder, entries, study.read_text(encoding="utf-8"))
-        executor = LocalProcesses(processes, folder / "logs", threads, visible_gpus())
+        executor = _executor(on, processes, folder, threads, [run.recipe.compute.device for run in chosen])
         with (
             open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
             StudyView(console, len(mine)) as view,
         ):
             reached = run_study(entries, executor, results, domains, view, max_minutes, mine)
     _conclude(console, reached, folder, study)
+
+
+def _executor(on: str, processes: int | None, folder: Path, threads: int | None, devices: list[str]) -> Executor:
+    """Processes here, or a Ray cluster."""
+    from segshift.errors import RecipeError
+
+    place, _, address = on.partition(":")
+    if place == "local" and not address:
+        from segshift.engine.processes import visible_gpus
+        from segshift.study.local import LocalProcesses
+
+        return LocalProcesses(processes or 1, folder / "logs", threads, visible_gpus())
+    if place == "ray":
+        from segshift.study.cluster import RayCluster
+
+        return RayCluster(on if address.startswith("//") else address or None, processes, folder, threads, gpus=any(device != "cpu" for device in devices))
+    raise RecipeError(f"--on {on}: write local, ray or ray:HOST:PORT")
 
 
 def _show(console: Console, entries: Mapping[str, Entry], domains: Domains, folder: Path, dry_run: bool, processes: int) -> None:

@@ -42,12 +42,12 @@ class _Worker:
 
 @final
 class LocalProcesses:
-    """An executor: `count` processes, `threads` of each (default: the cores divided among them), GPUs in turn."""
+    """An executor: `count` processes, `threads` of each (default: the cores divided among them), GPUs in turn; logs are `name`-NUMBER.log."""
 
     tries = 2
 
-    def __init__(self, count: int, logs: Path, threads: int | None = None, gpus: Sequence[str] = ()) -> None:
-        self.count, self.logs, self.gpus = count, logs, list(gpus)
+    def __init__(self, count: int, logs: Path, threads: int | None = None, gpus: Sequence[str] = (), name: str = "process") -> None:
+        self.count, self.logs, self.gpus, self.name = count, logs, list(gpus), name
         self.threads = threads or max(1, _cores() // count)
         self._workers: list[_Worker] = []
         self._messages: queue.Queue[tuple[_Worker, Message | None]] = queue.Queue()
@@ -106,7 +106,7 @@ class LocalProcesses:
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
         self.logs.mkdir(parents=True, exist_ok=True)
-        log = open(self.logs / f"process-{number}.log", "a", encoding="utf-8")  # noqa: SIM115 - closed with the process
+        log = open(self.logs / f"{self.name}-{number}.log", "a", encoding="utf-8")  # noqa: SIM115 - closed with the process
         process = subprocess.Popen(
             [sys.executable, "-m", "segshift.study.worker"],
             stdin=subprocess.PIPE,

@@ -1,0 +1,220 @@
+"""A study on a Ray cluster: the logic with a stand-in for Ray, and the real one."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from segshift.errors import RecipeError
+from segshift.study import cluster
+from segshift.study.cluster import Place, RayCluster
+from segshift.study.jobs import Job, Message
+from tests.study.conftest import TINY, WriteStudy
+from tests.study.test_local import scores
+
+JOB = Job("a", TINY, "runs/a")
+
+
+class Gone(Exception):
+    pass
+
+
+class FakeRay:
+    """Answers are what `script` gives for each call; an exception is raised when it is fetched."""
+
+    exceptions = SimpleNamespace(RayError=Gone)
+
+    def __init__(self, nodes: list[dict[str, float]], script: Callable[[str, str], Any]) -> None:
+        self.resources, self.script = nodes, script
+        self.killed: list[Any] = []
+        self.asked: list[dict[str, Any]] = []
+        self.closed = False
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": resources} for resources in self.resources]
+
+    def remote(self, kind: type) -> Any:
+        def create(*_: Any) -> Any:
+            keys: list[str] = []
+
+            def call(name: str) -> Any:
+                def remote(argument: Any = None) -> tuple[str, str]:
+                    if name == "begin":
+                        keys.append(argument["key"])
+                    return name, keys[-1]
+
+                return SimpleNamespace(remote=remote)
+
+            return SimpleNamespace(**{name: call(name) for name in ("begin", "wait", "stop")})
+
+        def options(**wanted: Any) -> Any:
+            self.asked.append(wanted)
+            return SimpleNamespace(remote=create)
+
+        return SimpleNamespace(options=options)
+
+    def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        ready = [call for call in calls if self.script(*call) is not None]
+        return ready[:num_returns], []
+
+    def get(self, call: Any) -> Any:
+        answer = self.script(*call)
+        if isinstance(answer, Exception):
+            raise answer
+        return [message.__dict__ for message in answer]
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor)
+
+    def shutdown(self) -> None:
+        self.closed = True
+
+
+def connected(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]], script: Callable[[str, str], Any] = lambda name, key: None) -> FakeRay:
+    ray = FakeRay(nodes, script)
+    monkeypatch.setattr(cluster, "_connect", lambda address: ray)
+    return ray
+
+
+def test_places_are_shared_out_by_processors_and_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    connected(monkeypatch, [{"CPU": 8}, {"CPU": 4}])
+    whole = RayCluster(None, None, tmp_path, gpus=False)
+    assert (whole.threads, whole.slots) == (4, 3)
+    assert RayCluster(None, None, tmp_path, threads=2).slots == 6
+    assert RayCluster(None, 20, tmp_path, threads=2).slots == 20  # a cluster that grows when it is asked
+    ray = connected(monkeypatch, [{"CPU": 16, "GPU": 2}, {"CPU": 64}])
+    gpus = RayCluster(None, None, tmp_path)
+    assert (gpus.threads, gpus.slots) == (8, 2)
+    gpus.start(JOB)
+    assert ray.asked == [{"num_cpus": 8, "num_gpus": 1}]
+    assert gpus.slots == 1
+    with pytest.raises(RecipeError, match=r"no machine of the Ray cluster has 99 CPUs \(the largest has 64\): use fewer --threads"):
+        RayCluster(None, None, tmp_path, threads=99)
+    assert ray.closed
+
+
+def test_an_actor_that_is_gone_costs_its_run_and_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers: dict[tuple[str, str], Any] = {("begin", "a"): [], ("wait", "a"): Gone("node died"), ("begin", "b"): [], ("wait", "b"): [Message("done", "b")]}
+    ray = connected(monkeypatch, [{"CPU": 2}], lambda name, key: answers.get((name, key)))
+    executor = RayCluster(None, 2, tmp_path, threads=1)
+    executor.start(JOB)
+    executor.start(Job("b", TINY, "runs/b"))
+    found = [message for _ in range(6) for message in executor.wait(0.0)]
+    assert {(message.kind, message.key) for message in found} == {("lost", "a"), ("done", "b")}
+    assert len(ray.killed) == 1
+    executor.start(JOB)  # the actor that did b is idle
+    executor.start(Job("c", TINY, "runs/c"))
+    assert len(ray.asked) == 3
+    executor.close()
+    assert len(ray.killed) == 3
+
+
+def test_a_run_that_waits_for_room_takes_that_of_one_that_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers = {("begin", "a"): [], ("wait", "a"): [Message("done", "a")], ("wait", "b"): [Message("done", "b")]}
+    ray = connected(monkeypatch, [{"CPU": 1}], lambda name, key: [] if (name, key) == ("begin", "b") and ray.killed else answers.get((name, key)))
+    executor = RayCluster(None, 2, tmp_path)
+    executor.start(JOB)
+    executor.start(Job("b", TINY, "runs/b"))  # there is room for one
+    found = [message.key for _ in range(6) for message in executor.wait(0.0)]
+    assert found == ["a", "b"]
+    assert len(ray.killed) == 1
+
+
+def test_stopping_ends_what_never_began(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ray = connected(monkeypatch, [{"CPU": 1}])
+    executor = RayCluster(None, 1, tmp_path)
+    executor.start(JOB)
+    assert executor.wait(0.0) == []
+    executor.stop()
+    assert executor.wait(0.0) == [Message("interrupted", "a")]
+    assert len(ray.killed) == 1
+
+
+def test_a_machine_without_the_folder_or_the_data_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    host = socket.gethostname()
+    (refused,) = Place(str(tmp_path / "elsewhere"), 1, str(tmp_path), {}).begin(JOB.to_dict())
+    assert refused["kind"] == "failed"
+    assert refused["text"].startswith(f"{host} does not see {tmp_path / 'elsewhere'}: ")
+    place = Place(str(tmp_path), 1, str(tmp_path), {})
+    try:
+        assert place.begin(Job("a", {**TINY, "data": {"source": "camvid:/nowhere:train"}}, str(tmp_path / "a")).to_dict()) == []
+        told: list[dict[str, Any]] = []
+        end = time.monotonic() + 120
+        while not told and time.monotonic() < end:
+            told = [message for message in place.wait(1.0) if message["kind"] == "failed"]
+        assert re.match(rf"{re.escape(host)}: .*/nowhere", told[0]["text"])
+    finally:
+        place.processes.close()
+
+
+def test_no_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    pytest.importorskip("ray")
+    for text in (address, f"ray://{address}"):
+        with pytest.raises(RecipeError, match=rf"no Ray cluster answers at {text} .*refused.*ray start --head"):
+            RayCluster(text, None, tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RecipeError, match=r"pip install 'segshift\[ray\]'"):
+        RayCluster(None, None, tmp_path)
+
+
+def actors() -> list[psutil.Process]:
+    """Processes of actors, by the title that Ray gives them."""
+    return [process for process in psutil.process_iter(["cmdline"]) if "ray::Place" in " ".join(process.info["cmdline"] or ())]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_machine_gives_the_tables_of_this_machine(write_study: WriteStudy, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    path = write_study()
+    head = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | QUIET
+    )
+    assert head.stdin is not None
+    assert head.stdout is not None
+    command = [sys.executable, "-m", "segshift", "study", str(path), "--out"]
+    try:
+        address = head.stdout.readline().strip()
+        on_ray = subprocess.Popen([*command, str(tmp_path / "ray"), "--on", f"ray:{address}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        end = time.monotonic() + 180
+        while not list((tmp_path / "ray" / "runs").glob("*/last.safetensors")) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert len(actors()) == 2
+        head.stdin.write("kill\n")  # a machine with a run on it
+        head.stdin.flush()
+        said = on_ray.communicate(timeout=500)[0]
+        assert on_ray.returncode == 0, said
+        assert "is gone" in said
+        assert "it is tried once more" in said
+    finally:
+        head.communicate(timeout=60)
+    here = subprocess.run([*command, str(tmp_path / "here"), "--processes", "2"], capture_output=True, text=True, check=False)
+    assert here.returncode == 0, here.stderr
+    assert scores(tmp_path / "ray") == scores(tmp_path / "here")
+
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
+print(cluster.address, flush=True)
+for _ in sys.stdin:
+    cluster.remove_node(machines.pop(), allow_graceful=False)
+cluster.shutdown()
+"""
