@@ -122,7 +122,8 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Estimating
     recipe = plan.recipe
     model.to(device).eval()
     pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed)
-    reporter.say(f"{recipe.method.name}: " + ", ".join(f"{count} {role} image{'s' * (count != 1)}" for role, count in pool.sizes.items()) + " at hand, no labels")
+    at_hand = ", ".join(f"{count} {role} image{'s' * (count != 1)}" for role, count in pool.sizes.items())
+    reporter.say(f"{recipe.method.name}: {at_hand} at hand, no labels")
     done = method.adapt(model, pool)
     if not all_finite(model.state_dict()):
         raise TrainingError(f"method {recipe.method.name} gave statistics that are not finite: check the target images")
