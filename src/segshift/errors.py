@@ -57,6 +57,8 @@ def require_study(path: Path) -> None:
 
 def require_run(path: Path) -> None:
     """MissingDataError where there is no run folder; those beside it are named."""
+    if path.is_file():
+        raise MissingDataError(f"{path} is a file: name the folder of the run or of the study, as runs/{path.stem}")
     if not (path / "run.json").is_file():
         near = [str(p.parent) for p in sorted(path.parent.glob("*/run.json"))[:5]] if path.parent.is_dir() else []
         raise MissingDataError(f"{path} is no run folder (no run.json in it){': there is ' + ', '.join(near) if near else ''}")

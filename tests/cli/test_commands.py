@@ -66,6 +66,7 @@ finally:
         (["train", "none.yaml"], 1, "no recipe at none.yaml"),
         (["adapt", "runs/none", "--method", "adabn", "--target", "streets"], 1, "is no run folder"),
         (["evaluate", "runs/none", "--domain", "streets"], 1, "is no run folder"),
+        (["compare", "recipes/streets.yaml"], 1, "is a file: name the folder of the run or of the study, as runs/streets"),
         (["compare", "runs/none"], 1, "runs/none"),
     ],
 )
