@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 
 from segshift.errors import RecipeError
@@ -30,10 +30,20 @@ class Gone(Exception):
     pass
 
 
+class Failed(Exception):
+    @property
+    def cause(self) -> Exception:
+        return self
+
+
+def kinds(messages: list[Message]) -> list[tuple[str, str]]:
+    return [(message.kind, message.key) for message in messages]
+
+
 class FakeRay:
     """Answers are what `script` gives for each call; an exception is raised when it is fetched."""
 
-    exceptions = SimpleNamespace(RayError=Gone)
+    exceptions = SimpleNamespace(RayError=Gone, RayTaskError=Failed)
 
     def __init__(self, nodes: list[dict[str, float]], script: Callable[[str, str], Any]) -> None:
         self.resources, self.script = nodes, script
@@ -72,7 +82,7 @@ class FakeRay:
         answer = self.script(*call)
         if isinstance(answer, Exception):
             raise answer
-        return [message.__dict__ for message in answer]
+        return answer if isinstance(answer, str) else [message.__dict__ for message in answer]
 
     def kill(self, actor: Any) -> None:
         self.killed.append(actor)
@@ -99,19 +109,19 @@ def test_places_are_shared_out_by_processors_and_gpus(monkeypatch: pytest.Monkey
     gpus.start(JOB)
     assert ray.asked == [{"num_cpus": 8, "num_gpus": 1}]
     assert gpus.slots == 1
-    with pytest.raises(RecipeError, match=r"no machine of the Ray cluster has 99 CPUs \(the largest has 64\): use fewer --threads"):
+    with pytest.raises(RecipeError, match=r"no machine of the Ray cluster has 99 CPUs and a GPU \(the largest has 64 CPUs\): use fewer --threads"):
         RayCluster(None, None, tmp_path, threads=99)
     assert ray.closed
 
 
 def test_an_actor_that_is_gone_costs_its_run_and_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answers: dict[tuple[str, str], Any] = {("begin", "a"): [], ("wait", "a"): Gone("node died"), ("begin", "b"): [], ("wait", "b"): [Message("done", "b")]}
+    answers: dict[tuple[str, str], Any] = {("begin", "a"): "", ("wait", "a"): Gone("node died"), ("begin", "b"): "", ("wait", "b"): [Message("done", "b")]}
     ray = connected(monkeypatch, [{"CPU": 2}], lambda name, key: answers.get((name, key)))
     executor = RayCluster(None, 2, tmp_path, threads=1)
     executor.start(JOB)
     executor.start(Job("b", TINY, "runs/b"))
     found = [message for _ in range(6) for message in executor.wait(0.0)]
-    assert {(message.kind, message.key) for message in found} == {("lost", "a"), ("done", "b")}
+    assert set(kinds(found)) == {("progress", "a"), ("progress", "b"), ("lost", "a"), ("done", "b")}
     assert len(ray.killed) == 1
     executor.start(JOB)  # the actor that did b is idle
     executor.start(Job("c", TINY, "runs/c"))
@@ -121,12 +131,12 @@ def test_an_actor_that_is_gone_costs_its_run_and_is_replaced(monkeypatch: pytest
 
 
 def test_a_run_that_waits_for_room_takes_that_of_one_that_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answers = {("begin", "a"): [], ("wait", "a"): [Message("done", "a")], ("wait", "b"): [Message("done", "b")]}
-    ray = connected(monkeypatch, [{"CPU": 1}], lambda name, key: [] if (name, key) == ("begin", "b") and ray.killed else answers.get((name, key)))
+    answers: dict[tuple[str, str], Any] = {("begin", "a"): "", ("wait", "a"): [Message("done", "a")], ("wait", "b"): [Message("done", "b")]}
+    ray = connected(monkeypatch, [{"CPU": 1}], lambda name, key: "" if (name, key) == ("begin", "b") and ray.killed else answers.get((name, key)))
     executor = RayCluster(None, 2, tmp_path)
     executor.start(JOB)
     executor.start(Job("b", TINY, "runs/b"))  # there is room for one
-    found = [message.key for _ in range(6) for message in executor.wait(0.0)]
+    found = [message.key for _ in range(6) for message in executor.wait(0.0) if message.kind == "done"]
     assert found == ["a", "b"]
     assert len(ray.killed) == 1
 
@@ -135,26 +145,167 @@ def test_stopping_ends_what_never_began(monkeypatch: pytest.MonkeyPatch, tmp_pat
     ray = connected(monkeypatch, [{"CPU": 1}])
     executor = RayCluster(None, 1, tmp_path)
     executor.start(JOB)
-    assert executor.wait(0.0) == []
+    assert executor.wait(0.0) == [Message("progress", "a", "waits for room in the cluster")]
     executor.stop()
     assert executor.wait(0.0) == [Message("interrupted", "a")]
     assert len(ray.killed) == 1
 
 
+def test_a_machine_that_cannot_do_jobs_gets_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first actor sees no folder, the second one does: both runs are done there. With no machine left, they fail."""
+    ray = connected(monkeypatch, [{"CPU": 1}, {"CPU": 1}])
+    bad: list[Any] = []
+    answers: dict[str, Any] = {"wait": [Message("done", "?")]}
+
+    def get(call: Any) -> Any:
+        name, key = call
+        if name == "begin":
+            if not bad or len(bad) == 2:
+                bad.append(key)
+                return "bad does not see /out"
+            return ""
+        return [Message("done", key).__dict__]
+
+    ray.script = lambda name, key: answers
+    ray.get = get  # type: ignore[method-assign]
+    executor = RayCluster(None, None, tmp_path)
+    executor.start(JOB)
+    assert kinds(executor.wait(0.0)) == [("progress", "a"), ("interrupted", "a")]
+    assert executor.slots == 1
+    executor.start(JOB)
+    assert kinds([*executor.wait(0.0), *executor.wait(0.0)]) == [("progress", "a"), ("done", "a")]
+    assert len(ray.asked) == 2
+    bad.append("from now on every machine")
+    executor.start(Job("b", TINY, "runs/b"))
+    (failed,) = executor.wait(0.0)
+    assert (failed.kind, failed.text) == ("failed", "bad does not see /out")
+
+
+def test_data_that_a_machine_has_not_are_looked_for_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first machine has no data: two runs meet it, the rest goes to the other one. What nobody has fails alone and blames no machine."""
+    nobody_has = {"x", "y", "z"}
+    makes: list[str] = []
+
+    def begin(self: Place, job: Any) -> str:
+        self.job = job  # type: ignore[attr-defined]
+        return ""
+
+    def wait(self: Place, seconds: float) -> list[dict[str, Any]]:
+        key = self.job["key"]  # type: ignore[attr-defined]
+        if key in nobody_has or (self.host == "bad" and not bad_is_mended):
+            return [asdict(Message("missing", key, f"{self.host}: no folder"))]
+        return [asdict(Message("progress", key)), asdict(Message("done", key))]
+
+    def create(self: Place, *_: Any) -> None:
+        makes.append("bad" if not makes else "good")
+        self.host = makes[-1]
+
+    for name, function in (("__init__", create), ("begin", begin), ("wait", wait)):
+        monkeypatch.setattr(Place, name, function)
+    monkeypatch.setattr(cluster, "_connect", lambda address: InProcess())
+    bad_is_mended = False
+    executor = RayCluster(None, None, tmp_path)
+    waiting, ended = [Job(key, {}, key) for key in ("a", "b", "c", "x", "d", "y", "z", "e")], {}
+    for _ in range(200):
+        while waiting and executor.slots > 0:
+            executor.start(waiting.pop(0))
+        for message in executor.wait(0.0):
+            if message.kind == "interrupted":
+                waiting.append(Job(message.key, {}, message.key))
+            elif message.kind != "progress":
+                ended[message.key] = message.kind
+    assert ended == {key: "failed" if key in nobody_has else "done" for key in "abcxdyze"}
+    assert makes == ["bad", "good"]
+
+
+class InProcess(FakeRay):
+    """Two machines whose actors are objects here."""
+
+    def __init__(self) -> None:
+        super().__init__([{"CPU": 1}, {"CPU": 1}], lambda name, key: None)
+
+    def remote(self, kind: type) -> Any:
+        def create(*arguments: Any) -> Any:
+            place = kind(*arguments)
+
+            def call(name: str) -> Any:
+                return SimpleNamespace(remote=lambda *given: Lazy(lambda: getattr(place, name)(*given)))
+
+            return SimpleNamespace(**{name: call(name) for name in ("begin", "wait", "stop")})
+
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=create))
+
+    def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        return calls[:num_returns], []
+
+    def get(self, call: Any) -> Any:
+        return call.compute()
+
+
+@dataclass(frozen=True, eq=False)
+class Lazy:
+    compute: Callable[[], Any]
+
+
+def test_an_idle_actor_whose_machine_went_costs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers: dict[tuple[str, str], Any] = {
+        ("begin", "a"): "",
+        ("wait", "a"): [Message("done", "a")],
+        ("begin", "b"): Gone("went"),
+        ("wait", "b"): [Message("done", "b")],
+    }
+    ray = connected(monkeypatch, [{"CPU": 1}, {"CPU": 1}], lambda name, key: answers.get((name, key)))
+    executor = RayCluster(None, None, tmp_path)
+    executor.start(JOB)
+    assert ("done", "a") in kinds([*executor.wait(0.0), *executor.wait(0.0)])
+    executor.start(Job("b", TINY, "runs/b"))
+    assert executor.wait(0.0) == []
+    answers["begin", "b"] = ""
+    assert ("done", "b") in kinds([*executor.wait(0.0), *executor.wait(0.0)])
+    assert len(ray.killed) == 1
+
+
+def test_what_fails_in_our_code_there_is_told_with_its_cause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers: dict[tuple[str, str], Any] = {("begin", "a"): Failed("no room for logs"), ("begin", "b"): Gone("no module named segshift")}
+    connected(monkeypatch, [{"CPU": 1}], lambda name, key: answers.get((name, key)))
+    executor = RayCluster(None, 2, tmp_path)
+    executor.start(JOB)
+    assert executor.wait(0.0)[-1] == Message("failed", "a", "on a machine of the cluster: no room for logs")
+    executor.start(Job("b", TINY, "runs/b"))
+    lost = executor.wait(0.0)[-1]
+    assert lost.kind == "lost"
+    assert "no module named segshift): it never began: are segshift[ray]" in lost.text.replace("; it", ": it")
+
+
+def test_what_does_not_fit_waits_with_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    connected(monkeypatch, [{"CPU": 8}])
+    assert RayCluster(None, 4, tmp_path).threads == 2
+    executor = RayCluster(None, 2, tmp_path, threads=64)
+    executor.start(JOB)
+    assert executor.wait(0.0) == [Message("progress", "a", "waits: no machine of the Ray cluster has 64 CPUs (the largest has 8 CPUs)")]
+
+
 def test_a_machine_without_the_folder_or_the_data_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     host = socket.gethostname()
-    (refused,) = Place(str(tmp_path / "elsewhere"), 1, str(tmp_path), {}).begin(JOB.to_dict())
-    assert refused["kind"] == "failed"
-    assert refused["text"].startswith(f"{host} does not see {tmp_path / 'elsewhere'}: ")
+    assert Place(str(tmp_path / "elsewhere"), 1, str(tmp_path), {}).begin(JOB.to_dict()).startswith(f"{host} does not see {tmp_path / 'elsewhere'}: ")
+    (tmp_path / "plan.json").write_text("{}")
     place = Place(str(tmp_path), 1, str(tmp_path), {})
+    there = {"data": {**TINY["data"], "tests": {"clear": "streets::test?size=64x32&count=3"}}}
     try:
-        assert place.begin(Job("a", {**TINY, "data": {"source": "camvid:/nowhere:train"}}, str(tmp_path / "a")).to_dict()) == []
-        told: list[dict[str, Any]] = []
-        end = time.monotonic() + 120
-        while not told and time.monotonic() < end:
-            told = [message for message in place.wait(1.0) if message["kind"] == "failed"]
-        assert re.match(rf"{re.escape(host)}: .*/nowhere", told[0]["text"])
+        for changes, more, message in (
+            ({"data": {"source": "camvid:/nowhere:train"}}, {}, r".*/nowhere"),
+            ({}, {"identity": "0" * 64}, r"the data \(streets.*\) or the version of segshift are others here"),
+            (there, {"fingerprints": {"clear": "0" * 64}}, r"streets::test.* \(test clear\) has other images here"),
+        ):
+            assert place.begin(Job("a", {**TINY, **changes}, str(tmp_path / "a"), **more).to_dict()) == ""
+            told: list[dict[str, Any]] = []
+            end = time.monotonic() + 120
+            while not told and time.monotonic() < end:
+                told = [message for message in place.wait(1.0) if message["kind"] in ("missing", "failed", "done")]
+            assert told[0]["kind"] == "missing"
+            assert re.match(rf"{re.escape(host)}: {message}", told[0]["text"])
+        assert not (tmp_path / "a").exists()
     finally:
         place.processes.close()
 
@@ -172,11 +323,6 @@ def test_no_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         RayCluster(None, None, tmp_path)
 
 
-def actors() -> list[psutil.Process]:
-    """Processes of actors, by the title that Ray gives them."""
-    return [process for process in psutil.process_iter(["cmdline"]) if "ray::Place" in " ".join(process.info["cmdline"] or ())]
-
-
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_machine_gives_the_tables_of_this_machine(write_study: WriteStudy, tmp_path: Path) -> None:
     pytest.importorskip("ray")
@@ -189,16 +335,20 @@ def test_a_cluster_that_loses_a_machine_gives_the_tables_of_this_machine(write_s
     command = [sys.executable, "-m", "segshift", "study", str(path), "--out"]
     try:
         address = head.stdout.readline().strip()
-        on_ray = subprocess.Popen([*command, str(tmp_path / "ray"), "--on", f"ray:{address}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        end = time.monotonic() + 180
-        while not list((tmp_path / "ray" / "runs").glob("*/last.safetensors")) and time.monotonic() < end:
-            time.sleep(0.2)
-        assert len(actors()) == 2
-        head.stdin.write("kill\n")  # a machine with a run on it
-        head.stdin.flush()
-        said = on_ray.communicate(timeout=500)[0]
-        assert on_ray.returncode == 0, said
-        assert "is gone" in said
+        with subprocess.Popen(
+            [*command, str(tmp_path / "ray"), "--on", f"ray:{address}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as driver:
+            try:
+                end = time.monotonic() + 300
+                while len(list((tmp_path / "ray" / "logs").glob("*.log"))) < 2 and time.monotonic() < end:
+                    time.sleep(0.05)
+                head.stdin.write("kill\n")  # a machine with a run on it
+                head.stdin.flush()
+                said = driver.communicate(timeout=600)[0]
+            finally:
+                driver.kill()
+        assert driver.returncode == 0, said
+        assert "its process in the Ray cluster is gone" in said
         assert "it is tried once more" in said
     finally:
         head.communicate(timeout=60)

@@ -83,7 +83,7 @@ Drive = Callable[..., tuple[Status, FakeExecutor, FakeResults, Lines]]
 @pytest.fixture
 def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
     def entry(key: str) -> Any:
-        recipe = SimpleNamespace(model_dump=lambda mode: {"name": key})
+        recipe = SimpleNamespace(model_dump=lambda mode: {"name": key}, data=SimpleNamespace(tests={}))
         return SimpleNamespace(planned=SimpleNamespace(key=key, parent=PARENTS[key], recipe=recipe, existing=None), identity=f"id {key}", folder=Path(key))
 
     def run(done: tuple[str, ...] = (), max_minutes: float | None = None, results: FakeResults | None = None, chosen: Any = None, **options: Any) -> Any:
@@ -190,7 +190,7 @@ def test_ctrl_c_saves_what_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_one_driver_a_study(tmp_path: Path) -> None:
-    with lock_study(tmp_path / "out"), pytest.raises(RecipeError, match=r"running already \(process \d+\)"), lock_study(tmp_path / "out"):
+    with lock_study(tmp_path / "out"), pytest.raises(RecipeError, match=r"running already \(process \d+ on .+\)"), lock_study(tmp_path / "out"):
         pass
     with lock_study(tmp_path / "out"):
         pass

@@ -49,18 +49,18 @@ def command(
     folder = out or Path("runs") / content.name
     planned = expand(content, study.parent)
     chosen = select(planned, only or ())
+    executor = None if status or dry_run else _executor(on, processes, folder, threads, [run.recipe.compute.device for run in chosen])
     domains = Domains()
     entries = address(planned, folder, domains)
     mine = {run.key: entries[run.key] for run in chosen}
     console = Console(soft_wrap=True)
-    if status or dry_run:
+    if executor is None:
         _show(console, mine, domains, folder, dry_run, processes or 1)
         return
     with lock_study(folder):
         for line in check_unchanged(folder, entries, accept_changes):
             console.print(f"the study changed: {line}", markup=False, highlight=False)
         write_plan(folder, entries, study.read_text(encoding="utf-8"))
-        executor = _executor(on, processes, folder, threads, [run.recipe.compute.device for run in chosen])
         with (
             open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
             StudyView(console, len(mine)) as view,

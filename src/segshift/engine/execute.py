@@ -23,7 +23,7 @@ from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.train import Interrupted, all_finite, run_training
-from segshift.errors import DataError, TrainingError
+from segshift.errors import MissingDataError, TrainingError
 from segshift.methods import EstimatingMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model
 from segshift.tuning import Tuning, create_tuning, describe_selection
@@ -40,7 +40,7 @@ def execute(
     """Runs a recipe, then evaluates it on the recipe's tests. A finished run of the same identity is returned as it is.
 
     With `compute.devices` above 1, every process calls this; the first writes, and all return the finished run.
-    `identity` is what the run must have: DataError where the data here give it another one.
+    `identity` is what the run must have: MissingDataError where it has another one here.
     Raises Interrupted where the user stopped it; everything is saved then and `resume=True` goes on.
     """
     reporter = reporter or Reporter(None)
@@ -49,7 +49,8 @@ def execute(
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
     plan = make_plan(recipe, method, parent, out)
     if identity not in (None, plan.identity):
-        raise DataError(f"the data are other ones here than where the study was planned: {', '.join(str(d.domain) for d in plan.datasets.values())}")
+        data = ", ".join(str(dataset.domain) for dataset in plan.datasets.values())
+        raise MissingDataError(f"the data ({data}) or the version of segshift are others here than where the study was planned")
     fabric = create_fabric(recipe)
     state = on_first(fabric, lambda: find_run(plan, resume))
     if state == "finished":

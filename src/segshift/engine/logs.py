@@ -12,6 +12,8 @@ from typing import Any, TextIO, final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from segshift.engine.checkpoint import write_atomic
+
 
 class Reporter:
     """Progress of one task at a time; silent where `console` is None. Without a terminal a plain line every `every` seconds."""
@@ -102,8 +104,8 @@ class MetricsFile:
                         kept.append(line)
                 except (json.JSONDecodeError, KeyError):
                     continue  # a line that a kill cut off
-        self._file: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed by close()
-        self._file.writelines(f"{line}\n" for line in kept if position > 0)
+            write_atomic(path, "".join(f"{line}\n" for line in kept if position > 0))  # a second kill finds the old lines or these
+        self._file: TextIO = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, event: str, position: int, **fields: Any) -> None:
         """One line; `position` is the number of optimizer steps taken."""

@@ -92,6 +92,7 @@ class _Session:
         self.trained_seconds = 0.0
         self.losses: list[float] = []  # of the epoch's steps so far
         self.epoch_seconds = 0.0
+        self.since = 0.0  # when time was counted last
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class _Session:
             done = self.stepper.position - epoch * self.steps_per_epoch
             of_epoch, title = self.steps_per_epoch * images_a_step, f"epoch {epoch + 1}/{self.recipe.training.epochs}"
             self.reporter.begin(title, of_epoch, done * images_a_step, later=(self.total - end) * images_a_step)
-            start = time.perf_counter()
+            self.since = time.perf_counter()
             set_train_mode(self.model, self.tuning.selection)
             while self.stepper.position < end:
                 logged = self._step(streams)
@@ -161,11 +162,11 @@ class _Session:
                     break  # validated and saved below, stop or not
                 stopping = any_process(self.fabric, stop.is_set())
                 if stopping or (self.recipe.training.save_every and position % self.recipe.training.save_every == 0):
-                    start = self._count_time(start)
+                    self._count_time()
                     self.save()
                     if stopping:
                         raise Interrupted
-            self._count_time(start)
+            self._count_time()
             losses, seconds = self.losses, self.epoch_seconds
             self.losses, self.epoch_seconds = [], 0.0
             rate = len(losses) * images_a_step / max(seconds, 1e-9)
@@ -181,12 +182,12 @@ class _Session:
                 raise Interrupted
         self.run.update(training_seconds=round(self.trained_seconds, 3))
 
-    def _count_time(self, start: float) -> float:
-        """Adds the time since `start` and returns now."""
+    def _count_time(self) -> None:
+        """Adds the time since the last call."""
         now = time.perf_counter()
-        self.trained_seconds += now - start
-        self.epoch_seconds += now - start
-        return now
+        self.trained_seconds += now - self.since
+        self.epoch_seconds += now - self.since
+        self.since = now
 
     def _streams(self) -> dict[str, Iterator[Any]]:
         streams: dict[str, Iterator[Any]] = {}
@@ -256,6 +257,7 @@ class _Session:
         if not self.fabric.is_global_zero:
             raise SystemExit(1) from error
         if finite:
+            self._count_time()
             self.save()
         kept = self.run.path / "last.safetensors"
         saved = f"the weights before this step are in {kept}" if finite else f"the last good weights are in {kept}"

@@ -7,12 +7,13 @@ An actor that dies takes its run alone with it: the run goes on elsewhere from i
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -22,6 +23,8 @@ from segshift.study.local import LocalProcesses
 
 TIMEOUT = 10.0
 """Seconds in which an address must answer."""
+MISSES = 3
+"""How often a job may meet machines without its data."""
 ENVIRONMENT = ("SEGSHIFT_DATA",)
 """Variables that a machine takes from the driver where it has none of its own."""
 
@@ -38,18 +41,17 @@ class Place:
         with suppress(OSError):  # paths in a recipe count from where the driver was started
             os.chdir(directory)
 
-    def begin(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Starts a job; messages."""
-        if not self.folder.is_dir():
-            text = f"{self.host} does not see {self.folder}: the study's folder must lie on a file system that every machine of the cluster shares (--out)"
-            return [asdict(Message("failed", job["key"], text))]
+    def begin(self, job: Mapping[str, Any]) -> str:
+        """Starts a job. Why this machine cannot, or nothing."""
+        if not (self.folder / "plan.json").is_file():
+            return f"{self.host} does not see {self.folder}: the study's folder must lie on a file system that every machine of the cluster shares (--out)"
         self.processes.start(Job(**job))
-        return []
+        return ""
 
     def wait(self, seconds: float) -> list[dict[str, Any]]:
         """Messages, each with the machine's name where something went wrong."""
         told = self.processes.wait(seconds)
-        return [asdict(replace(message, text=f"{self.host}: {message.text}") if message.kind in ("failed", "lost") else message) for message in told]
+        return [asdict(replace(message, text=f"{self.host}: {message.text}") if message.kind in ("failed", "missing", "lost") else message) for message in told]
 
     def stop(self) -> None:
         """Asks the process to save and end."""
@@ -58,122 +60,181 @@ class Place:
 
 @final
 @dataclass
-class _Busy:
-    """An actor and what it does; `call` is the answer that it owes, `placed` says that it runs on some machine."""
+class _Actor:
+    """An actor and what it does. `call` is the answer that it owes, `placed` says that it runs on some machine.
 
-    actor: Any
+    A machine that cannot do jobs has one that is `barred`; `missed` are the jobs whose data it had not.
+    """
+
+    handle: Any
     job: Job | None = None
     call: Any = None
+    begun: bool = False
     placed: bool = False
+    proven: bool = False
+    barred: bool = False
+    missed: set[str] = field(default_factory=set)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may get jobs: not where the folder, or the data of two jobs and never those of one, are missing."""
+        return not self.barred and (self.proven or len(self.missed) < 2)
 
 
 @final
 class RayCluster:
     """An executor: `count` runs at a time (default: as many as fit), `threads` CPUs and, with `gpus`, one GPU each.
 
-    Without `threads`, a run has the CPUs of the smallest machine, divided among its GPUs where those are used.
+    Without `threads`, a run has its share of the CPUs of the smallest machine: of its GPUs where those are used, else of the runs there.
     """
 
     tries = 5  # machines come and go
 
     def __init__(self, address: str | None, count: int | None, folder: Path, threads: int | None = None, gpus: bool = True) -> None:
         self._ray = _connect(address)
+        self._actors: list[_Actor] = []
+        self._told: list[Message] = []
+        self._misses: dict[str, int] = {}
         machines = self._machines()
         self.gpus = gpus and any(machine.get("GPU") for machine in machines)
         usable = [machine for machine in machines if machine.get("GPU") or not self.gpus]
-        share = min((machine.get("CPU", 0) // (machine["GPU"] if self.gpus else 1) for machine in usable), default=0)
+        runs = 1 if count is None else math.ceil(count / max(1, len(usable)))  # on each machine
+        share = min((machine["CPU"] // (machine["GPU"] if self.gpus else runs) for machine in usable), default=0)
         self.threads = threads or max(1, int(share))
         self.count, self.folder = count, folder.resolve()
-        self._places: list[_Busy] = []
-        self._told: list[Message] = []
         if count is None and self._capacity() == 0:
-            largest = max((int(machine.get("CPU", 0)) for machine in machines), default=0)
             self.close()
-            raise RecipeError(f"no machine of the Ray cluster has {self.threads} CPUs (the largest has {largest}): use fewer --threads")
-        self.folder.mkdir(parents=True, exist_ok=True)
+            raise RecipeError(f"{self._too_much()}: use fewer --threads")
 
     @property
     def slots(self) -> int:
-        """Free places."""
-        busy = sum(place.job is not None for place in self._places)
-        return (self.count if self.count is not None else max(1, self._capacity())) - busy
+        """Free places; machines that cannot do jobs have none."""
+        taken = sum(actor.job is not None or not actor.usable for actor in self._actors)
+        return (self.count if self.count is not None else max(1, self._capacity())) - taken
 
     def start(self, job: Job) -> None:
         """Gives the job to an idle actor, or makes one; it starts when the cluster has room for it."""
         parent = None if job.parent is None else str(Path(job.parent).resolve())
-        place = next((place for place in self._places if place.job is None), None) or self._create()
-        self._give(place, replace(job, folder=str(Path(job.folder).resolve()), parent=parent))
+        self._give(replace(job, folder=str(Path(job.folder).resolve()), parent=parent))
 
     def wait(self, seconds: float) -> list[Message]:
         """Messages of all actors; the end of one with a job is one too."""
         found, self._told = self._told, []
-        calls = {place.call: place for place in self._places if place.job is not None}
-        if found or not calls:
+        calls = {actor.call: actor for actor in self._actors if actor.job is not None}
+        if not calls:
             time.sleep(0 if found else min(seconds, 0.1))
             return found
-        ready, _ = self._ray.wait(list(calls), num_returns=1, timeout=seconds)
+        ready, _ = self._ray.wait(list(calls), num_returns=1, timeout=0 if found else seconds)
+        if ready:
+            ready, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in ready:
-            found += self._answer(calls[call])
+            if calls[call] in self._actors:
+                found += self._answer(calls[call])
         return found
 
     def stop(self) -> None:
         """Asks every run to save and to end as interrupted."""
-        for place in [place for place in self._places if place.job is not None]:
-            assert place.job is not None
-            if place.placed:
-                place.actor.stop.remote()
-            else:  # it never began
-                self._told.append(Message("interrupted", place.job.key))
-                self._drop(place)
+        for actor in [actor for actor in self._actors if actor.job is not None]:
+            assert actor.job is not None
+            if actor.begun:
+                actor.handle.stop.remote()
+            else:
+                self._told.append(Message("interrupted", actor.job.key))
+                self._drop(actor)
 
     def close(self) -> None:
         """Ends every actor, and the connection."""
-        for place in list(getattr(self, "_places", [])):
-            self._drop(place)
+        for actor in list(self._actors):
+            self._drop(actor)
         self._ray.shutdown()
 
-    def _create(self) -> _Busy:
-        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-        options = self._ray.remote(Place).options(num_cpus=self.threads, num_gpus=int(self.gpus))
-        place = _Busy(options.remote(str(self.folder), self.threads, str(Path.cwd()), environment))
-        self._places.append(place)
-        return place
+    def _give(self, job: Job, actor: _Actor | None = None) -> None:
+        """To this actor, an idle one or a new one."""
+        idle = [other for other in self._actors if other.job is None and other.usable]
+        actor = actor or min(idle, key=lambda other: len(other.missed), default=None)
+        if actor is None:
+            environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+            kind = self._ray.remote(Place).options(num_cpus=self.threads, num_gpus=int(self.gpus))
+            actor = _Actor(kind.remote(str(self.folder), self.threads, str(Path.cwd()), environment))
+            self._actors.append(actor)
+            why = "waits for room in the cluster" if self._capacity() else f"waits: {self._too_much()}"
+            self._told.append(Message("progress", job.key, why))
+        actor.job, actor.begun, actor.call = job, False, actor.handle.begin.remote(job.to_dict())
 
-    def _give(self, place: _Busy, job: Job) -> None:
-        place.job, place.call = job, place.actor.begin.remote(job.to_dict())
-
-    def _answer(self, place: _Busy) -> list[Message]:
+    def _answer(self, actor: _Actor) -> list[Message]:
         """What an actor answered; it is asked again while it has a job."""
-        assert place.job is not None
-        key = place.job.key
+        job = actor.job
+        assert job is not None
         try:
-            found = [Message(**message) for message in self._ray.get(place.call)]
+            answer = self._ray.get(actor.call)
+        except self._ray.exceptions.RayTaskError as error:  # our own code failed there
+            self._drop(actor)
+            return [Message("failed", job.key, f"on a machine of the cluster: {' '.join(str(error.cause).split())}")]
         except self._ray.exceptions.RayError as error:
-            self._drop(place)
-            return [Message("lost", key, f"its process in the Ray cluster is gone ({type(error).__name__})")]
-        place.placed = True
-        if any(message.kind in ("done", "failed", "interrupted", "lost") for message in found):
-            place.job = place.call = None
-            waiting = next((other for other in self._places if other.job is not None and not other.placed), None)
-            if waiting is not None:  # for room that this idle actor holds, perhaps
-                self._drop(waiting)
-                assert waiting.job is not None
-                self._give(place, waiting.job)
-        else:
-            place.call = place.actor.wait.remote(1.0)
+            self._drop(actor)
+            if actor.placed and not actor.begun:  # it was idle when its machine went
+                self._give(job)
+                return []
+            why = "" if actor.placed else "; it never began: are segshift[ray], and the same Python, installed on every machine?"
+            return [Message("lost", job.key, f"its process in the Ray cluster is gone ({type(error).__name__}: {str(error).splitlines()[0]}){why}")]
+        actor.placed = True
+        if not actor.begun:
+            actor.begun = True
+            actor.barred = bool(answer)
+            return self._elsewhere(actor, job, answer) if answer else self._ask(actor)
+        found = [Message(**message) for message in answer]
+        for message in found:
+            if message.kind == "missing":
+                return self._miss(actor, job, message.text)
+            actor.proven |= message.kind == "progress"
+            if message.kind in ("done", "failed", "interrupted", "lost"):
+                actor.job = actor.call = None
+        if actor.job is not None:
+            return found + self._ask(actor)
+        waiting = next((other for other in self._actors if other.job is not None and not other.placed), None)
+        if waiting is not None:  # for the room that this idle actor holds, perhaps
+            self._drop(waiting)
+            assert waiting.job is not None
+            self._give(waiting.job, actor)
         return found
 
-    def _drop(self, place: _Busy) -> None:
-        self._places.remove(place)
+    def _ask(self, actor: _Actor) -> list[Message]:
+        actor.call = actor.handle.wait.remote(1.0)
+        return []
+
+    def _miss(self, actor: _Actor, job: Job, why: str) -> list[Message]:
+        """A job whose data a machine has not is tried elsewhere; where nobody has them, it is the job's fault and no machine's."""
+        actor.missed.add(job.key)
+        self._misses[job.key] = self._misses.get(job.key, 0) + 1
+        if self._misses[job.key] < MISSES:
+            return self._elsewhere(actor, job, why)
+        actor.job = actor.call = None
+        for other in self._actors:
+            other.missed.discard(job.key)
+        return [Message("failed", job.key, why)]
+
+    def _elsewhere(self, actor: _Actor, job: Job, why: str) -> list[Message]:
+        """The actor is kept, so that no other one is made on its machine."""
+        actor.job = actor.call = None
+        if any(other.usable for other in self._actors) or self._capacity() > len(self._actors):
+            return [Message("interrupted", job.key, why)]
+        return [Message("failed", job.key, why)]
+
+    def _drop(self, actor: _Actor) -> None:
+        self._actors.remove(actor)
         with suppress(Exception):  # it may be gone already
-            self._ray.kill(place.actor)
+            self._ray.kill(actor.handle)
 
     def _machines(self) -> list[dict[str, float]]:
         return [machine["Resources"] for machine in self._ray.nodes() if machine["Alive"] and machine["Resources"].get("CPU")]
 
     def _capacity(self) -> int:
         """How many runs fit into the cluster as it is now."""
-        return sum(int(min(machine["CPU"] // self.threads, machine.get("GPU", 0) if self.gpus else float("inf"))) for machine in self._machines())
+        return sum(int(min(machine["CPU"] // self.threads, machine.get("GPU", 0) if self.gpus else math.inf)) for machine in self._machines())
+
+    def _too_much(self) -> str:
+        largest = max((int(machine["CPU"]) for machine in self._machines()), default=0)
+        return f"no machine of the Ray cluster has {self.threads} CPUs{' and a GPU' if self.gpus else ''} (the largest has {largest} CPUs)"
 
 
 def _connect(address: str | None) -> Any:

@@ -75,6 +75,8 @@ def expand(study: Study, folder: Path) -> list[Planned]:
                     problems.append(f"runs.{name}: {error}")
     planned = [run for runs in done.values() for run in runs]
     problems += _ambiguous_tests(planned)
+    if not problems and not any(run.recipe.data.tests for run in planned):
+        problems.append("nothing is tested, so there would be nothing to compare: add `tests: {NAME: DOMAIN}`")
     if problems:
         found = list(dict.fromkeys(problems))
         raise RecipeError(f"study {study.name}: {len(found)} problem{'s' * (len(found) > 1)}: {'; '.join(found)}")
@@ -172,6 +174,8 @@ def _plan(name: str, template: Template, study: Study, folder: Path, parent: Pla
 
     said = template.tests if template.tests is not None else study.tests or None
     tests = None if said is None else {str(fill(label)): str(fill(domain)) for label, domain in said.items()}
+    if said is not None and tests is not None and len(tests) < len(said):
+        raise RecipeError(f"tests: {', '.join(said)} become {', '.join(tests)} once filled: give each a label of its own")
     changes = tuple(f"{key}={json.dumps(fill(value))}" for key, value in {**template.set, **point.changes}.items())
     compute = tuple(f"compute.{key}={json.dumps(value)}" for key, value in study.compute.model_dump(exclude_unset=True).items())
     key = " ".join([name, *(f"{axis}={value}" for axis, value in point.axes.items())])
@@ -179,7 +183,8 @@ def _plan(name: str, template: Template, study: Study, folder: Path, parent: Pla
     if template.run is not None:
         run = Run.open(folder / template.run)
         run.require_finished()
-        recipe = validate_recipe(run.recipe.model_dump(mode="json"), (*compute, f"data.tests={json.dumps(tests or {})}"), key)
+        said_tests = () if tests is None else (f"data.tests={json.dumps(tests)}",)
+        recipe = validate_recipe(run.recipe.model_dump(mode="json"), (*compute, *said_tests), key)
         return Planned(key, name, point.axes, recipe, None, run.path)
     if parent is not None:
         recipe = adaptation_recipe(

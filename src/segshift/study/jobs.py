@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, final
 
-Kind = Literal["progress", "said", "done", "failed", "interrupted", "lost"]
+Kind = Literal["progress", "said", "done", "failed", "missing", "interrupted", "lost"]
 
 
 @final
 @dataclass(frozen=True)
 class Job:
-    """One run to perform: its complete recipe, its folder, its parent's folder; `existing` runs are only tested. `identity` is what it must have."""
+    """One run to perform: its complete recipe, its folder, its parent's folder; `existing` runs are only tested.
+
+    `identity` is what it must have, `fingerprints` are the hashes of its tests' data, by label: a machine with other data must not do it.
+    """
 
     key: str
     recipe: Mapping[str, Any]
@@ -22,6 +25,7 @@ class Job:
     parent: str | None = None
     existing: bool = False
     identity: str | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `Job(**...)` reads it back."""
@@ -31,7 +35,7 @@ class Job:
 @final
 @dataclass(frozen=True)
 class Message:
-    """What happened to a job. `lost` says that its process is gone: nothing is known but that it did not end well.
+    """What happened to a job. `missing`: it failed as this machine has not the data. `lost`: its process is gone, and nothing is known but that.
 
     `progress` counts images and says how many seconds training still takes, or this evaluation. `seconds` are those that a run took, `memory` its bytes.
     """
@@ -79,12 +83,14 @@ class Executor(Protocol):
 def perform(job: Job, send: Callable[[Message], None]) -> None:
     """Does a job in this process, telling how it goes; never raises what a job can do wrong."""
     from segshift.engine.train import Interrupted
-    from segshift.errors import UserError
+    from segshift.errors import MissingDataError, UserError
 
     try:
         _perform(job, send)
     except Interrupted:
         send(Message("interrupted", job.key))
+    except MissingDataError as error:
+        send(Message("missing", job.key, str(error)))
     except UserError as error:
         send(Message("failed", job.key, str(error)))
     except Exception as error:
@@ -94,14 +100,19 @@ def perform(job: Job, send: Callable[[Message], None]) -> None:
 
 
 def _perform(job: Job, send: Callable[[Message], None]) -> None:
+    from segshift.data.dataset import open_domain
     from segshift.engine.execute import evaluate_tests, execute
     from segshift.engine.folder import open_tests
     from segshift.engine.processes import choose_device
     from segshift.engine.read_recipe import validate_recipe
     from segshift.engine.run import Run
+    from segshift.errors import MissingDataError
     from segshift.study.forward import ForwardingReporter
 
     recipe, reporter = validate_recipe(job.recipe, (), job.key), ForwardingReporter(job.key, send)
+    for label, fingerprint in job.fingerprints.items():
+        if open_domain(recipe.data.tests[label], depth=False).fingerprint() != fingerprint:
+            raise MissingDataError(f"{recipe.data.tests[label]} (test {label}) has other images here than where the study was planned")
     if job.existing:
         run = Run.open(job.folder)
         evaluate_tests(run, recipe, open_tests(recipe, run.label_space), choose_device(recipe.compute.device), reporter)

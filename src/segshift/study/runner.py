@@ -6,6 +6,7 @@ What is done stands in the run folders alone; the results file is written from t
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from typing import IO, Protocol, final
 
 from segshift.engine.run import Evaluation, Run
 from segshift.engine.stopping import stop_requests
-from segshift.errors import RecipeError, TrainingError, UserError, WeightsError
+from segshift.errors import MissingDataError, RecipeError, UserError, WeightsError
 from segshift.study.jobs import Executor, Job, Message
 from segshift.study.plan import Domains, Entry, state_of
 from segshift.study.results import Results
@@ -85,7 +86,7 @@ def run_study(
             driver.collect()
             try:
                 driver.work(deadline, stop)
-            except TrainingError:  # the results cannot be written: what runs is saved, and their folders keep what is done
+            except UserError:  # the results cannot be written: what runs is saved, and their folders keep what is done
                 driver.stop("stopping: what runs is saved after its step", keep=False)
                 raise
     finally:
@@ -163,7 +164,8 @@ class _Driver:
         self.status.running[key] = Running()
         folder = str(self.entries[parent].folder) if parent else None
         recipe = entry.planned.recipe.model_dump(mode="json")
-        self.executor.start(Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None, entry.identity))
+        tests = {label: self.domains.fingerprint(domain) for label, domain in entry.planned.recipe.data.tests.items()}
+        self.executor.start(Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None, entry.identity, tests))
 
     def _listen(self) -> None:
         """Hears what happened; a message is taken even where hearing it fails."""
@@ -180,12 +182,14 @@ class _Driver:
         elif message.kind == "done":
             self._finish(key, message)
         elif message.kind == "interrupted":
+            if message.text:
+                self.view.say(f"{key}: {message.text}; it is done again later")
             self._again(key)
         elif message.kind == "lost" and self.lost.get(key, 0) + 1 < self.executor.tries:
             self.lost[key] = self.lost.get(key, 0) + 1
             self.view.say(f"{key}: {message.text}; it is tried once more")
             self._again(key)
-        elif message.kind in ("failed", "lost"):
+        elif message.kind in ("failed", "missing", "lost"):
             self._fail(key, message.text)
 
     def _finish(self, key: str, message: Message) -> None:
@@ -194,8 +198,8 @@ class _Driver:
         if not self.keeps:
             return
         try:
-            self.results.add_run(entry.planned, entry.identity, Run.open(entry.folder))
-        except WeightsError as error:
+            self.results.add_run(entry.planned, entry.identity, _open_finished(entry.folder))
+        except (MissingDataError, WeightsError) as error:
             self._fail(key, str(error))
             return
         self.status.done.append(key)
@@ -226,6 +230,18 @@ class _Driver:
                 self._block(child, cause)
 
 
+def _open_finished(folder: Path, seconds: float = 10.0) -> Run:
+    """A run that another machine may just have written: a shared file system can take a moment to show it."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return Run.open(folder)
+        except MissingDataError as error:
+            if time.monotonic() > end:
+                raise MissingDataError(f"{folder} is finished, but not seen here: the study's folder must be one that all machines share") from error
+            time.sleep(0.5)
+
+
 def _remove_damaged(folder: Path) -> None:
     """Takes the evaluations that cannot be read out of a run folder."""
     for file in (folder / "evaluations").glob("*.json"):
@@ -249,10 +265,13 @@ def lock_study(out: Path) -> Iterator[None]:
     with open(out / "lock", "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             raise RecipeError(f"{out}: this study is running already (process {file.read().strip() or '?'}): wait for it, or stop it") from error
+        except OSError:  # a file system without locks
+            yield
+            return
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
