@@ -20,7 +20,7 @@ import pytest
 from segshift.study import local
 from segshift.study.jobs import Job, Message
 from segshift.study.local import LocalProcesses, _Worker
-from tests.study.conftest import TINY, WriteStudy
+from tests.study.conftest import STUDY, TINY, WriteStudy
 
 SLOW_START = 120.0
 """Seconds within which a process must have imported everything."""
@@ -168,7 +168,8 @@ def test_the_last_job_is_never_put_off(three: LocalProcesses, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_a_driver_killed_at_random_moments_gives_the_same_results(write_study: WriteStudy, tmp_path: Path) -> None:
-    path = write_study()
+    source = {**STUDY["runs"]["source"], "set": {"training.epochs": 20}}  # long enough for three kills
+    path = write_study(runs={**STUDY["runs"], "source": source})
     command = [sys.executable, "-m", "segshift", "study", str(path), "--processes", "2", "--out"]
     whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=False)
     assert whole.returncode == 0, whole.stderr
