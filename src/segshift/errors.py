@@ -43,6 +43,10 @@ class TrainingError(UserError, RuntimeError):
     """A run that cannot go on (a loss that is not finite, a full disk)."""
 
 
+class DiskFullError(TrainingError):
+    """No space is left: whatever runs next would fail the same way."""
+
+
 def require_recipe(path: Path) -> None:
     """MissingDataError where there is no such file. Commands ask before they import what takes seconds, as for the two below."""
     if not path.is_file():

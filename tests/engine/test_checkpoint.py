@@ -9,7 +9,7 @@ import torch
 
 from segshift.engine import checkpoint
 from segshift.engine.checkpoint import hash_tensors, load_state, save_state
-from segshift.errors import MissingDataError, TrainingError, WeightsError
+from segshift.errors import DiskFullError, MissingDataError, WeightsError
 
 STATE = {
     "model": {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7)},
@@ -45,7 +45,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"disk is full.*previous file is kept"):
+    with pytest.raises(DiskFullError, match=r"disk is full.*previous file is kept"):
         save_state(path, {"a": torch.ones(3)})
     assert torch.equal(load_state(path)["a"], torch.zeros(3))
     assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]

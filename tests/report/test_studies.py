@@ -86,7 +86,7 @@ def test_rows_are_means_over_seeds_with_t_intervals(comparison: StudyComparison,
     assert cell.miou.value == pytest.approx(np.mean(values))
     assert (cell.miou.low, cell.miou.high) == pytest.approx(tuple(expected))
     assert cell.difference is None
-    assert any("1 runs failed and are left out: broken seed=0" in note for note in comparison.notes)
+    assert any("1 run failed and is left out: broken seed=0 (no)" in note for note in comparison.notes)
 
 
 def test_a_difference_is_paired_by_seed_and_corrected(comparison: StudyComparison, results: Results) -> None:

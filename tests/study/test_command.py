@@ -51,13 +51,19 @@ def test_a_study_runs_fails_in_part_and_goes_on(run: Run, write_study: WriteStud
         assert {result.key: result.status for result in results.runs()} == {"good seed=0": "finished", "bad seed=0": "failed"}
     assert run(path, "--out", out, "--status") == 0
     said = capfd.readouterr().out
+    assert re.search(r"failed: bad seed=0: .* lower optimizer\.lr", said)
+    assert "blocked: child seed=0: its parent bad seed=0 failed" in said
     assert "3 runs in" in said
     assert "1 done, 1 failed, 1 waiting" in said
     mended = write_study(runs={"good": {"recipe": TINY}}, seeds=[0], tests={"clear": "streets::test?size=64x32&count=3"})
-    assert run(mended, "--out", out) == 1
-    assert "2 runs are gone from it: bad seed=0, child seed=0" in capfd.readouterr().err
+    assert run(mended, "--out", out, "--status") == 0
+    assert "the study changed: 2 runs are gone from it: bad seed=0, child seed=0" in capfd.readouterr().out
+    changed = write_study(runs={"good": {"recipe": TINY, "set": {"training.epochs": 2}}}, seeds=[0], tests={"clear": "streets::test?size=64x32&count=3"})
+    assert run(changed, "--out", out) == 1
+    assert "1 runs changed (training.epochs: 1 -> 2): good seed=0" in capfd.readouterr().err
+    mended = write_study(runs={"good": {"recipe": TINY}}, seeds=[0], tests={"clear": "streets::test?size=64x32&count=3"})
     (out / "results.sqlite").write_bytes(b"SQLite format 3\0 and then nonsense" * 100)
-    assert run(mended, "--out", out, "--accept-changes") == 0
+    assert run(mended, "--out", out) == 0  # what is gone had failed
     said = " ".join(capfd.readouterr().out.split())
     assert "damaged" in said
     assert "1 of 1 runs done" in said

@@ -57,8 +57,8 @@ def test_a_process_serves_several_jobs_and_tells_what_went_wrong(processes: Loca
     assert (tmp_path / "first" / "last.safetensors").is_file()
     (worker,) = processes._workers
     processes.start(job(tmp_path / "second", data={"source": "camvid:/nowhere:train", "size": [32, 64]}))
-    failed = wait_for(processes, "done", "failed")
-    assert failed.kind == "failed"
+    failed = wait_for(processes, "done", "failed", "missing")
+    assert failed.kind == "missing"
     assert "/nowhere" in failed.text
     assert "\n" not in failed.text
     assert processes._workers == [worker]

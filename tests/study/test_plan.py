@@ -13,7 +13,7 @@ from segshift.engine.run import Run
 from segshift.errors import RecipeError
 from segshift.study.file import read_study
 from segshift.study.grid import expand
-from segshift.study.plan import Domains, Entry, address, check_unchanged, select, state_of, write_plan
+from segshift.study.plan import Domains, Entry, address, check_unchanged, read_threads, select, state_of, write_plan
 from segshift.study.rows import run_tables
 from tests.report.conftest import diagonal, write_run
 from tests.study.conftest import STUDY, TINY, WriteStudy
@@ -34,7 +34,7 @@ def test_the_address_is_the_identity_that_the_run_gets(write_study: WriteStudy, 
     assert adapted.folder == tmp_path / "out" / "runs" / adapted.identity[:16]
     assert state_of(source, domains) == state_of(adapted, domains) == "done"
     next((run.path / "evaluations").glob("fog*.json")).unlink()
-    assert state_of(adapted, domains) == "begun"
+    assert state_of(adapted, domains) == "untested"
     run.update(status="failed")
     assert state_of(adapted, domains) == "failed"
 
@@ -58,9 +58,9 @@ def test_missing_data_is_told_for_all_runs_at_once(write_study: WriteStudy, tmp_
     ("changes", "message"),
     [
         ({"set": {"data.validation": "streets?size=64x32&count=6"}}, "data.validation shares 6 images with the training data"),
-        ({"set": {"data.validation": "streets::test?size=64x32&count=3"}}, "data.tests.clear shares 3 images with data.validation"),
+        ({"set": {"data.validation": "streets::test?size=64x32&count=3"}}, "tests.clear shares 3 images with data.validation"),
         ({"set": {"data.source": "folder:{folder}"}}, "has no labels, but this method learns from those of the source"),
-        ({"tests": {"dry": "folder:{folder}"}}, "data.tests.dry: .* has no labels, and a test needs them"),
+        ({"tests": {"dry": "folder:{folder}"}}, "tests.dry: .* has no labels, and a test needs them"),
     ],
 )
 def test_data_that_do_not_go_together_are_told_before_anything_runs(changes: dict[str, Any], message: str, write_study: WriteStudy, tmp_path: Path) -> None:
@@ -96,16 +96,28 @@ def test_a_changed_study_says_what_and_whom(write_study: WriteStudy, tmp_path: P
     out = tmp_path / "out"
     before = entries_of(write_study(), out)
     assert check_unchanged(out, before, accept=False) == []
-    write_plan(out, before, "text")
+    assert read_threads(out) is None
+    write_plan(out, before, "text", threads=3)
+    assert read_threads(out) == 3
     assert json.loads((out / "plan.json").read_text())["runs"].keys() == before.keys()
     assert check_unchanged(out, before, accept=False) == []
     more = entries_of(write_study(seeds=[0, 1, 2]), out)
     assert check_unchanged(out, more, accept=False)[0].startswith("6 runs are new: source optimizer.lr=0.001 seed=2, ")
     runs: dict[str, Any] = {**STUDY["runs"], "source": {**STUDY["runs"]["source"], "set": {"training.batch_size": 2}}}
     changed = entries_of(write_study(runs=runs), out)
+    assert "12 runs changed" in check_unchanged(out, changed, accept=False)[0]  # nothing was begun: nothing is left behind
+    kept = next(entry.folder for entry in before.values())
+    kept.mkdir(parents=True)
+    (kept / "run.json").write_text('{"status": "failed"}')
+    assert "12 runs changed" in check_unchanged(out, changed, accept=False)[0]
+    (kept / "run.json").write_text('{"status": "interrupted"}')
     with pytest.raises(RecipeError, match=r"12 runs changed \(training.batch_size: 4 -> 2\): source .* and 9 more\. Go on .*--accept-changes"):
         check_unchanged(out, changed, accept=False)
     assert "12 runs changed" in check_unchanged(out, changed, accept=True)[0]
     fewer = entries_of(write_study(seeds=[0]), out)
+    assert "6 runs are gone from it" in check_unchanged(out, fewer, accept=False)[0]
+    gone = next(before[key].folder for key in before if key not in fewer)
+    gone.mkdir(parents=True)
+    (gone / "run.json").write_text('{"status": "finished"}')
     with pytest.raises(RecipeError, match=r"6 runs are gone from it"):
         check_unchanged(out, fewer, accept=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segshift.errors import RecipeError, TrainingError
+from segshift.errors import DiskFullError, RecipeError, TrainingError
 from segshift.study import runner
 from segshift.study.jobs import Job, Message
 from segshift.study.runner import Status, lock_study, run_study
@@ -160,6 +160,17 @@ def test_results_that_cannot_be_written_stop_what_runs(drive: Drive) -> None:
     assert executors[0].stopped
     assert executors[0].closed
     assert not executors[0].jobs
+
+
+def test_a_full_disk_stops_the_study_instead_of_failing_every_run(drive: Drive) -> None:
+    executors: list[FakeExecutor] = []
+    start = FakeExecutor.start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeExecutor, "start", lambda self, job: (executors.append(self), start(self, job))[1])
+        with pytest.raises(DiskFullError, match="a full"):
+            drive(endings={"a": ["full"]})
+    assert executors[0].begun == ["a", "b"]
+    assert executors[0].stopped
 
 
 def test_only_evaluations_that_cannot_be_read_are_made_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, folders that hold run folders, or the folder of one study.")],
-    csv: Annotated[Path | None, typer.Option(help="Write one line a run and domain to this file too; of a study its first table.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file too; of a study each, the second to NAME-2.csv and so on.")] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain, by the name it was evaluated under. Repeatable.")] = None,
     table: Annotated[list[str] | None, typer.Option(help="Of a study: scores, differences, cost, classes or pivot. Repeatable.")] = None,
     rows: Annotated[str | None, typer.Option(help="Of a study's pivot: the axis down.")] = None,
@@ -37,7 +37,7 @@ def command(
     if studies and len(runs) > 1:
         raise RecipeError(f"{studies[0]} is the folder of a study, which is compared by itself: name it alone, or its run folders in {studies[0]}/runs")
     if studies:
-        text = _compare_study(studies[0], domain or [], table or [], rows, columns, entry, console, latex)
+        texts = _compare_study(studies[0], domain or [], table or [], rows, columns, entry, console, latex)
     elif table or rows or columns or entry or latex:
         raise RecipeError("--table, --rows, --columns, --entry and --latex belong to studies: name the folder of one")
     else:
@@ -46,10 +46,12 @@ def command(
 
         comparison = compare_folders(runs, domain or ())
         print_comparison(comparison, console)
-        text = to_csv(comparison)
-    if csv is not None:
-        write_atomic(csv, text)
-        typer.echo(f"written: {csv}")
+        texts = [to_csv(comparison)]
+    for number, text in enumerate(texts if csv is not None else (), 1):
+        assert csv is not None
+        path = csv if number == 1 else csv.with_stem(f"{csv.stem}-{number}")
+        write_atomic(path, text)
+        typer.echo(f"written: {path}")
 
 
 def _compare_study(
@@ -61,8 +63,8 @@ def _compare_study(
     entry: str | None,
     console: object,
     latex: Path | None,
-) -> str:
-    """Prints the tables of a study, writes them for LaTeX, and gives the first one as CSV."""
+) -> list[str]:
+    """Prints the tables of a study, writes them for LaTeX, and gives each as CSV."""
     from rich.console import Console
     from rich.text import Text
 
@@ -83,4 +85,4 @@ def _compare_study(
     if latex is not None:
         write_atomic(latex, "\n".join(map(to_latex, forms)))
         typer.echo(f"written: {latex}")
-    return to_csv(forms[0])
+    return list(map(to_csv, forms))

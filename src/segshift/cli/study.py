@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from segshift.study.runner import Status
 
 
+WIDE = 400
+"""Columns of a file or a pipe, so that no line is broken."""
+
+
 def command(
     study: Annotated[Path, typer.Argument(help="Study file: runs, grids, tests.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the study (default: runs/NAME).")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: 1; in a cluster as many as fit). Cores and GPUs are divided.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each process (default: the cores divided among them).")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each run (default: as the study was begun; then the cores divided).")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only runs whose name matches, and their parents: 'adabn*'. Repeatable.")] = None,
     on: Annotated[str, typer.Option(help="Where runs happen: local, ray (a cluster that this machine is in, or a new one here) or ray:HOST:PORT.")] = "local",
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Save and stop after so long; the same command goes on.")] = None,
@@ -30,6 +34,7 @@ def command(
     accept_changes: Annotated[bool, typer.Option("--accept-changes", help="Go on although the study file or the data changed.")] = False,
 ) -> None:
     """Run a study: many runs with shared parents. Whatever stopped it, the same command goes on and gives the same results."""
+    import sys
     from functools import partial
 
     from segshift.errors import require_study
@@ -40,7 +45,7 @@ def command(
 
     from segshift.study.file import read_study
     from segshift.study.grid import expand
-    from segshift.study.plan import Domains, address, check_unchanged, select, write_plan
+    from segshift.study.plan import Domains, address, check_unchanged, read_threads, select, write_plan
     from segshift.study.results import open_or_rebuild
     from segshift.study.runner import lock_study, run_study
     from segshift.study.view import StudyView
@@ -49,27 +54,31 @@ def command(
     folder = out or Path("runs") / content.name
     planned = expand(content, study.parent)
     chosen = select(planned, only or ())
-    executor = None if status or dry_run else _executor(on, processes, folder, threads, [run.recipe.compute.device for run in chosen])
+    before = read_threads(folder)
+    devices = [run.recipe.compute.device for run in chosen]
+    executor = None if status or dry_run else _executor(on, processes, folder, threads or before, devices)
     domains = Domains()
     entries = address(planned, folder, domains)
     mine = {run.key: entries[run.key] for run in chosen}
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+    say = partial(console.print, markup=False, highlight=False)
     if executor is None:
+        for line in check_unchanged(folder, entries, accept=True):
+            say(f"the study changed: {line}")
         _show(console, mine, domains, folder, dry_run, processes or 1)
         return
     with lock_study(folder):
         for line in check_unchanged(folder, entries, accept_changes):
-            console.print(f"the study changed: {line}", markup=False, highlight=False)
-        write_plan(folder, entries, study.read_text(encoding="utf-8"))
-        with (
-            open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), partial(console.print, markup=False)) as results,
-            StudyView(console, len(mine)) as view,
-        ):
+            say(f"the study changed: {line}")
+        if before not in (None, executor.threads):
+            say(f"the study was begun with {before} threads a run and goes on with {executor.threads}: new runs round differently from the old ones")
+        with open_or_rebuild(folder / "results.sqlite", content.name, entries.values(), say) as results, StudyView(console, len(mine)) as view:
+            write_plan(folder, entries, study.read_text(encoding="utf-8"), executor.threads)
             reached = run_study(entries, executor, results, domains, view, max_minutes, mine)
     _conclude(console, reached, folder, study)
 
 
-def _executor(on: str, processes: int | None, folder: Path, threads: int | None, devices: list[str]) -> Executor:
+def _executor(on: str, processes: int | None, folder: Path, threads: int | None, devices: Sequence[str]) -> Executor:
     """Processes here, or a Ray cluster."""
     from segshift.errors import RecipeError
 
@@ -99,20 +108,41 @@ def _show(console: Console, entries: Mapping[str, Entry], domains: Domains, fold
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("run", "state", "folder"):
         table.add_column(column)
-    styles = {"done": "green", "failed": "red", "begun": "cyan", "waiting": "dim"}
+    styles = {"done": "green", "untested": "cyan", "failed": "red", "begun": "cyan", "waiting": "dim"}
+    errors = _errors(folder)
     for key, state in states.items():
         table.add_row(Text(key), Text(state, style=styles[state]), Text(str(entries[key].folder)))
     console.print(table)
-    counts = {name: list(states.values()).count(name) for name in ("done", "begun", "failed", "waiting")}
+    for key, state in states.items():
+        parent = entries[key].planned.parent
+        if state == "failed" and key in errors:
+            console.print(f"failed: {key}: {errors[key]}", markup=False, highlight=False)
+        elif state == "waiting" and parent is not None and states.get(parent) == "failed":
+            console.print(f"blocked: {key}: its parent {parent} failed", markup=False, highlight=False)
+    counts = {name: sum(state == name for state in states.values()) for name in styles}
     console.print(f"{len(states)} runs in {folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count), markup=False)
     left = [entry for key, entry in entries.items() if states[key] != "done"]
     if dry_run and left:
         guess = estimate(left, lambda domain: len(domains.open(domain, depth=False, labels=False)))
         console.print(
             f"about {duration(guess.seconds)} for the {len(left)} that are left, one after another (a trial of {guess.kinds} kinds of runs took "
-            f"{duration(guess.trial_seconds)}); {processes} process{'es' * (processes > 1)} at a time share the same cores",
+            f"{duration(guess.trial_seconds)})" + (f"; {processes} processes share the same cores, so not {processes} times less" if processes > 1 else ""),
             markup=False,
         )
+        for entry, seconds in guess.entries.items():
+            console.print(f"  {entry}: {duration(seconds)}", markup=False, highlight=False)
+
+
+def _errors(folder: Path) -> dict[str, str]:
+    """Why runs failed, by key; empty where the results do not say."""
+    from contextlib import suppress
+
+    from segshift.errors import UserError
+    from segshift.study.results import Results
+
+    with suppress(UserError), Results.open(folder / "results.sqlite") as results:
+        return {run.key: (run.error or "").splitlines()[0] for run in results.runs() if run.status == "failed" and run.error}
+    return {}
 
 
 def _conclude(console: Console, status: Status, folder: Path, study: Path) -> None:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from segshift.errors import MissingDataError, TrainingError, WeightsError
+from segshift.errors import DiskFullError, MissingDataError, TrainingError, WeightsError
 
 FORMAT = "segshift-state-1"
 
@@ -73,9 +73,11 @@ def write_atomic(path: Path, payload: bytes | str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        reason = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}: check the folder"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full: free some space" if full else f"{error.strerror}: check the folder"
         kept = "; the previous file is kept" if path.exists() else ""
-        raise TrainingError(f"cannot write {path}, {reason} and run the same command again, with --resume where it trains{kept}") from error
+        text = f"cannot write {path}, {reason} and run the same command again (train and adapt with --resume){kept}"
+        raise (DiskFullError if full else TrainingError)(text) from error
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -69,7 +69,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     run, recipe, method = Run.open(plan.folder), plan.recipe, plan.method
     run.writes = fabric.is_global_zero
     run.update(status="running", provenance=describe_provenance(fabric.device))
-    start = time.perf_counter()
+    seconds, start = run.record["seconds"], time.perf_counter()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     try:
         with torch.random.fork_rng(devices=[]):
@@ -83,15 +83,17 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         else:
             _estimate(run, plan, model, cast(EstimatingMethod, method), fabric.device, reporter)
     except (Interrupted, KeyboardInterrupt):
-        run.update(status="interrupted", seconds=run.record["seconds"] + time.perf_counter() - start)
+        run.update(status="interrupted")
         raise
     except BaseException:
         with suppress(TrainingError):  # the disk may be full: what went wrong first is what must be seen
-            run.update(status="failed", seconds=run.record["seconds"] + time.perf_counter() - start)
+            run.update(status="failed")
         raise
     if run.writes:
-        seconds = round(run.record["seconds"] + time.perf_counter() - start, 3)
-        run.update(**describe_change(run.load_model(), before), seconds=seconds, status="finished")
+        if method.kind != "trains":  # training counts its own, over all interruptions
+            seconds += time.perf_counter() - start
+            run.update(seconds=round(seconds, 3))
+        run.update(**describe_change(run.load_model(), before), status="finished")
 
 
 def evaluate_tests(

@@ -180,7 +180,7 @@ class _Session:
             self.reporter.end(note + (f", {duration(left)} left" if left else ""))
             if any_process(self.fabric, stop.is_set()):
                 raise Interrupted
-        self.run.update(training_seconds=round(self.trained_seconds, 3))
+        self.run.update(seconds=round(self.trained_seconds, 3))
 
     def _count_time(self) -> None:
         """Adds the time since the last call."""

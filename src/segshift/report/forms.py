@@ -21,7 +21,7 @@ ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 class Entry:
     """One place of a table: a text, or a value (mIoU and accuracies in percent) with half the width of its interval, or its bounds.
 
-    `best` is set in bold, `noise` marks a difference that may be none, `indent` is for the names of rows.
+    `best` is set in bold, `noise` marks a difference that may be none, `indent` is for the names of rows; `value_of` is the number behind a text, for CSV.
     """
 
     text: str = ""
@@ -33,6 +33,7 @@ class Entry:
     best: bool = False
     noise: bool = False
     indent: int = 0
+    value_of: float | None = None
 
     def words(self) -> str:
         """`41.2 [38.0, 45.0]`, `~+1.2 [-0.3, +2.7]`, or the text."""
@@ -107,11 +108,17 @@ def to_csv(form: Form) -> str:
     for row in form.rows:
         line: list[object] = []
         for place, entry in enumerate(row):
-            line.append(entry.text if entry.value is None else round(entry.value, 4))
+            number = entry.value if entry.value is not None else entry.value_of
+            line.append(entry.text if number is None else _short(number))
             if wide[place]:
                 line += ["" if bound is None else round(bound, 4) for bound in (entry.low, entry.high)]
         writer.writerow(line)
     return out.getvalue()
+
+
+def _short(number: float) -> float | int:
+    rounded = round(number, 4)
+    return int(rounded) if rounded == int(rounded) and abs(rounded) >= 1000 else rounded
 
 
 def to_latex(form: Form) -> str:
@@ -144,10 +151,10 @@ def escape(text: str) -> str:
 
 
 def mark_best(rows: Sequence[Sequence[float | None]]) -> set[tuple[int, int]]:
-    """Places (row, column) of the highest value of each column; ties are all marked."""
+    """Places (row, column) of the highest value of each column; ties are all marked, but not where all are equal."""
     best = set()
     for column in range(len(rows[0]) if rows else 0):
         values = [row[column] for row in rows]
         known = [value for value in values if value is not None and value == value]
-        best |= {(number, column) for number, value in enumerate(values) if known and value == max(known)}
+        best |= {(number, column) for number, value in enumerate(values) if known and value == max(known) > min(known)}
     return best

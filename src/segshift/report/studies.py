@@ -120,7 +120,7 @@ def compare_study_folder(folder: Path | str, domains: Sequence[str] = ()) -> tup
 
 def is_study(folder: Path | str) -> bool:
     """Whether a folder is that of a study."""
-    return (Path(folder) / "results.sqlite").is_file()
+    return any((Path(folder) / name).is_file() for name in ("results.sqlite", "plan.json"))
 
 
 def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence[str] = ()) -> StudyComparison:
@@ -130,7 +130,9 @@ def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence
     """
     runs = {run.identity: run for run in results.runs()}
     scores = results.scores()
-    known = list(dict.fromkeys(score.domain for score in scores))
+    tests = dict.fromkeys(label for run in runs.values() for label in run.recipe.get("data", {}).get("tests", {}))  # in the order of the file
+    there = {score.domain for score in scores}
+    known = [*(name for name in tests if name in there), *sorted(there - set(tests))]
     for name in domains:
         if name not in known:
             raise unknown_name("evaluated domain", name, known)
@@ -142,10 +144,15 @@ def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence
     kept = {(score.identity, score.domain): score for score in scores if score.fingerprint == data[score.domain].fingerprint}
     failed = [run.key for run in runs.values() if run.status == "failed"]
     if failed:
-        notes.append(f"{len(failed)} runs failed and are left out: {', '.join(failed[:3])}{' ...' if len(failed) > 3 else ''}")
+        named = [f"{run.key} ({(run.error or '').splitlines()[0][:120]})" for run in runs.values() if run.status == "failed"]
+        plural = "s failed and are" if len(failed) > 1 else " failed and is"
+        notes.append(f"{len(failed)} run{plural} left out: {'; '.join(named[:3])}{' ...' if len(failed) > 3 else ''}")
     rows = [_row(title, group, runs, kept, chosen, results, notes) for title, group in _by_title(runs.values(), order).items()]
     rows = _ranked(_corrected(_ordered(rows), chosen), chosen)
     notes += _other_seeds(rows)
+    blind = [name for name in chosen if (cells := _compared(rows, name)) and all(cell.p != cell.p for cell in cells)]
+    if blind:
+        notes.append(f"{', '.join(blind)}: one seed and one block of images cannot tell whether a difference is noise")
     definitions = (*dict.fromkeys(score.definition for score in scores), *INTERVALS)
     for (_, name), score in kept.items():
         if score.known_images and name in chosen:
@@ -261,6 +268,11 @@ def _ordered(rows: Sequence[StudyRow]) -> list[StudyRow]:
     """Each source, then its repairs."""
     sources = [row.title for row in rows if row.is_source]
     return sorted(rows, key=lambda row: (sources.index(row.source) if row.source in sources else len(sources), not row.is_source))
+
+
+def _compared(rows: Sequence[StudyRow], domain: str) -> list[StudyCell]:
+    """The cells that have a difference."""
+    return [row.cells[domain] for row in rows if domain in row.cells and row.cells[domain].difference is not None]
 
 
 def _corrected(rows: Sequence[StudyRow], domains: Sequence[str]) -> list[StudyRow]:

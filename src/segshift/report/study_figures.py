@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from segshift.report.canvas import COLORS, MARKERS, Format, canvas, plain, render
 from segshift.report.figures import Curve
@@ -80,6 +81,7 @@ def study_cost_figure(rows: Sequence[StudyRow], domain: str, format: Format = "s
             if name == SECONDS and least > 0:
                 axes.set_xscale("log")
                 axes.set_xlim(least / 2, most * 2)
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
                 axes.xaxis.set_minor_formatter("")
             else:

@@ -10,6 +10,8 @@ from segshift.metrics import Interval
 from segshift.report.forms import Entry, Form, mark_best
 from segshift.report.studies import StudyCell, StudyComparison, StudyRow
 
+RANK = "bold: the highest of a column, which may be no more than noise; rank: the mean over the domains of a run's place by mIoU, 1 is the best"
+
 
 def scores_form(comparison: StudyComparison) -> Form:
     """Runs x (mIoU with its interval, pixel accuracy) on every domain, and the mean rank; the best of a column is bold."""
@@ -30,7 +32,7 @@ def scores_form(comparison: StudyComparison) -> Form:
             entries.append(_percent(cell.miou, best=(number, 2 * place) in best))
             entries.append(Entry(value=100 * cell.accuracy, best=(number, 2 * place + 1) in best))
         rows.append((*entries, Entry(value=row.rank)))
-    return Form(_title(comparison, "mIoU and pixel accuracy in %"), tuple(columns), tuple(rows), _notes(comparison), _breaks(comparison))
+    return Form(_title(comparison, "mIoU and pixel accuracy in %"), tuple(columns), tuple(rows), (RANK, *_notes(comparison)), _breaks(comparison))
 
 
 def differences_form(comparison: StudyComparison) -> Form:
@@ -115,10 +117,10 @@ def cost_form(comparison: StudyComparison) -> Form:
         rows.append(
             (
                 _name(row),
-                Entry(f"{run.parameters:,}" if run.parameters else ""),
+                Entry(f"{run.parameters:,}", value_of=float(run.parameters)) if run.parameters else Entry(),
                 Entry(value=100 * row.share) if row.share is not None else Entry(),
                 Entry(str(run.labels_used or 0)),
-                Entry(duration(row.seconds) if row.seconds == row.seconds else ""),
+                Entry(duration(row.seconds), value_of=round(row.seconds, 1)) if row.seconds == row.seconds else Entry(),
                 *(Entry(value=100 * cell.miou.value) if cell else Entry() for cell in cells),
             )
         )

@@ -51,7 +51,8 @@ class Place:
     def wait(self, seconds: float) -> list[dict[str, Any]]:
         """Messages, each with the machine's name where something went wrong."""
         told = self.processes.wait(seconds)
-        return [asdict(replace(message, text=f"{self.host}: {message.text}") if message.kind in ("failed", "missing", "lost") else message) for message in told]
+        wrong = ("failed", "missing", "full", "lost")
+        return [asdict(replace(message, text=f"{self.host}: {message.text}") if message.kind in wrong else message) for message in told]
 
     def stop(self) -> None:
         """Asks the process to save and end."""
@@ -187,7 +188,7 @@ class RayCluster:
             if message.kind == "missing":
                 return self._miss(actor, job, message.text)
             actor.proven |= message.kind == "progress"
-            if message.kind in ("done", "failed", "interrupted", "lost"):
+            if message.kind in ("done", "failed", "full", "interrupted", "lost"):
                 actor.job = actor.call = None
         if actor.job is not None:
             return found + self._ask(actor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,9 +35,10 @@ STEPS = 4
 @final
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of all runs one after another, and of how many kinds the trial was made."""
+    """Seconds of all runs one after another, of those of each entry, and of how many kinds the trial was made."""
 
     seconds: float
+    entries: Mapping[str, float]
     kinds: int
     trial_seconds: float
 
@@ -75,7 +76,7 @@ def estimate(entries: Sequence[Entry], sizes: Callable[[str], int]) -> Estimate:
     start = time.perf_counter()
     learning: dict[str, float] = {}
     predicting: dict[str, float] = {}
-    total = 0.0
+    total: dict[str, float] = {}
     for entry in entries:
         recipe = entry.planned.recipe
         method = METHODS[recipe.method.name](**recipe.method.options)
@@ -84,13 +85,14 @@ def estimate(entries: Sequence[Entry], sizes: Callable[[str], int]) -> Estimate:
         if model not in predicting:
             read = [*recipe.data.tests.values(), *(name for name, _, _ in read_domains(recipe, method).values())]
             predicting[model] = _time_prediction(recipe, read[0])
-        total += predicting[model] * sum(sizes(domain) for label, domain in recipe.data.tests.items() if label not in tested)
+        seconds = predicting[model] * sum(sizes(domain) for label, domain in recipe.data.tests.items() if label not in tested)
         if not trained:
             kind = str((model, recipe.method, recipe.tuning))
             if kind not in learning:
                 learning[kind] = _time_training(recipe) if method.kind == "trains" else predicting[model]
-            total += learning[kind] * _images_learned(recipe, method, sizes)
-    return Estimate(total, len({*learning, *predicting}), time.perf_counter() - start)
+            seconds += learning[kind] * _images_learned(recipe, method, sizes)
+        total[entry.planned.entry] = total.get(entry.planned.entry, 0.0) + seconds
+    return Estimate(sum(total.values()), total, len({*learning, *predicting}), time.perf_counter() - start)
 
 
 def _done(entry: Entry) -> tuple[bool, set[str]]:

@@ -79,6 +79,13 @@ class Study(Section):
     compute: ComputeRecipe = ComputeRecipe()
 
     @model_validator(mode="after")
+    def _seeds(self) -> Study:
+        twice = sorted({seed for seed in self.seeds or () if (self.seeds or []).count(seed) > 1})
+        if twice:
+            raise ValueError(f"seeds: {', '.join(map(str, twice))} is given twice")
+        return self
+
+    @model_validator(mode="after")
     def _parents(self) -> Study:
         for name, template in self.runs.items():
             if template.parent is not None and template.parent not in self.runs:
@@ -101,6 +108,8 @@ def read_study(path: Path | str) -> Study:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        raise RecipeError(f"{path} is empty: it must be a mapping with `runs`")
     if not isinstance(content, dict):
         raise RecipeError(f"{path} must be a mapping with `runs`, not {type(content).__name__}")
     try:

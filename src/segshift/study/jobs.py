@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, final
 
-Kind = Literal["progress", "said", "done", "failed", "missing", "interrupted", "lost"]
+Kind = Literal["progress", "said", "done", "failed", "missing", "full", "interrupted", "lost"]
 
 
 @final
@@ -35,7 +35,7 @@ class Job:
 @final
 @dataclass(frozen=True)
 class Message:
-    """What happened to a job. `missing`: it failed as this machine has not the data. `lost`: its process is gone, and nothing is known but that.
+    """What happened to a job. `missing`: this machine has not the data. `full`: the disk is. `lost`: its process is gone, and nothing is known but that.
 
     `progress` counts images and says how many seconds training still takes, or this evaluation. `seconds` are those that a run took, `memory` its bytes.
     """
@@ -56,6 +56,11 @@ class Executor(Protocol):
     @property
     def tries(self) -> int:
         """How often a run is begun whose process dies."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Of each run."""
         ...
 
     @property
@@ -83,12 +88,14 @@ class Executor(Protocol):
 def perform(job: Job, send: Callable[[Message], None]) -> None:
     """Does a job in this process, telling how it goes; never raises what a job can do wrong."""
     from segshift.engine.train import Interrupted
-    from segshift.errors import MissingDataError, UserError
+    from segshift.errors import DiskFullError, MissingDataError, UserError
 
     try:
         _perform(job, send)
     except Interrupted:
         send(Message("interrupted", job.key))
+    except DiskFullError as error:
+        send(Message("full", job.key, str(error)))
     except MissingDataError as error:
         send(Message("missing", job.key, str(error)))
     except UserError as error:

@@ -160,7 +160,7 @@ class LocalProcesses:
             worker.log.write(f"{message.key}: {message.text}\n")
             worker.log.flush()
             return None
-        if message.kind in ("done", "failed", "missing", "interrupted"):
+        if message.kind in ("done", "failed", "missing", "full", "interrupted"):
             worker.job = None
             self._largest = max(self._largest, message.memory)
             return Message(message.kind, message.key, message.text, seconds=time.monotonic() - worker.since, memory=message.memory)

@@ -20,7 +20,7 @@ from segshift.engine.run import Run
 from segshift.errors import RecipeError, UserError
 from segshift.study.grid import Planned
 
-State = Literal["done", "begun", "failed", "waiting"]
+State = Literal["done", "untested", "begun", "failed", "waiting"]
 LENGTH = 16
 """Hexadecimal digits of the identity that name a run's folder."""
 
@@ -79,7 +79,8 @@ def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str
                 identity = identify(run.recipe, method, entries[run.parent].identity if run.parent else None, opened[same])
                 spaces[run.key] = opened[same].space
         except UserError as error:
-            problems.append(str(error))
+            text = str(error)
+            problems.append(text.removeprefix("data.") if text.startswith("data.tests.") else f"runs.{run.entry}: {text}")
             continue
         if identity in by_identity:
             problems.append(
@@ -89,7 +90,7 @@ def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str
         entries[run.key] = Entry(run, identity, run.existing or out / "runs" / identity[:LENGTH])
     if problems:
         found = list(dict.fromkeys(problems))
-        raise RecipeError("; ".join(found[:10]) + (f"; and {len(found) - 10} more" if len(found) > 10 else ""))
+        raise RecipeError("; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else ""))
     return entries
 
 
@@ -115,6 +116,7 @@ def state_of(entry: Entry, domains: Domains) -> State:
         there = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
         if all((label, domains.fingerprint(domain)) in there for label, domain in entry.planned.recipe.data.tests.items()):
             return "done"
+        return "untested"
     return "begun"
 
 
@@ -161,7 +163,8 @@ def check_unchanged(out: Path, entries: Mapping[str, Entry], accept: bool) -> li
     if gone:
         parts.append(f"{len(gone)} runs are gone from it: {_some(gone)}")
     text = "; ".join(parts)
-    if not accept:
+    begun = [record for record in [*changed.values(), *(old[key] for key in gone)] if _holds_work(out / "runs" / record["folder"])]
+    if begun and not accept:
         raise RecipeError(
             f"{out} was begun with another study file or other data: {text}. Go on with the new one with --accept-changes (what did not change is kept), "
             "or choose another --out"
@@ -169,10 +172,27 @@ def check_unchanged(out: Path, entries: Mapping[str, Entry], accept: bool) -> li
     return [*said, text]
 
 
-def write_plan(out: Path, entries: Mapping[str, Entry], source: str) -> None:
-    """Keeps the plan and the study file."""
+def _holds_work(folder: Path) -> bool:
+    """Whether a run was begun and did not fail: then a change leaves it behind."""
+    with suppress(UserError):
+        return str(Run.open(folder).record["status"]) != "failed"
+    return False
+
+
+def write_plan(out: Path, entries: Mapping[str, Entry], source: str, threads: int | None = None) -> None:
+    """Keeps the plan, the study file, and how many threads each run has: another number rounds otherwise."""
     write_atomic(out / "study.yaml", source)
-    write_atomic(out / "plan.json", json.dumps({"schema": 1, "runs": {key: _describe(entry) for key, entry in entries.items()}}, indent=1) + "\n")
+    plan = {"schema": 1, "threads": threads, "runs": {key: _describe(entry) for key, entry in entries.items()}}
+    write_atomic(out / "plan.json", json.dumps(plan, indent=1) + "\n")
+
+
+def read_threads(out: Path) -> int | None:
+    """The threads of each run of the study that was begun here; None where none was."""
+    try:
+        threads: int | None = json.loads((out / "plan.json").read_text())["threads"]
+    except (OSError, json.JSONDecodeError, KeyError):
+        return None
+    return threads
 
 
 def read_plan(out: Path) -> dict[str, Any]:

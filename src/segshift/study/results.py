@@ -250,8 +250,9 @@ def _check(database: Database, study: str | None) -> None:
             f"{path} is a results file of version {meta.get('schema')}, and this segshift reads version {VERSION}: use the segshift that wrote it, "
             "or move the file away and run the study again, which makes it anew from the run folders"
         )
-    if study is not None and meta.get("study") != study:
-        raise RecipeError(f"{path} holds the results of the study {meta.get('study')!r}, not of {study!r}: choose another --out")
+    other = meta.get("study")
+    if study not in (None, other):
+        raise RecipeError(f"{path} holds the results of the study {other!r}, not of {study!r}: choose another --out, or write `name: {other}`")
 
 
 def _move_aside(path: Path) -> Path:

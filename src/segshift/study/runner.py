@@ -18,7 +18,7 @@ from typing import IO, Protocol, final
 
 from segshift.engine.run import Evaluation, Run
 from segshift.engine.stopping import stop_requests
-from segshift.errors import MissingDataError, RecipeError, UserError, WeightsError
+from segshift.errors import DiskFullError, MissingDataError, RecipeError, UserError, WeightsError
 from segshift.study.jobs import Executor, Job, Message
 from segshift.study.plan import Domains, Entry, state_of
 from segshift.study.results import Results
@@ -185,6 +185,10 @@ class _Driver:
             if message.text:
                 self.view.say(f"{key}: {message.text}; it is done again later")
             self._again(key)
+        elif message.kind == "full":
+            self._again(key)
+            if self.keeps:
+                raise DiskFullError(message.text)
         elif message.kind == "lost" and self.lost.get(key, 0) + 1 < self.executor.tries:
             self.lost[key] = self.lost.get(key, 0) + 1
             self.view.say(f"{key}: {message.text}; it is tried once more")
