@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from rich.console import Console
 
 from segshift.cli import main
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import DataError, RecipeError, UnknownNameError
 from segshift.metrics import miou, paired_jackknife, paired_p_value
-from segshift.report.forms import Entry, Form, escape, to_csv, to_latex
+from segshift.report.forms import Entry, Form, escape, print_form, to_csv, to_latex
 from segshift.report.studies import StudyComparison, class_means, compare_study
 from segshift.report.study_forms import make_forms
 from segshift.report.study_page import build_study_page
@@ -170,7 +172,9 @@ def test_forms_hold_the_figures(comparison: StudyComparison, results: Results) -
     scores = scores_form(comparison)
     assert scores.columns == ("run", "clear mIoU", "clear accuracy", "fog mIoU", "fog accuracy", "rank")
     best = max(comparison.rows, key=lambda row: row.cells["fog"].miou.value)
-    assert [row[0].text for row in scores.rows if row[3].best] == [best.title]
+    assert [row[0].plain for row in scores.rows if row[3].best] == [best.title]
+    assert [row[0].words() for row in scores.rows[:2]] == ["source (augmentation jitter)", "  good (ratio 0.5)"]  # below its source, by its own axes
+    assert [line.split(",")[0] for line in to_csv(cost_form(comparison)).splitlines()[1:3]] == ["source (augmentation jitter)", '"good (augmentation jitter']
     differences = differences_form(comparison)
     assert [row[0].text for row in differences.rows] == [row.title for row in repairs(comparison)]
     assert differences.rows[1][3].words().startswith("~")
@@ -186,6 +190,14 @@ def test_forms_hold_the_figures(comparison: StudyComparison, results: Results) -
     assert np.mean([value for value in column[:3] if value is not None]) == pytest.approx(column[3])
     cost = cost_form(comparison)
     assert [entry.words() for entry in cost.rows[1][1:5]] == ["1,000", "0.0", "16", "11s"]
+    assert to_csv(cost).splitlines()[2].split('",')[1].split(",")[:4] == ["1000", "0.0", "16", "11.0"]
+    for width in (60, 80, 100, 140):  # intervals are never broken, and no line is too long
+        console = Console(file=io.StringIO(), width=width)
+        print_form(scores, console)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert text.count("[") == text.count("]") == sum(entry.low is not None for row in scores.rows for entry in row)
+        assert not re.search(r"\[[^\]]*\n", text)
+        assert max(map(len, text.splitlines())) <= width
 
 
 def test_a_pivot_that_is_none_says_why(comparison: StudyComparison, results: Results) -> None:

@@ -21,7 +21,8 @@ ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 class Entry:
     """One place of a table: a text, or a value (mIoU and accuracies in percent) with half the width of its interval, or its bounds.
 
-    `best` is set in bold, `noise` marks a difference that may be none, `indent` is for the names of rows; `value_of` is the number behind a text, for CSV.
+    `best` is set in bold, `noise` marks a difference that may be none, `indent` is for the names of rows; `plain` is what CSV says
+    instead: the number behind a text, a whole name.
     """
 
     text: str = ""
@@ -33,7 +34,7 @@ class Entry:
     best: bool = False
     noise: bool = False
     indent: int = 0
-    value_of: float | None = None
+    plain: float | str | None = None
 
     def words(self) -> str:
         """`41.2 [38.0, 45.0]`, `~+1.2 [-0.3, +2.7]`, or the text."""
@@ -67,11 +68,13 @@ class Form:
     """Rows after which a rule is drawn."""
 
 
-def to_terminal(form: Form) -> Table:
-    """For rich."""
+def to_terminal(form: Form, width: int | None = None) -> Table:
+    """For rich; names of columns are broken between words where they would be wider than `width` characters otherwise."""
+    natural = sum(max(len(name), _width(form, place)) + 2 for place, name in enumerate(form.columns)) - 1
+    tight = width is not None and natural > width
     table = Table(box=box.SIMPLE_HEAD, title=form.title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     for place, name in enumerate(form.columns):
-        table.add_column(Text(name), justify="right" if place else "left", overflow="fold", no_wrap=place == 0)
+        table.add_column(Text(name), justify="right" if place else "left", overflow="fold", no_wrap=place == 0, width=_width(form, place) if tight else None)
     for number, row in enumerate(form.rows):
         table.add_row(*(Text(entry.words(), style="bold" if entry.best else "dim" if entry.noise else "") for entry in row), end_section=number in form.breaks)
     return table
@@ -79,11 +82,11 @@ def to_terminal(form: Form) -> Table:
 
 def print_form(form: Form, console: Console) -> None:
     """Prints a table, in several parts where it is too wide: each with the names of the rows."""
-    wide = max(len(row[0].words()) for row in form.rows)
+    wide = 1 + max(len(row[0].words()) for row in form.rows)
     parts: list[list[int]] = [[]]
     used = wide
     for place in range(1, len(form.columns)):
-        width = 2 + max(_longest_word(form.columns[place]), *(len(row[place].words()) for row in form.rows))
+        width = 2 + _width(form, place)
         if parts[-1] and used + width > console.width:
             parts.append([])
             used = wide
@@ -92,11 +95,13 @@ def print_form(form: Form, console: Console) -> None:
     for places in parts:
         chosen = [0, *places]
         rows = tuple(tuple(row[place] for place in chosen) for row in form.rows)
-        console.print(to_terminal(Form(form.title, tuple(form.columns[place] for place in chosen), rows, breaks=form.breaks)))
+        part = Form(form.title, tuple(form.columns[place] for place in chosen), rows, breaks=form.breaks)
+        console.print(to_terminal(part, console.width))
 
 
-def _longest_word(text: str) -> int:
-    return max(map(len, text.split()), default=0)
+def _width(form: Form, place: int) -> int:
+    """The least width of a column: its name may be broken between words, its entries not."""
+    return max(map(len, [*form.columns[place].split(), *(row[place].words() for row in form.rows)]), default=0)
 
 
 def to_csv(form: Form) -> str:
@@ -108,8 +113,8 @@ def to_csv(form: Form) -> str:
     for row in form.rows:
         line: list[object] = []
         for place, entry in enumerate(row):
-            number = entry.value if entry.value is not None else entry.value_of
-            line.append(entry.text if number is None else _short(number))
+            plain = entry.plain if entry.plain is not None else entry.text if entry.value is None else entry.value
+            line.append(plain if isinstance(plain, str) else _short(plain))
             if wide[place]:
                 line += ["" if bound is None else round(bound, 4) for bound in (entry.low, entry.high)]
         writer.writerow(line)

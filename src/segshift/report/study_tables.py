@@ -9,6 +9,7 @@ from segshift.errors import DataError, unknown_name
 from segshift.metrics import Interval
 from segshift.report.forms import Entry, Form, mark_best
 from segshift.report.studies import StudyCell, StudyComparison, StudyRow
+from segshift.study.grid import title
 
 RANK = "bold: the highest of a column, which may be no more than noise; rank: the mean over the domains of a run's place by mIoU, 1 is the best"
 
@@ -23,7 +24,7 @@ def scores_form(comparison: StudyComparison) -> Form:
     best = mark_best(values)
     rows = []
     for number, row in enumerate(comparison.rows):
-        entries = [_name(row)]
+        entries = [_name(row, comparison)]
         for place, domain in enumerate(comparison.domains):
             cell = row.cells.get(domain)
             if cell is None:
@@ -42,7 +43,7 @@ def differences_form(comparison: StudyComparison) -> Form:
     for row in comparison.rows:
         if row.is_source:
             continue
-        entries = [_name(row)]
+        entries = [Entry(row.title)]
         for domain in comparison.domains:
             cell = row.cells.get(domain)
             if cell is None or cell.difference is None:
@@ -116,19 +117,23 @@ def cost_form(comparison: StudyComparison) -> Form:
         cells = [row.cells.get(domain) for domain in comparison.domains]
         rows.append(
             (
-                _name(row),
-                Entry(f"{run.parameters:,}", value_of=float(run.parameters)) if run.parameters else Entry(),
+                _name(row, comparison),
+                Entry(f"{run.parameters:,}", plain=float(run.parameters)) if run.parameters else Entry(),
                 Entry(value=100 * row.share) if row.share is not None else Entry(),
                 Entry(str(run.labels_used or 0)),
-                Entry(duration(row.seconds), value_of=round(row.seconds, 1)) if row.seconds == row.seconds else Entry(),
+                Entry(duration(row.seconds), plain=round(row.seconds, 1)) if row.seconds == row.seconds else Entry(),
                 *(Entry(value=100 * cell.miou.value) if cell else Entry() for cell in cells),
             )
         )
     return Form(_title(comparison, "what it took"), columns, tuple(rows), _notes(comparison), _breaks(comparison))
 
 
-def _name(row: StudyRow) -> Entry:
-    return Entry(row.title, best=row.is_source, indent=not row.is_source)
+def _name(row: StudyRow, comparison: StudyComparison) -> Entry:
+    """Below its source model a repair is named by its own axes alone."""
+    source = next((other for other in comparison.rows if other.title == row.source), row)
+    if row.is_source or source is row:
+        return Entry(row.title, best=row.is_source)
+    return Entry(title(row.entry, {axis: value for axis, value in row.axes.items() if axis not in source.axes}), indent=1, plain=row.title)
 
 
 def _percent(interval: Interval, signed: bool = False, best: bool = False, noise: bool = False) -> Entry:
