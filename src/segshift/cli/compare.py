@@ -19,7 +19,6 @@ def command(
     latex: Annotated[Path | None, typer.Option(help="Of a study: write its tables to this file, for booktabs.")] = None,
 ) -> None:
     """Compare runs, or those of a study: mIoU with intervals, the difference to the source model, and what each repair took."""
-    import os
     import sys
 
     from segshift.errors import require_run
@@ -33,7 +32,7 @@ def command(
     from segshift.errors import RecipeError
     from segshift.report.studies import is_study
 
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100)  # a file or pipe has no width of its own
+    console = Console(width=None if sys.stdout.isatty() else 100)  # a file or pipe has no width of its own
     studies = [path for path in runs if is_study(path)]
     if studies and len(runs) > 1:
         raise RecipeError(f"{studies[0]} is the folder of a study, which is compared by itself: name it alone, or its run folders in {studies[0]}/runs")
