@@ -36,8 +36,10 @@ TEST = "streets::test?count=2&size=64x32"
 class Instantly:
     """An executor whose runs are finished when they begin."""
 
-    def __init__(self, identities: dict[str, str]) -> None:
-        self.identities, self.done = identities, []  # type: ignore[var-annotated]
+    tries = threads = 1
+
+    def __init__(self) -> None:
+        self.done: list[Message] = []
         self.seconds = 0.0
         self.fingerprint = open_domain(TEST, depth=False).fingerprint()
         self.scores = Scores(np.tile(np.eye(19, dtype=np.int64), (2, 1, 1)), ["a", "b"], ["a", "b"], LABEL_SPACES["cityscapes-19"], 0.0)
@@ -50,7 +52,7 @@ class Instantly:
         start = time.perf_counter()
         recipe = validate_recipe(job.recipe)
         record: dict[str, Any] = {
-            "identity": self.identities[job.key],
+            "identity": job.identity,
             "name": job.key,
             "parent": None,
             "method": "supervised",
@@ -77,8 +79,6 @@ class Instantly:
         found, self.done = self.done, []
         return found
 
-    tries = 1
-
     def stop(self) -> None: ...
 
     def close(self) -> None: ...
@@ -104,7 +104,7 @@ def measure(count: int) -> dict[str, float]:
         domains = Domains()
         entries = address(planned, out, domains)
         times.append(time.perf_counter())
-        executor = Instantly({key: entry.identity for key, entry in entries.items()})
+        executor = Instantly()
         with Results.open(out / "results.sqlite", "scale") as results:
             run_study(entries, executor, results, domains, Silent())
         times.append(time.perf_counter() - executor.seconds)

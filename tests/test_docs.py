@@ -80,7 +80,7 @@ def label_values(text: str) -> list[int]:
         return [*given.get("ids", range(len(given["classes"]))), 255]
     space = DATASETS["camvid" if "camvid" in text else folder].classes
     assert space is not None
-    return [*space.ids]  # type: ignore[misc]
+    return [*space.ids]
 
 
 @pytest.fixture

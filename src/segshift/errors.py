@@ -68,6 +68,13 @@ def require_run(path: Path) -> None:
         raise MissingDataError(f"{path} is no run folder (no run.json in it){': there is ' + ', '.join(near) if near else ''}")
 
 
+def require_runs(paths: Iterable[Path]) -> None:
+    """MissingDataError for the first path that is no folder: those of runs, of studies, or folders that hold runs."""
+    for path in paths:
+        if not path.is_dir():
+            require_run(path)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not in a table, with the nearest name that is.
 

@@ -180,7 +180,7 @@ def test_streets_with_fog_is_add_fog_with_the_streets_camera() -> None:
     expected = add_fog(sample.image, sample.depth, beta=0.02, camera=clear.camera_of(5))
     torch.testing.assert_close(foggy[5].image, expected, rtol=0, atol=0)
     torch.testing.assert_close(open_domain("streets?size=64x32+fog@5")[5].image, expected, rtol=0, atol=0)
-    assert torch.equal(foggy[5].label, sample.label)  # type: ignore[arg-type]
+    assert torch.equal(foggy[5].label, sample.label)
 
 
 # Real images

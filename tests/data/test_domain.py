@@ -158,7 +158,7 @@ def test_an_unknown_name_is_met_with_the_nearest(text: str, message: str) -> Non
 )
 def test_what_cannot_be_understood_says_what_can(domain: object, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        parse_domain(domain)  # type: ignore[arg-type]
+        parse_domain(domain)
     assert "\n" not in str(caught.value)
 
 

@@ -23,7 +23,7 @@ def space(*classes: str, ids: dict[int, int] | None = None) -> LabelSpace:
 def names(a: LabelSpace, b: LabelSpace) -> tuple[dict[str, str], dict[str, str]]:
     table_a, table_b, common = mapping(a, b)
     known = [*common.classes] + ["-"] * (256 - len(common))
-    return tuple({name: known[table[i]] for i, name in enumerate(s.classes)} for s, table in ((a, table_a), (b, table_b)))  # type: ignore[return-value]
+    return tuple({name: known[table[i]] for i, name in enumerate(s.classes)} for s, table in ((a, table_a), (b, table_b)))
 
 
 def test_void_is_the_ignored_label() -> None:
@@ -100,7 +100,7 @@ def test_default_colours_differ(count: int) -> None:
         (tuple(map(str, range(255))), ((1, 1, 1),) * 255, None, "at most 254"),
     ],
 )
-def test_a_space_that_cannot_be_is_refused(classes: tuple, colors: tuple, ids: dict | None, message: str) -> None:  # type: ignore[type-arg]
+def test_a_space_that_cannot_be_is_refused(classes: tuple, colors: tuple, ids: dict | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
         LabelSpace("test", classes, colors, ids)
 

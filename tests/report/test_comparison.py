@@ -61,8 +61,8 @@ def test_several_sources_group_their_descendants(make_run: MakeRun, shares: Shar
     comparison = compare_runs(runs)
     assert [[row.name for row in group] for group in comparison.groups()] == [["jitter", "a"], ["plain", "b"]]
     by_name = {row.name: row for row in comparison.rows}
-    assert by_name["b"].cells["dusk"].difference.value == 0  # type: ignore[union-attr]
-    assert by_name["a"].cells["dusk"].difference.value == pytest.approx(0.5 / 1.5 - 0.7 / 1.3)  # type: ignore[union-attr]
+    assert by_name["b"].cells["dusk"].difference.value == 0
+    assert by_name["a"].cells["dusk"].difference.value == pytest.approx(0.5 / 1.5 - 0.7 / 1.3)
 
 
 def test_other_images_under_one_name_are_left_out_with_a_note(make_run: MakeRun, shares: Shares) -> None:

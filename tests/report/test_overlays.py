@@ -58,7 +58,7 @@ def test_panels_show_image_truth_before_and_after(comparison: Comparison) -> Non
 
 def test_changed_data_are_refused(comparison: Comparison) -> None:
     cell = comparison.rows[0].cells["test"]
-    cell.evaluation.record["fingerprint"] = "another"  # type: ignore[index]
+    cell.evaluation.record["fingerprint"] = "another"
     with pytest.raises(DataError, match="has changed since the evaluation"):
         draw_overlays(comparison.rows[0], [], "test")
 

@@ -194,7 +194,7 @@ def test_forms_hold_the_figures(comparison: StudyComparison, results: Results) -
     for width in (60, 80, 100, 140):  # intervals are never broken, and no line is too long
         console = Console(file=io.StringIO(), width=width)
         print_form(scores, console)
-        text = console.file.getvalue()  # type: ignore[attr-defined]
+        text = console.file.getvalue()
         assert text.count("[") == text.count("]") == sum(entry.low is not None for row in scores.rows for entry in row)
         assert not re.search(r"\[[^\]]*\n", text)
         assert max(map(len, text.splitlines())) <= width

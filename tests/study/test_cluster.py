@@ -9,9 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,74 +20,10 @@ from segshift.study import cluster
 from segshift.study.cluster import Place, RayCluster
 from segshift.study.jobs import Job, Message
 from tests.study.conftest import TINY, WriteStudy
+from tests.study.fake_ray import Failed, FakeRay, Gone, InProcess, kinds
 from tests.study.test_local import scores
 
 JOB = Job("a", TINY, "runs/a")
-
-
-class Gone(Exception):
-    pass
-
-
-class Failed(Exception):
-    @property
-    def cause(self) -> Exception:
-        return self
-
-
-def kinds(messages: list[Message]) -> list[tuple[str, str]]:
-    return [(message.kind, message.key) for message in messages]
-
-
-class FakeRay:
-    """Answers are what `script` gives for each call; an exception is raised when it is fetched."""
-
-    exceptions = SimpleNamespace(RayError=Gone, RayTaskError=Failed)
-
-    def __init__(self, nodes: list[dict[str, float]], script: Callable[[str, str], Any]) -> None:
-        self.resources, self.script = nodes, script
-        self.killed: list[Any] = []
-        self.asked: list[dict[str, Any]] = []
-        self.closed = False
-
-    def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": resources} for resources in self.resources]
-
-    def remote(self, kind: type) -> Any:
-        def create(*_: Any) -> Any:
-            keys: list[str] = []
-
-            def call(name: str) -> Any:
-                def remote(argument: Any = None) -> tuple[str, str]:
-                    if name == "begin":
-                        keys.append(argument["key"])
-                    return name, keys[-1]
-
-                return SimpleNamespace(remote=remote)
-
-            return SimpleNamespace(**{name: call(name) for name in ("begin", "wait", "stop")})
-
-        def options(**wanted: Any) -> Any:
-            self.asked.append(wanted)
-            return SimpleNamespace(remote=create)
-
-        return SimpleNamespace(options=options)
-
-    def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        ready = [call for call in calls if self.script(*call) is not None]
-        return ready[:num_returns], []
-
-    def get(self, call: Any) -> Any:
-        answer = self.script(*call)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer if isinstance(answer, str) else [message.__dict__ for message in answer]
-
-    def kill(self, actor: Any) -> None:
-        self.killed.append(actor)
-
-    def shutdown(self) -> None:
-        self.closed = True
 
 
 def connected(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]], script: Callable[[str, str], Any] = lambda name, key: None) -> FakeRay:
@@ -155,7 +90,6 @@ def test_a_machine_that_cannot_do_jobs_gets_no_more(monkeypatch: pytest.MonkeyPa
     """The first actor sees no folder, the second one does: both runs are done there. With no machine left, they fail."""
     ray = connected(monkeypatch, [{"CPU": 1}, {"CPU": 1}])
     bad: list[Any] = []
-    answers: dict[str, Any] = {"wait": [Message("done", "?")]}
 
     def get(call: Any) -> Any:
         name, key = call
@@ -166,8 +100,8 @@ def test_a_machine_that_cannot_do_jobs_gets_no_more(monkeypatch: pytest.MonkeyPa
             return ""
         return [Message("done", key).__dict__]
 
-    ray.script = lambda name, key: answers
-    ray.get = get  # type: ignore[method-assign]
+    ray.script = lambda name, key: "ready"
+    ray.get = get
     executor = RayCluster(None, None, tmp_path)
     executor.start(JOB)
     assert kinds(executor.wait(0.0)) == [("progress", "a"), ("interrupted", "a")]
@@ -187,12 +121,12 @@ def test_data_that_a_machine_has_not_are_looked_for_elsewhere(monkeypatch: pytes
     makes: list[str] = []
 
     def begin(self: Place, job: Any) -> str:
-        self.job = job  # type: ignore[attr-defined]
+        self.job = job
         return ""
 
     def wait(self: Place, seconds: float) -> list[dict[str, Any]]:
-        key = self.job["key"]  # type: ignore[attr-defined]
-        if key in nobody_has or (self.host == "bad" and not bad_is_mended):
+        key = self.job["key"]
+        if key in nobody_has or self.host == "bad":
             return [asdict(Message("missing", key, f"{self.host}: no folder"))]
         return [asdict(Message("progress", key)), asdict(Message("done", key))]
 
@@ -203,7 +137,6 @@ def test_data_that_a_machine_has_not_are_looked_for_elsewhere(monkeypatch: pytes
     for name, function in (("__init__", create), ("begin", begin), ("wait", wait)):
         monkeypatch.setattr(Place, name, function)
     monkeypatch.setattr(cluster, "_connect", lambda address: InProcess())
-    bad_is_mended = False
     executor = RayCluster(None, None, tmp_path)
     waiting, ended = [Job(key, {}, key) for key in ("a", "b", "c", "x", "d", "y", "z", "e")], {}
     for _ in range(200):
@@ -216,35 +149,6 @@ def test_data_that_a_machine_has_not_are_looked_for_elsewhere(monkeypatch: pytes
                 ended[message.key] = message.kind
     assert ended == {key: "failed" if key in nobody_has else "done" for key in "abcxdyze"}
     assert makes == ["bad", "good"]
-
-
-class InProcess(FakeRay):
-    """Two machines whose actors are objects here."""
-
-    def __init__(self) -> None:
-        super().__init__([{"CPU": 1}, {"CPU": 1}], lambda name, key: None)
-
-    def remote(self, kind: type) -> Any:
-        def create(*arguments: Any) -> Any:
-            place = kind(*arguments)
-
-            def call(name: str) -> Any:
-                return SimpleNamespace(remote=lambda *given: Lazy(lambda: getattr(place, name)(*given)))
-
-            return SimpleNamespace(**{name: call(name) for name in ("begin", "wait", "stop")})
-
-        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=create))
-
-    def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        return calls[:num_returns], []
-
-    def get(self, call: Any) -> Any:
-        return call.compute()
-
-
-@dataclass(frozen=True, eq=False)
-class Lazy:
-    compute: Callable[[], Any]
 
 
 def test_an_idle_actor_whose_machine_went_costs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcesses:
     """Three jobs on processes that do nothing, begun one after another."""
     executor = LocalProcesses(3, tmp_path, threads=1)
     for number in range(3):
-        worker: Any = _Worker(number, Idle(), SimpleNamespace(name="log"))  # type: ignore[arg-type]
+        worker: Any = _Worker(number, Idle(), SimpleNamespace(name="log"))
         monkeypatch.setattr(executor, "_launch", lambda worker=worker: executor._workers.append(worker) or worker)
         executor.start(Job(f"job {number}", {}, ""))
         worker.since = float(number)
@@ -137,11 +137,11 @@ def memory(monkeypatch: pytest.MonkeyPatch, free: float, whole: float = 100.0) -
 def test_where_memory_runs_short_the_youngest_is_put_off_and_fewer_run(three: LocalProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     memory(monkeypatch, 6)
     assert three.wait(0.0) == []
-    assert not any(worker.process.killed for worker in three._workers)  # type: ignore[attr-defined]
+    assert not any(worker.process.killed for worker in three._workers)
     memory(monkeypatch, 4)  # below RESERVE
     three.wait(0.0)
     three.wait(0.0)  # its memory is not back yet: no other one is killed
-    assert [worker.process.killed for worker in three._workers] == [False, False, True]  # type: ignore[attr-defined]
+    assert [worker.process.killed for worker in three._workers] == [False, False, True]
     assert three.count == 2
     youngest = three._workers[2]
     monkeypatch.setattr(three, "_bury", lambda worker: three._workers.remove(worker) or -9)
@@ -163,7 +163,7 @@ def test_the_last_job_is_never_put_off(three: LocalProcesses, monkeypatch: pytes
         worker.job = None
     memory(monkeypatch, 0)
     three.wait(0.0)
-    assert not three._workers[0].process.killed  # type: ignore[attr-defined]
+    assert not three._workers[0].process.killed
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def numbers(text: str) -> list[float]:
 
 def expected(study: list[Entry]) -> list[float]:
     """Mean mIoU of each title and domain."""
-    scores = {(entry.planned.title, e.name): [] for entry in study for e in Run.open(entry.folder).evaluations()}  # type: ignore[var-annotated]
+    scores = {(entry.planned.title, e.name): [] for entry in study for e in Run.open(entry.folder).evaluations()}
     for entry in study:
         for evaluation in Run.open(entry.folder).evaluations():
             scores[entry.planned.title, evaluation.name].append(evaluation.record["miou"])

@@ -54,7 +54,7 @@ class FakeExecutor:
 
 class FakeResults:
     def __init__(self, known: frozenset[str] = frozenset()) -> None:
-        self.known, self.added, self.failures = known, [], {}  # type: ignore[var-annotated]
+        self.known, self.added, self.failures = known, [], {}
 
     def identities(self) -> frozenset[str]:
         return self.known
@@ -90,7 +90,7 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
         monkeypatch.setattr(runner, "state_of", lambda entry, domains: "done" if entry.planned.key in done else "waiting")
         monkeypatch.setattr(runner.Run, "open", lambda path: path)
         executor, kept, view = FakeExecutor(**options), results or FakeResults(), Lines()
-        status = run_study({key: entry(key) for key in PARENTS}, executor, kept, None, view, max_minutes, chosen)  # type: ignore[arg-type]
+        status = run_study({key: entry(key) for key in PARENTS}, executor, kept, None, view, max_minutes, chosen)
         return status, executor, kept, view
 
     return run

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def command(
@@ -21,23 +24,19 @@ def command(
     """Compare runs, or those of a study: mIoU with intervals, the difference to the source model, and what each repair took."""
     import sys
 
-    from segshift.errors import require_run
+    from segshift.errors import require_runs
 
-    for path in runs:
-        if not path.is_dir():
-            require_run(path)
+    require_runs(runs)
     from rich.console import Console
 
     from segshift.engine.checkpoint import write_atomic
     from segshift.errors import RecipeError
-    from segshift.report.studies import is_study
+    from segshift.report.studies import find_study
 
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or pipe has no width of its own
-    studies = [path for path in runs if is_study(path)]
-    if studies and len(runs) > 1:
-        raise RecipeError(f"{studies[0]} is the folder of a study, which is compared by itself: name it alone, or its run folders in {studies[0]}/runs")
-    if studies:
-        texts = _compare_study(studies[0], domain or [], table or [], rows, columns, entry, console, latex)
+    study = find_study(runs)
+    if study is not None:
+        texts = _compare_study(study, domain or [], table or [], rows, columns, entry, console, latex)
     elif table or rows or columns or entry or latex:
         raise RecipeError("--table, --rows, --columns, --entry and --latex belong to studies: name the folder of one")
     else:
@@ -47,11 +46,11 @@ def command(
         comparison = compare_folders(runs, domain or ())
         print_comparison(comparison, console)
         texts = [to_csv(comparison)]
-    for number, text in enumerate(texts if csv is not None else (), 1):
-        assert csv is not None
-        path = csv if number == 1 else csv.with_stem(f"{csv.stem}-{number}")
-        write_atomic(path, text)
-        typer.echo(f"written: {path}")
+    if csv is not None:
+        for number, text in enumerate(texts, 1):
+            path = csv if number == 1 else csv.with_stem(f"{csv.stem}-{number}")
+            write_atomic(path, text)
+            typer.echo(f"written: {path}")
 
 
 def _compare_study(
@@ -61,11 +60,10 @@ def _compare_study(
     rows: str | None,
     columns: str | None,
     entry: str | None,
-    console: object,
+    console: Console,
     latex: Path | None,
 ) -> list[str]:
     """Prints the tables of a study, writes them for LaTeX, and gives each as CSV."""
-    from rich.console import Console
     from rich.text import Text
 
     from segshift.engine.checkpoint import write_atomic
@@ -73,7 +71,6 @@ def _compare_study(
     from segshift.report.studies import compare_study_folder
     from segshift.report.study_forms import make_forms
 
-    assert isinstance(console, Console)
     comparison, results = compare_study_folder(folder, domains)
     with results:
         forms = make_forms(results, comparison, tables, rows, columns, entry)

@@ -17,22 +17,17 @@ def command(
     title: Annotated[str | None, typer.Option(help="The page's heading.")] = None,
 ) -> None:
     """Write one HTML page: the result in words, table, curves, classes, overlays, protocol and provenance. It needs no network."""
-    from segshift.errors import require_run
+    from segshift.errors import require_runs
 
-    for path in runs:
-        if not path.is_dir():
-            require_run(path)
+    require_runs(runs)
     from segshift.engine.checkpoint import write_atomic
-    from segshift.errors import RecipeError
-    from segshift.report.studies import compare_study_folder, is_study
+    from segshift.report.studies import compare_study_folder, find_study
 
-    studies = [path for path in runs if is_study(path)]
-    if studies and len(runs) > 1:
-        raise RecipeError(f"{studies[0]} is the folder of a study, which has a page by itself: name it alone, or its run folders in {studies[0]}/runs")
-    if studies:
+    folder = find_study(runs)
+    if folder is not None:
         from segshift.report.study_page import build_study_page
 
-        study, results = compare_study_folder(studies[0], domain or ())
+        study, results = compare_study_folder(folder, domain or ())
         with results:
             page = build_study_page(results, study, title)
     else:

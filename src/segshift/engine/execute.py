@@ -69,7 +69,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     run, recipe, method = Run.open(plan.folder), plan.recipe, plan.method
     run.writes = fabric.is_global_zero
     run.update(status="running", provenance=describe_provenance(fabric.device))
-    seconds, start = run.record["seconds"], time.perf_counter()
+    start = time.perf_counter()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     try:
         with torch.random.fork_rng(devices=[]):
@@ -91,8 +91,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         raise
     if run.writes:
         if method.kind != "trains":  # training counts its own, over all interruptions
-            seconds += time.perf_counter() - start
-            run.update(seconds=round(seconds, 3))
+            run.update(seconds=round(time.perf_counter() - start, 3))
         run.update(**describe_change(run.load_model(), before), status="finished")
 
 

@@ -30,7 +30,7 @@ PATIENCE = timedelta(days=1)
 class AveragedGradients(DDPStrategy):
     """Fabric's processes and its process group, with the module as it is: `average_gradients` takes the wrapper's place."""
 
-    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
+    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]  # Fabric's returns its wrapper
         return module
 
 
@@ -88,7 +88,7 @@ def on_first(fabric: Fabric | None, action: Callable[[], T]) -> T:
             outcome = (False, error)
     done, result = fabric.broadcast(outcome)
     if done:
-        return result  # type: ignore[no-any-return]
+        return result  # type: ignore[no-any-return]  # Fabric's broadcast is untyped
     if fabric.is_global_zero:
         raise result
     raise SystemExit(1)

@@ -26,13 +26,20 @@ def load_recipe(path: Path | str, changes: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path)
     require_recipe(path)
+    return validate_recipe(read_mapping(path, "such as 'model: {architecture: unet}'"), changes, str(path))
+
+
+def read_mapping(path: Path, example: str) -> dict[str, Any]:
+    """A YAML file that is a mapping; RecipeError where it is something else, with an example of one."""
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        raise RecipeError(f"{path} is empty: it must be a mapping {example}")
     if not isinstance(content, dict):
-        raise RecipeError(f"{path} must be a mapping such as 'model: {{architecture: unet}}', not {type(content).__name__}")
-    return validate_recipe(content, changes, str(path))
+        raise RecipeError(f"{path} must be a mapping {example}, not {type(content).__name__}")
+    return content
 
 
 def validate_recipe(content: Mapping[str, Any], changes: Sequence[str] = (), where: str = "recipe") -> Recipe:

@@ -8,11 +8,13 @@ from typing import final
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from segshift.data.dataset import physical
 from segshift.data.domain import Domain, parse_domain
 from segshift.errors import DataError, UserError
+from segshift.metrics import Interval
 from segshift.report.canvas import COLORS, MARKERS, Format, canvas, cut, plain, render
 from segshift.report.comparison import Cell, Comparison, Row
 from segshift.weather import WEATHER
@@ -58,36 +60,54 @@ def find_curves(domains: Mapping[str, str]) -> list[Curve]:
     return [Curve(weather, base, tuple(sorted(points.items()))) for (weather, base), points in families.items() if len(points) > 1]
 
 
+@final
+@dataclass(frozen=True)
+class Line:
+    """What a curve is drawn from: mIoU by the name of the domain."""
+
+    label: str
+    color: str
+    dashed: bool
+    intervals: Mapping[str, Interval]
+
+
+def draw_lines(axes: Axes, curve: Curve, lines: Sequence[Line], legend_size: float | None = None) -> None:
+    """mIoU over the strength of a weather, bars are the intervals; a line with one point is left out."""
+    strengths = [strength for strength, _ in curve.points]
+    apart = 0.004 * (max(strengths) - min(strengths))  # so that bars do not hide each other
+    drawn = [line for line in lines if sum(name in line.intervals for _, name in curve.points) > 1]
+    for place, line in enumerate(drawn):
+        found = [(strength, line.intervals[name]) for strength, name in curve.points if name in line.intervals]
+        axes.errorbar(
+            [strength + apart * (place - (len(drawn) - 1) / 2) for strength, _ in found],
+            [100 * interval.value for _, interval in found],
+            yerr=bars([interval for _, interval in found]),
+            color=line.color,
+            label=plain(line.label),
+            marker=MARKERS[place % len(MARKERS)],
+            markersize=4,
+            linestyle="--" if line.dashed else "-",
+            linewidth=1.4,
+            elinewidth=0.9,
+            capsize=2,
+        )
+    axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit} (0: without)")
+    axes.set_ylabel("mIoU, %")
+    axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=legend_size)
+
+
 def degradation_figure(comparison: Comparison, curve: Curve, format: Format = "svg", inline: bool = False) -> bytes:
     """mIoU over the strength of a weather: a curve a run, bars are the intervals."""
     with canvas(7.2, 3.6) as figure:
-        axes = figure.add_subplot()
-        strengths = [strength for strength, _ in curve.points]
-        apart = 0.004 * (max(strengths) - min(strengths))  # so that bars do not hide each other
         rows = [row for row in comparison.rows if sum(name in row.cells for _, name in curve.points) > 1]
-        for place, (row, color) in enumerate(zip(rows, colors_of(rows), strict=True)):
-            found = [(strength, row.cells[name]) for strength, name in curve.points if name in row.cells]
-            x = [strength + apart * (place - (len(rows) - 1) / 2) for strength, _ in found]
-            y = [100 * cell.miou.value for _, cell in found]
-            axes.errorbar(
-                x,
-                y,
-                yerr=_bars([cell for _, cell in found]),
-                color=color,
-                label=plain(row.name),
-                marker=MARKERS[place % len(MARKERS)],
-                markersize=4,
-                linestyle="--" if row.is_source else "-",
-                linewidth=1.4,
-                elinewidth=0.9,
-                capsize=2,
-            )
-        axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit} (0: without)")
-        axes.set_ylabel("mIoU, %")
-        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        lines = [
+            Line(row.name, color, row.is_source, {name: cell.miou for name, cell in row.cells.items()})
+            for row, color in zip(rows, colors_of(rows), strict=True)
+        ]
+        draw_lines(figure.add_subplot(), curve, lines)
         return render(figure, format, inline, f"mIoU over {curve.weather}")
 
 
@@ -173,7 +193,8 @@ def _class_scores(cell: Cell | None) -> dict[str, float]:
     return {name: np.nan if value is None else 100 * value for name, value in zip(record["classes"], record["iou"], strict=True)}
 
 
-def _bars(cells: Sequence[Cell]) -> np.ndarray:
-    bars = [(100 * (c.miou.value - c.miou.low), 100 * (c.miou.high - c.miou.value)) if c.miou.exists else (0.0, 0.0) for c in cells]
-    lengths: np.ndarray = np.maximum(np.array(bars).T, 0)
+def bars(intervals: Sequence[Interval]) -> np.ndarray:
+    """Lengths of error bars in per cent, below and above; 0 where there is no interval."""
+    found = [(100 * (i.value - i.low), 100 * (i.high - i.value)) if i.exists else (0.0, 0.0) for i in intervals]
+    lengths: np.ndarray = np.maximum(np.array(found).T, 0)
     return lengths

@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from segshift.errors import DataError, unknown_name
+from segshift.errors import DataError, RecipeError, unknown_name
 from segshift.metrics import Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
 from segshift.study.grid import SEED
 from segshift.study.plan import read_plan
@@ -121,6 +121,14 @@ def compare_study_folder(folder: Path | str, domains: Sequence[str] = ()) -> tup
 def is_study(folder: Path | str) -> bool:
     """Whether a folder is that of a study."""
     return any((Path(folder) / name).is_file() for name in ("results.sqlite", "plan.json"))
+
+
+def find_study(folders: Sequence[Path]) -> Path | None:
+    """The one folder where it is that of a study, None where all are runs; RecipeError for a study among others."""
+    studies = [folder for folder in folders if is_study(folder)]
+    if studies and len(folders) > 1:
+        raise RecipeError(f"{studies[0]} is the folder of a study, which stands by itself: name it alone, or its run folders in {studies[0]}/runs")
+    return studies[0] if studies else None
 
 
 def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence[str] = ()) -> StudyComparison:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from matplotlib.ticker import LogLocator
 
 from segshift.report.canvas import COLORS, MARKERS, Format, canvas, plain, render
-from segshift.report.figures import Curve
-from segshift.report.studies import StudyCell, StudyRow
-from segshift.weather import WEATHER
+from segshift.report.figures import Curve, Line, bars, draw_lines
+from segshift.report.studies import StudyRow
 
 SECONDS = "seconds"
 COSTS: dict[str, Callable[[StudyRow], float]] = {
@@ -24,31 +22,9 @@ COSTS: dict[str, Callable[[StudyRow], float]] = {
 def study_curve_figure(rows: Sequence[StudyRow], curve: Curve, format: Format = "svg", inline: bool = False) -> bytes:
     """A curve a row of one source model and its repairs; bars are the intervals over the seeds, of one seed over the images."""
     with canvas(7.2, max(3.6, 0.26 * len(rows) + 0.8)) as figure:
-        axes = figure.add_subplot()
-        strengths = [strength for strength, _ in curve.points]
-        apart = 0.004 * (max(strengths) - min(strengths))
         drawn = [row for row in rows if sum(name in row.cells for _, name in curve.points) > 1]
-        for place, row in enumerate(drawn):
-            found = [(strength, row.cells[name]) for strength, name in curve.points if name in row.cells]
-            axes.errorbar(
-                [strength + apart * (place - (len(drawn) - 1) / 2) for strength, _ in found],
-                [100 * cell.miou.value for _, cell in found],
-                yerr=_bars([cell for _, cell in found]),
-                color=color_of(place, row),
-                label=plain(row.title),
-                marker=MARKERS[place % len(MARKERS)],
-                markersize=4,
-                linestyle="--" if row.is_source else "-",
-                linewidth=1.4,
-                elinewidth=0.8,
-                capsize=2,
-            )
-        axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit} (0: without)")
-        axes.set_ylabel("mIoU, %")
-        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+        lines = [Line(row.title, color_of(place, row), row.is_source, {name: cell.miou for name, cell in row.cells.items()}) for place, row in enumerate(drawn)]
+        draw_lines(figure.add_subplot(), curve, lines, legend_size=8.0)
         return render(figure, format, inline, f"mIoU over {curve.weather}")
 
 
@@ -69,7 +45,7 @@ def study_cost_figure(rows: Sequence[StudyRow], domain: str, format: Format = "s
                 axes.errorbar(
                     [COSTS[name](row)],
                     [100 * row.cells[domain].miou.value],
-                    yerr=_bars([row.cells[domain]]),
+                    yerr=bars([row.cells[domain].miou]),
                     color=color,
                     marker=MARKERS[place % len(MARKERS)],
                     markersize=5,
@@ -96,9 +72,3 @@ def study_cost_figure(rows: Sequence[StudyRow], domain: str, format: Format = "s
 def color_of(place: int, row: StudyRow) -> str:
     """Grey for a source model, the others in turn."""
     return COLORS[0] if row.is_source else COLORS[1 + (place - 1) % (len(COLORS) - 1)]
-
-
-def _bars(cells: Sequence[StudyCell]) -> np.ndarray:
-    bars = [(cell.miou.value - cell.miou.low, cell.miou.high - cell.miou.value) if cell.miou.exists else (0.0, 0.0) for cell in cells]
-    lengths: np.ndarray = 100 * np.maximum(np.array(bars).T, 0)
-    return lengths

@@ -11,9 +11,9 @@ from segshift.engine.logs import duration
 from segshift.engine.provenance import command_line, now
 from segshift.report.figures import find_curves
 from segshift.report.page import PageFigure
-from segshift.report.studies import StudyComparison, class_means
+from segshift.report.studies import StudyComparison
 from segshift.report.study_figures import study_cost_figure, study_curve_figure
-from segshift.report.study_tables import classes_form, cost_form, differences_form, scores_form
+from segshift.report.study_forms import make_forms
 from segshift.report.study_words import describe_study
 from segshift.study.results import Results
 
@@ -22,16 +22,14 @@ def build_study_page(results: Results, comparison: StudyComparison, title: str |
     """The page; `results` is the file that the comparison was made from."""
     environment = Environment(loader=PackageLoader("segshift", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters["duration"] = duration
-    repaired = any(cell.difference is not None for row in comparison.rows for cell in row.cells.values())
-    forms = [scores_form(comparison), *([differences_form(comparison)] if repaired else []), cost_form(comparison)]
     return environment.get_template("study.html.j2").render(
         title=title or f"Study {comparison.study}",
         created=now().replace("T", " ").replace("+00:00", " UTC"),
         command=command_line(),
         comparison=comparison,
         findings=describe_study(comparison),
-        forms=forms,
-        classes=[classes_form(comparison, domain, *class_means(results, comparison, domain)) for domain in comparison.domains],
+        forms=make_forms(results, comparison),
+        classes=make_forms(results, comparison, ["classes"]),
         figures=[*_curves(comparison), *_costs(comparison)],
         recipes=_recipes(comparison, results.path.parent),
     )

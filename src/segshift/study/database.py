@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
 
-from segshift.errors import TrainingError, WeightsError
+from segshift.errors import DiskFullError, TrainingError, WeightsError
 
 Row = dict[str, Any]
 WAIT = 30.0
@@ -107,7 +107,7 @@ class Database:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             again = "then run the same command again; what the file holds is kept, and so are the run folders"
             if code == sqlite3.SQLITE_FULL:
-                raise TrainingError(f"cannot write {self.path}, the disk is full: free some space, {again}") from error
+                raise DiskFullError(f"cannot write {self.path}, the disk is full: free some space, {again}") from error
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise TrainingError(f"{self.path} is in use by another program: close it there, {again}") from error
             if code in DAMAGED:

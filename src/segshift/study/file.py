@@ -28,10 +28,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from segshift.engine.read_recipe import explain_problems
+from segshift.engine.read_recipe import explain_problems, read_mapping
 from segshift.engine.recipe import ComputeRecipe, Section
 from segshift.errors import RecipeError, require_study
 
@@ -104,14 +103,7 @@ def read_study(path: Path | str) -> Study:
     """Reads a study file; MissingDataError where there is none, RecipeError with every problem in one message."""
     path = Path(path)
     require_study(path)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        raise RecipeError(f"{path} is empty: it must be a mapping with `runs`")
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path} must be a mapping with `runs`, not {type(content).__name__}")
+    content = read_mapping(path, "with `runs`")
     try:
         return Study.model_validate({"name": path.stem, **content})
     except ValidationError as error:
