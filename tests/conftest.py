@@ -30,3 +30,17 @@ def camvid() -> Path:
     if not folder.is_dir():
         pytest.skip("no CamVid folder: set SEGSHIFT_CAMVID")
     return folder
+
+
+@pytest.fixture
+def mini_camvid(tmp_path: Path) -> Path:
+    """Two sequences in train (25 and 3 frames), one in val; no test."""
+    from miniature import indices, picture, write  # after the hook, since it imports the package
+
+    root = tmp_path / "camvid copy"
+    frames = {"train": [f"0001TP_{n:06d}" for n in range(30, 780, 30)] + [f"0016E5_{n:05d}" for n in (90, 120, 150)], "val": ["0016E5_07959", "0016E5_07961"]}
+    for split, names in frames.items():
+        for i, name in enumerate(names):
+            write(root / split / f"{name}.png", picture(i))
+            write(root / f"{split}annot" / f"{name}.png", indices(i, 12))
+    return root

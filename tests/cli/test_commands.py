@@ -142,8 +142,8 @@ def test_list_says_which_encoders_work(capsys: pytest.CaptureFixture[str]) -> No
 def test_list_says_what_may_be_seen_and_what_a_domain_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "list", "tunings")[1].count("[may see: nothing itself]") == len(TUNINGS)
     domains = run(capsys, "list", "domains")[1].splitlines()
-    assert domains[0].endswith("[splits: train, val, test]  [keys: look, size, seed, count, part, every, first]")
-    assert domains[-1].endswith("[splits: any subfolder]  [keys: labels, sequence, part, every, first]")
+    assert domains[0].endswith("[splits: train, val, test]  [keys: look, size, seed, count, part, every, first, depth, refine]")
+    assert domains[-1].endswith("[splits: any subfolder]  [keys: labels, sequence, part, every, first, depth, refine]")
 
 
 def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,19 @@ import pytest
 from segshift.data.catalog import DATASETS, FILTERS, Entry
 from segshift.data.domain import parse_domain
 
-EXAMPLES = {"part": "1/2", "every": "2", "first": "3", "sequence": "a", "look": "camera", "size": "64x32", "seed": "1", "count": "4", "labels": "m.yaml"}
+EXAMPLES = {
+    "part": "1/2",
+    "every": "2",
+    "first": "3",
+    "sequence": "a",
+    "look": "camera",
+    "size": "64x32",
+    "seed": "1",
+    "count": "4",
+    "labels": "m.yaml",
+    "depth": "plane",
+    "refine": "none",
+}
 
 over_entries = pytest.mark.parametrize(("name", "entry"), DATASETS.items(), ids=DATASETS)
 

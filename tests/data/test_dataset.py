@@ -16,17 +16,17 @@ from torch.utils.data import DataLoader
 
 from segshift.data.dataset import open_domain
 from segshift.types import Sample
-from segshift.weather import WEATHER, Weather, add_fog
+from segshift.weather import WEATHER, View, Weather, add_fog
 
 
-def noise(image: torch.Tensor, depth: object, value: float, camera: object, generator: torch.Generator) -> torch.Tensor:
-    return torch.randint(0, 256, image.shape, generator=generator, dtype=torch.uint8)
+def noise(view: View, value: float, generator: torch.Generator) -> torch.Tensor:
+    return torch.randint(0, 256, view.image.shape, generator=generator, dtype=torch.uint8)
 
 
 @pytest.fixture
 def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A weather that is nothing but random."""
-    weather = Weather("noise", "1", False, "noise", "none", (1.0, 2.0, 3.0, 4.0, 5.0), noise)
+    weather = Weather("noise", "1", "unused", "noise", "none", (1.0, 2.0, 3.0, 4.0, 5.0), noise)
     for module in ("segshift.weather", "segshift.data.dataset"):
         monkeypatch.setattr(f"{module}.WEATHER", {**WEATHER, "noise": weather})
 

@@ -33,6 +33,8 @@ VALUES = {
     "look": st.sampled_from(["game", "camera"]),
     "size": st.tuples(st.integers(1, 4096), st.integers(1, 4096)).map(lambda size: f"{size[0]}x{size[1]}"),
     "labels": st.text(min_size=1),
+    "depth": st.sampled_from(["plane", "./network", "some/network"]),
+    "refine": st.sampled_from(["guided", "labels", "none"]),
     "sequence": st.lists(st.text(min_size=1).filter(lambda text: "," not in text), min_size=1, max_size=3).map(",".join),
 }
 
@@ -165,4 +167,8 @@ def test_what_cannot_be_understood_says_what_can(domain: object, message: str) -
 @pytest.mark.parametrize("weather", WEATHER)
 def test_every_weather_has_both_forms(weather: str) -> None:
     assert parse_domain(f"streets+{weather}@1").weather == (Condition(weather, 1.0, severity=True),)
-    assert parse_domain(f"streets+{weather}=0.5").weather == (Condition(weather, 0.5),)
+    if WEATHER[weather].unit is None:
+        with pytest.raises(DataError, match=f"{weather} has severities alone, write {weather}@1 to {weather}@5"):
+            parse_domain(f"streets+{weather}=0.5")
+    else:
+        assert parse_domain(f"streets+{weather}=0.5").weather == (Condition(weather, 0.5),)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import minimum_filter
 
 from segshift.errors import DataError
-from segshift.weather import FOG_PRESETS, WEATHER, Camera, add_fog, visibility
+from segshift.weather import FOG_PRESETS, WEATHER, Camera, View, add_fog, prepare_fog, visibility
+from segshift.weather.airlight import dark_channel, estimate_airlight
 from segshift.weather.depth import complete_depth
-from segshift.weather.fog import dark_channel, estimate_airlight
+from segshift.weather.fog import veil_anywhere, veil_compiled
 
 
 def scene(height: int = 40, width: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,14 +167,14 @@ def test_table_row_is_add_fog():
     generator = torch.Generator().manual_seed(1)
     state = generator.get_state()
     camera = Camera(fx=45.0, fy=50.0, cx=28.0, cy=19.0)
-    assert torch.equal(row.apply(image, depth, 0.01, camera, generator), add_fog(image, depth, 0.01, camera=camera))
+    assert torch.equal(row.apply(View(image, depth, camera), 0.01, generator), add_fog(image, depth, 0.01, camera=camera))
     assert torch.equal(generator.get_state(), state)
     assert [row.value(s) for s in (1, 3, 5)] == [0.005, 0.01, 0.02]
     for bad in (0, 6, 2.5, -1, math.nan):
         with pytest.raises(DataError, match="severities are 1, 2, 3, 4, 5"):
             row.value(bad)
     with pytest.raises(DataError, match="fog needs depth in metres"):
-        row.apply(image, None, 0.01, None, generator)
+        row.apply(View(image), 0.01, generator)
 
 
 @pytest.mark.parametrize(("name", "entry"), WEATHER.items())
@@ -181,7 +182,7 @@ def test_every_weather_has_five_rising_severities(name, entry):
     assert entry.name == name
     assert len(entry.severities) == 5
     assert list(entry.severities) == sorted(set(entry.severities))
-    assert entry.unit
+    assert entry.unit or entry.severities == (1, 2, 3, 4, 5)
     assert entry.summary
     assert entry.paper
 
@@ -223,3 +224,51 @@ def test_on_a_gpu_as_on_the_cpu():
     foggy = add_fog(image.cuda(), depth.cuda(), 0.01, camera=camera)
     assert foggy.is_cuda
     assert int((foggy.cpu().int() - add_fog(image, depth, 0.01, camera=camera).int()).abs().max()) <= 1  # exp differs in the last bit
+
+
+def test_a_prepared_scene_gives_the_fog_of_each_beta():
+    image, depth = scene()
+    camera = Camera(fx=45.0, fy=50.0, cx=28.0, cy=19.0)
+    prepared = prepare_fog(image, depth, camera)
+    for beta in (0.0, 0.005, 0.02):
+        assert torch.equal(prepared.render(beta), add_fog(image, depth, beta, camera=camera))
+    with pytest.raises(DataError, match="0 or above"):
+        prepared.render(-1.0)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_compiled_and_torch_are_equal(whole):
+    image, depth = scene(seed=1)
+    depth[0, :3] = torch.tensor([math.inf, 1e12, 1e-6])
+    light = torch.tensor([0.71, 0.83, 0.85])
+    given = image if whole else image / 255
+    for beta in (1e-6, 0.005, 0.3, 1e6):
+        found, expected = veil_compiled(given, depth, light, beta), veil_anywhere(given, depth, light, beta)
+        gap = (found.float() - expected.float()).abs()
+        assert float(gap.max()) <= (1 if whole else 1e-6)  # a half that rounds the other way; absolute error of the polynomial
+        assert float((gap > 0).float().mean()) < 0.01 or not whole
+
+
+def test_refined_fog_follows_the_picture_where_depth_is_rough():
+    rows = torch.arange(80)
+    near = (rows >= 40).float().expand(60, 80)  # what is near is bright, its edge at 40
+    image = (40 + 160 * near).to(torch.uint8).expand(3, 60, 80).contiguous()
+    exact = torch.where(near > 0, 20.0, 200.0)
+    rough = exact * torch.exp(0.3 * torch.randn(60, 80, generator=torch.Generator().manual_seed(0)))
+    label = near.to(torch.uint8)
+    truth = add_fog(image, exact, 0.01, airlight=0.9).float()
+    errors = [float((add_fog(image, rough, 0.01, 0.9, refine=refine, label=label).float() - truth).abs().mean()) for refine in (None, "guided", "labels")]
+    assert max(errors[1:]) < 0.4 * errors[0]
+
+
+def test_refinement_says_what_it_needs():
+    image, depth = scene()
+    with pytest.raises(DataError, match="needs the label of the image"):
+        add_fog(image, depth, 0.01, refine="labels")
+
+
+def test_the_table_refines_where_the_view_says_so():
+    image, depth = scene()
+    rough = WEATHER["fog"].apply(View(image, depth, refine="guided"), 0.01, torch.Generator())
+    assert torch.equal(rough, add_fog(image, depth, 0.01, refine="guided"))
+    assert not torch.equal(rough, add_fog(image, depth, 0.01))

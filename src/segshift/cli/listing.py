@@ -64,8 +64,9 @@ def weather() -> Iterator[str]:
     from segshift.weather import WEATHER
 
     for name, entry in WEATHER.items():
-        depth = "needs depth" if entry.needs_depth else "from the image alone"
-        yield join(name, entry.summary, f"[{name}=VALUE in {entry.unit}; {depth}]", cite(entry.paper))
+        depth = {"needed": "needs depth", "used": "better with depth", "unused": "from the image alone"}[entry.depth]
+        given = f"{name}@1 to 5" if entry.unit is None else f"{name}=VALUE in {entry.unit}, or {name}@1 to 5"
+        yield join(name, entry.summary, f"[{given}; {depth}]", cite(entry.paper))
 
 
 TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {

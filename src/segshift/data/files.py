@@ -14,6 +14,7 @@ import torch
 
 from segshift.data.catalog import Entry
 from segshift.data.domain import Domain
+from segshift.data.estimated import estimator_of
 from segshift.data.images import read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
 from segshift.data.listing import order, select
@@ -22,6 +23,7 @@ from segshift.data.place import Place, wanted
 from segshift.errors import DataError, MissingDataError
 from segshift.types import Sample
 from segshift.weather.depth import Camera
+from segshift.weather.view import Refine
 
 HEAD = 64 * 1024
 CHUNK = 64
@@ -46,12 +48,21 @@ class FileSource:
     label_space: LabelSpace
     names: list[str]
     blocks: list[str]
+    sequences: list[str]
     files: list[Files]
     no_depth: str
 
     @property
     def camera(self) -> Camera | None:
-        return None if self.entry.camera is None else make_camera(self.entry)
+        return None if self.entry.cameras else camera_of(self.entry)
+
+    @property
+    def depth_source(self) -> str:
+        return "disparity" if self.entry.layout is not None and self.entry.layout.depth_unit == "disparity" else "measured"
+
+    @property
+    def refine(self) -> Refine | None:
+        return "guided" if self.depth_source == "disparity" else None
 
     @property
     def labelled(self) -> bool:
@@ -61,18 +72,23 @@ class FileSource:
     def identities(self) -> list[str]:
         return [os.path.realpath(self.root / files.image) for files in self.files]
 
+    def label_file(self, index: int) -> Path | None:
+        label = self.files[index].label
+        return None if label is None else self.root / label
+
     def read(self, index: int, depth: bool) -> tuple[Sample, Camera | None]:
         """The sample with its camera; its depth only where asked for."""
         files = self.files[index]
         image = read_image(self.root / files.image)
         label = metres = None
-        camera = self.camera
+        camera = camera_of(self.entry, self.sequences[index])
         if files.label is not None:
             raw = read_label(self.root / files.label)
             self.check_size("label", files.label, raw.shape, files.image, image.shape)
             label = torch.from_numpy(self.label_space.decode(raw, where=str(self.root / files.label)))
+        if depth and files.camera is not None:
+            camera = read_camera(self.root / files.camera)
         if depth and files.depth is not None:
-            camera = camera if files.camera is None else read_camera(self.root / files.camera)
             assert self.entry.layout is not None
             metres = read_depth(self.root / files.depth, self.entry.layout.depth_unit, camera)
             self.check_size("depth", files.depth, metres.shape, files.image, image.shape)
@@ -89,7 +105,7 @@ class FileSource:
         """What the fingerprint is made of: per file its relative path, size and the hash of its first 64 KiB."""
         paths = [path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path]
         if depth and self.entry.layout is not None:
-            yield f"{self.entry.layout.depth_unit} {sorted((self.entry.camera or {}).items())}"
+            yield f"{self.entry.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
         with ThreadPoolExecutor(8) as pool:  # reading waits for the disk more than it works
             for lines in pool.map(self.describe_files, (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))):
                 yield from lines
@@ -106,10 +122,10 @@ class FileSource:
         return lines
 
 
-def open_files(domain: Domain, labels: bool = True) -> FileSource:
+def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False) -> FileSource:
     """The files of a domain, matched, in time order and filtered; raises DataError or MissingDataError for what is missing.
 
-    With `labels=False` labels are not looked for.
+    With `labels=False` labels are not looked for, except for a weather that takes them where they are (`weather_labels`).
     """
     entry, filters = domain.entry, dict(domain.filters)
     root = root_of(domain)
@@ -122,22 +138,41 @@ def open_files(domain: Domain, labels: bool = True) -> FileSource:
     every, sequences, blocks = order(list(images), entry)
     chosen = select(sequences, filters, str(replace(domain, filters=(), weather=())))
     names = [every[i] for i in chosen]
-    found = place.labels(names) if labels else {}
+    estimator = estimator_of(filters.get("depth"))
+    plane = estimator is not None and estimator.needs_plane
+    found = place.labels(names, optional=not labels) if labels or weather_labels or plane else {}
     if found and entry.classes is None:
         raise DataError(
             f"{root}: labels without classes: name them in a mapping file inside the data set's folder, "
             f"{domain.name}:ROOT?labels=mapping.yaml (a list `classes` is enough)"
         )
-    depths, cameras, no_depth = place.depths(names)
+    depths, no_depth = place.depths(names) if estimator is None else ({}, "")
+    cameras, no_camera = place.cameras(names)
+    if plane:
+        no_depth = no_plane(entry, bool(found), no_camera)
+    elif no_camera and estimator is None and not no_depth:
+        depths, no_depth = {}, no_camera
     return FileSource(
         root=root,
         entry=entry,
         label_space=entry.classes or LabelSpace("unlabelled", (), ()),
         names=names,
         blocks=[blocks[i] for i in chosen],
+        sequences=[sequences[i] for i in chosen],
         files=[Files(images[name], found.get(name), depths.get(name), cameras.get(name)) for name in names],
         no_depth=no_depth,
     )
+
+
+def no_plane(entry: Entry, labelled: bool, no_camera: str) -> str:
+    """Why the plane prior cannot be had, "" where it can."""
+    if not labelled:
+        return "depth=plane needs labels, and there are none"
+    if no_camera or (entry.layout is not None and entry.layout.camera):
+        return no_camera
+    if entry.camera is None or "height" not in entry.camera:
+        return "depth=plane needs the camera, its height above the road and its pitch: give `camera` with fx, fy, cx, cy, height and pitch in the mapping file"
+    return ""
 
 
 def root_of(domain: Domain) -> Path:
@@ -160,6 +195,7 @@ def mapping_path(root: Path, text: str) -> Path:
     raise MissingDataError(f"no mapping file {' or '.join(dict.fromkeys(map(str, tried)))}: `labels` is a path from the data set's folder, or from here")
 
 
-def make_camera(entry: Entry) -> Camera:
-    fields: dict[str, Any] = dict(entry.camera or {})
-    return Camera(**fields)
+def camera_of(entry: Entry, sequence: str = "") -> Camera | None:
+    """The camera of a data set's images, None where it has none or each image its own."""
+    fields: dict[str, Any] = dict(entry.camera or {}) | dict(entry.cameras.get(sequence, {}))
+    return Camera(**fields) if fields else None

@@ -48,14 +48,14 @@ class Place:
         there = [name for name in folders if not self.entry.splits or name in self.entry.splits]
         return f" for split {self.split!r} (splits that are there: {', '.join(there) or 'none'})"
 
-    def labels(self, names: list[str]) -> dict[str, str]:
+    def labels(self, names: list[str], optional: bool = False) -> dict[str, str]:
         """Name -> path of the label of each of these images; empty where images are read alone."""
         pattern = self.layout.labels
         if pattern is None:
             return {}
         folder = self.root / folder_of(pattern)
         if not folder.is_dir():
-            if self.entry.labels_optional:
+            if self.entry.labels_optional or optional:
                 return {}
             raise MissingDataError(
                 f"no folder {folder} with the labels; {wanted(self.name, self.entry)}; images alone are read as `folder`, its mapping file names `images`"
@@ -69,21 +69,24 @@ class Place:
             )
         return labels
 
-    def depths(self, names: list[str]) -> tuple[dict[str, str], dict[str, str], str]:
-        """Depth and camera file of each of these images, and why depth cannot be had for all of them, "" where it can."""
+    def depths(self, names: list[str]) -> tuple[dict[str, str], str]:
+        """Depth file of each of these images, and why depth cannot be had for all of them, "" where it can."""
         if self.layout.depth is None:
-            return {}, {}, f"data set {self.name!r} has none" + (": its mapping file names none (`depth`)" if self.name == "folder" else "")
-        found: list[dict[str, str]] = [{}, {}]
-        for i, (what, pattern) in enumerate((("depth", self.layout.depth), ("camera", self.layout.camera))):
-            if pattern is None:
-                continue
-            if (self.root / folder_of(pattern)).is_dir():
-                found[i] = list_files(self.root, pattern, LOSSLESS)
-            missing = [name for name in names if name not in found[i]]
-            if missing:
-                expected = self.root / pattern.replace("{name}", missing[0])
-                return {}, {}, f"no {what} file {expected} ({len(missing)} of {len(names)} images have none)"
-        return found[0], found[1], ""
+            return {}, f"data set {self.name!r} has none" + (": its mapping file names none (`depth`)" if self.name == "folder" else "")
+        return self.partners(names, "depth", self.layout.depth)
+
+    def cameras(self, names: list[str]) -> tuple[dict[str, str], str]:
+        """The same of camera files; "" too where the data set has none an image."""
+        return ({}, "") if self.layout.camera is None else self.partners(names, "camera", self.layout.camera)
+
+    def partners(self, names: list[str], what: str, pattern: str) -> tuple[dict[str, str], str]:
+        """One file an image, or which is missing."""
+        found = list_files(self.root, pattern, LOSSLESS) if (self.root / folder_of(pattern)).is_dir() else {}
+        missing = [name for name in names if name not in found]
+        if missing:
+            expected = self.root / pattern.replace("{name}", missing[0])
+            return {}, f"no {what} file {expected} ({len(missing)} of {len(names)} images have none)"
+        return found, ""
 
 
 def some(names: list[str]) -> str:

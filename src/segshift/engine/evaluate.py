@@ -192,6 +192,7 @@ def evaluate_run(
         "name": title,
         "domain": str(dataset.domain),
         "fingerprint": dataset.fingerprint(),
+        "depth": dataset.weather_depth,
         "checkpoint": chosen,
         "checkpoint_hash": run.model_hash(checkpoint),
         **summarise(scores),

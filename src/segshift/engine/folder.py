@@ -171,7 +171,13 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
         "label_space": describe_label_space(plan.space),
         "seed": recipe.seed,
         "data": {
-            role: {"domain": str(dataset.domain), "fingerprint": plan.fingerprints[role], "images": len(dataset), "labels_used": labels[role]}
+            role: {
+                "domain": str(dataset.domain),
+                "fingerprint": plan.fingerprints[role],
+                "images": len(dataset),
+                "labels_used": labels[role],
+                "depth": dataset.weather_depth,
+            }
             for role, dataset in plan.datasets.items()
         },
         "labels_used": target_labels,

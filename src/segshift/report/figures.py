@@ -91,7 +91,7 @@ def draw_lines(axes: Axes, curve: Curve, lines: Sequence[Line], legend_size: flo
             elinewidth=0.9,
             capsize=2,
         )
-    axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit} (0: without)")
+    axes.set_xlabel(f"{curve.weather}: {WEATHER[curve.weather].unit or 'severity'} (0: without)")
     axes.set_ylabel("mIoU, %")
     axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
     axes.set_ylim(bottom=0)

@@ -153,7 +153,8 @@ def _describe_row(row: Row) -> dict[str, Any]:
 
 def _describe_data(role: str, data: Mapping[str, Any]) -> str:
     purpose = "validation, to choose the checkpoint" if role == "validation" else role
-    return f"{purpose}: {data['domain']} ({data['images']} images{', with labels' if data.get('labels_used') else ''}, {data['fingerprint'][:16]})"
+    details = [f"{data['images']} images", "with labels" if data.get("labels_used") else "", f"depth: {data['depth']}" if data.get("depth") else ""]
+    return f"{purpose}: {data['domain']} ({', '.join([*filter(None, details), data['fingerprint'][:16]])})"
 
 
 def _one_line(scored: Sequence[Mapping[str, Any]]) -> str:

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from segshift.errors import DataError
+from segshift.weather.airlight import estimate_airlight
+from segshift.weather.corruptions import CORRUPTIONS, apply_corruption, corrupt
 from segshift.weather.depth import Camera, complete_depth, disparity_to_depth
-from segshift.weather.fog import FOG_PRESETS, add_fog, apply_fog, estimate_airlight, visibility
+from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, visibility
+from segshift.weather.night import NIGHT_SEVERITIES, add_night, apply_night
+from segshift.weather.rain import RAIN_SEVERITIES, add_rain, apply_rain
+from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes
+from segshift.weather.snow import SNOW_SEVERITIES, add_snow, apply_snow
+from segshift.weather.view import View
 
 __all__ = [
+    "CORRUPTIONS",
     "FOG_PRESETS",
+    "RAINCITYSCAPES",
     "WEATHER",
     "Camera",
+    "FogScene",
+    "View",
     "Weather",
     "add_fog",
+    "add_night",
+    "add_rain",
+    "add_rain_cityscapes",
+    "add_snow",
     "complete_depth",
+    "corrupt",
     "disparity_to_depth",
     "estimate_airlight",
+    "prepare_fog",
     "visibility",
 ]
 
@@ -32,27 +50,26 @@ __all__ = [
 class Apply(Protocol):
     """What a weather does to one image; whatever is random in it is drawn from the generator."""
 
-    def __call__(
-        self,
-        image: UInt8[Tensor, "3 h w"],
-        depth: Float[Tensor, "dh dw"] | None,
-        value: float,
-        camera: Camera | None,
-        generator: torch.Generator,
-    ) -> UInt8[Tensor, "3 h w"]: ...
+    def __call__(self, view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]: ...
 
 
 @dataclass(frozen=True)
 class Weather:
-    """One weather: `value` of `apply` is its physical parameter in `unit`; `severities` are its values for severity 1 to 5."""
+    """One weather: `value` of `apply` is its physical parameter in `unit`; `severities` are its values for severity 1 to 5.
+
+    `unit` is None where only severities are defined. `depth` is what the weather does without it: refuse ("needed"), do with less ("used"), or
+    nothing else ("unused"). `uses_labels`: the picture depends on the labels where there are any. `version` counts up when pictures change.
+    """
 
     name: str
-    unit: str
-    needs_depth: bool
+    unit: str | None
+    depth: Literal["needed", "used", "unused"]
     summary: str
     paper: str
     severities: tuple[float, float, float, float, float]
     apply: Apply
+    uses_labels: bool = False
+    version: int = 1
 
     def value(self, severity: float) -> float:
         """The physical parameter of a severity, a whole number from 1 (least) to 5.
@@ -61,7 +78,8 @@ class Weather:
         0.01
         """
         if severity not in range(1, len(self.severities) + 1):
-            raise DataError(f"{self.name} of severity {severity:g}: severities are 1, 2, 3, 4, 5; `{self.name}=VALUE` gives the value in {self.unit}")
+            other = "" if self.unit is None else f"; `{self.name}=VALUE` gives the value in {self.unit}"
+            raise DataError(f"{self.name} of severity {severity:g}: severities are 1, 2, 3, 4, 5{other}")
         return self.severities[int(severity) - 1]
 
 
@@ -70,11 +88,53 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
         "fog": Weather(
             name="fog",
             unit="beta per metre",
-            needs_depth=True,
+            depth="needed",
             summary="homogeneous fog from depth, airlight from the dark channel",
             paper="Sakaridis et al., IJCV 2018 (Foggy Cityscapes)",
             severities=(0.005, 0.0075, 0.01, 0.015, 0.02),  # 1, 3 and 5 are the published presets
             apply=apply_fog,
-        )
+            version=2,
+        ),
+        "rain": Weather(
+            name="rain",
+            unit="mm/h",
+            depth="needed",
+            summary="near drops as streaks behind nearer things, far ones as a veil, light of clouds",
+            paper="Garg and Nayar, IJCV 2007; Tremblay et al., IJCV 2021",
+            severities=RAIN_SEVERITIES,
+            apply=apply_rain,
+        ),
+        "night": Weather(
+            name="night",
+            unit="stops below daylight",
+            depth="used",
+            summary="less light, lamps of the street and of others, and a camera that gets noisy",
+            paper="EMVA Standard 1288 (shot and read noise)",
+            severities=NIGHT_SEVERITIES,
+            apply=apply_night,
+            uses_labels=True,
+        ),
+        "snow": Weather(
+            name="snow",
+            unit="mm/h of water",
+            depth="needed",
+            summary="flakes behind nearer things, a veil, and where labels say, snow on the ground, roofs and trees",
+            paper="Gunn and Marshall 1958; ITU-R P.1814",
+            severities=SNOW_SEVERITIES,
+            apply=apply_snow,
+            uses_labels=True,
+        ),
+        **{
+            f"c_{name}": Weather(
+                name=f"c_{name}",
+                unit=None,
+                depth="unused",
+                summary=f"{name.replace('_', ' ')} of ImageNet-C and Cityscapes-C, at its published constants",
+                paper="Hendrycks and Dietterich, ICLR 2019",
+                severities=(1.0, 2.0, 3.0, 4.0, 5.0),
+                apply=partial(apply_corruption, name),
+            )
+            for name in CORRUPTIONS
+        },
     }
 )

@@ -1,0 +1,134 @@
+"""Night from a day picture: less light in the scene, lamps, and a camera that opens up and gets noisy.
+
+All in linear light, E = ((s + 0.055) / 1.055)^2.4 of a picture s in [0, 1] (sRGB, IEC 61966-2-1), daylight being 1:
+
+    D(x) = 2^-k c_d E(x),   darker still where the sky is                                                 (1)
+    L(x) = E(x) (c_s S(x) + c_h H(x))                                                                     (2)
+    G    = D + L + P * lamps                                                                              (3)
+    N    = g / F (Poisson(F G) + sigma n),   g = 2^(0.65 k)                                                (4)
+
+k the stops that daylight has fallen by (the parameter of this weather), c_d the colour of what is left of it. S is the light of street
+lamps, H that of the car's own head lamps (`lamplight.py`), c_s and c_h their colours. Traffic lights and vehicles carry lamps where
+labels tell them apart, P is the glare of the lens: a sum of Gaussians. The camera compensates a share of the darkness by its
+gain g, and a pixel holds F electrons at white by day, so that shot noise (Poisson, here its Gaussian limit) and read noise (sigma
+electrons, n normal) grow with k. The result is clipped and encoded again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Num, UInt8
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv1d, interpolate, pad
+
+from segshift.errors import DataError
+from segshift.weather.checks import check_image
+from segshift.weather.lamplight import draw_lamps, own_beam, street_light
+from segshift.weather.view import SKY, View
+
+NIGHT_SEVERITIES = (2.0, 3.5, 5.0, 7.0, 9.0)
+"""Stops below daylight, from late dusk to a lit street at night."""
+
+COMPENSATED = 0.65
+FULL_WELL = 20000.0
+READ_NOISE = 2.5
+DAYLIGHT_LEFT = (0.80, 0.95, 1.30)
+SODIUM = (1.45, 0.92, 0.42)
+HEADLIGHT = (1.05, 1.0, 0.88)
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+THIN = ("vegetation", "tree", "pole", "fence", "traffic light", "traffic sign", "sign symbol")
+"""Classes that sky shows through, or past, inside their labels."""
+SKY_LEFT = 0.3
+"""The sky's share of the light that is left: by day it is brighter than the street, at night darker."""
+GLARE = ((0.002, 0.80), (0.010, 0.15), (0.045, 0.05))
+"""Widths, as shares of the picture's width, and weights of the Gaussians of the glare."""
+
+
+def add_night(view: View, stops: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
+    """The view `stops` below daylight (EV, 0 or above): equations (1) to (4).
+
+    Lamps and noise are drawn from the generator. Street lamps and the own beam need depth and a camera with its height; without them the
+    street is lit evenly. The sky and the lamps of others are those of the labels; without labels there are none.
+    Raises DataError for a number of stops that is negative or not finite, and for an image that is not uint8 (3, H, W).
+
+    >>> grey = View(torch.full((3, 8, 8), 200, dtype=torch.uint8))
+    >>> float(add_night(grey, 6.0, torch.Generator().manual_seed(0)).float().mean()) < 120
+    True
+    """
+    check_image(view.image, "night")
+    if not (math.isfinite(stops) and stops >= 0):
+        raise DataError(f"night of {stops} stops: it must be 0 or above, stops below daylight (dusk about 3, a lit street 7 to 9)")
+    if stops == 0:
+        return view.image.clone()
+    day = decode(view.image)
+    sky = sky_share(view, day)
+    light = 2.0**-stops * colour(DAYLIGHT_LEFT) * (1 - (1 - SKY_LEFT) * sky)
+    lit = colour(SODIUM) * street_light(view, generator) + colour(HEADLIGHT) * own_beam(view)
+    lamps = glare(draw_lamps(view, generator))
+    night = day * (light + lit * (1 - sky)) + lamps
+    return encode(expose(night, 2.0 ** (COMPENSATED * stops), generator))
+
+
+def apply_night(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
+    """Night as a row of the weather table: `value` is in stops below daylight."""
+    return add_night(view, value, generator)
+
+
+def sky_share(view: View, day: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
+    """How much of each pixel is sky: 1 where labels say so, and by its light where sky shows through trees and past poles."""
+    sky, thin = view.where(SKY), view.where(THIN)
+    if sky is None or not bool(sky.any()):
+        return torch.zeros(day.shape[1:])
+    grey = torch.einsum("c,chw->hw", day.new_tensor(LUMINANCE), day)
+    share = sky.to(day.dtype)
+    if thin is not None:
+        through = ((grey / grey[sky].median() - 0.5) / 0.3).clamp_(0, 1)
+        share = torch.where(thin, through, share)
+    return share
+
+
+def expose(light: Float[Tensor, "3 h w"], gain: float, generator: torch.Generator) -> Float[Tensor, "3 h w"]:
+    """What the sensor makes of the light: equation (4), clipped to [0, 1]."""
+    electrons = FULL_WELL * light
+    noise = torch.randn(light.shape, generator=generator) * (electrons + READ_NOISE**2).sqrt_()
+    return noise.add_(electrons).mul_(gain / FULL_WELL).clamp_(0, 1)
+
+
+def glare(lamps: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """The lamps as lens and eye see them: P * lamps of equation (3)."""
+    if not bool(lamps.any()):
+        return lamps
+    return sum((weight * blur(lamps, max(0.5, width * lamps.shape[2])) for width, weight in GLARE), torch.zeros_like(lamps))
+
+
+def blur(image: Float[Tensor, "3 h w"], sigma: float) -> Float[Tensor, "3 h w"]:
+    """A Gaussian of `sigma` pixels, for wide ones on a smaller picture; nothing beyond the border."""
+    h, w = image.shape[1:]
+    by = max(1, min(int(sigma / 3), h, w))
+    small = avg_pool2d(image[None], by, ceil_mode=True)[0] if by > 1 else image
+    reach = math.ceil(3 * sigma / by)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) * by / sigma).square())
+    taps = (taps / taps.sum()).view(1, 1, -1)
+    for _ in range(2):
+        lines = small.reshape(-1, 1, small.shape[2])
+        small = conv1d(pad(lines, (reach, reach)), taps).view(small.shape).transpose(1, 2).contiguous()
+    return small if by == 1 else interpolate(small[None], size=(small.shape[1] * by, small.shape[2] * by), mode="bilinear")[0, :, :h, :w]
+
+
+def decode(image: Num[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """Linear light of an sRGB picture in uint8."""
+    levels = torch.arange(256) / 255
+    table = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055).pow(2.4))
+    return table[image.long()]
+
+
+def encode(light: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
+    """The sRGB picture, uint8, of linear light in [0, 1]."""
+    encoded = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp(min=0.0031308).pow(1 / 2.4) - 0.055)
+    return (255 * encoded).round_().to(torch.uint8)
+
+
+def colour(rgb: tuple[float, float, float]) -> Float[Tensor, "3 1 1"]:
+    return torch.tensor(rgb).view(3, 1, 1)

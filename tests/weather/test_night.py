@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from segshift.data.label_space import LABEL_SPACES
+from segshift.data.streets import render_street
+from segshift.errors import DataError
+from segshift.weather import WEATHER, Camera, View, add_night
+from segshift.weather.lamplight import BEAM, POLE, STREET, draw_lamps, own_beam, street_light
+from segshift.weather.night import COMPENSATED, DAYLIGHT_LEFT, FULL_WELL, READ_NOISE, SKY_LEFT, blur, decode, encode, expose, glare
+
+CLASSES = LABEL_SPACES["cityscapes-19"].classes
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def street(index: int, height: int = 64, width: int = 128) -> View:
+    found = render_street(seed=0, index=index, look="camera", height=height, width=width)
+    image = torch.from_numpy(found.image).permute(2, 0, 1).contiguous()
+    return View(image, torch.from_numpy(found.depth), found.camera, torch.from_numpy(found.label), CLASSES)
+
+
+def ground(height: int = 40, width: int = 60) -> View:
+    """A camera 1.5 m above grey ground, looking straight ahead."""
+    camera = Camera(fx=50.0, fy=50.0, cx=29.5, cy=-0.5, height=1.5)
+    depth = (1.5 * 50.0 / (torch.arange(height) + 0.5)).unsqueeze(1).expand(height, width).contiguous()
+    return View(torch.full((3, height, width), 128, dtype=torch.uint8), depth, camera)
+
+
+def test_linear_light_is_that_of_the_standard_and_comes_back():
+    levels = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256).contiguous()
+    light = decode(levels)
+    assert torch.equal(encode(light), levels)
+    assert float(light[0, 0, 188]) == pytest.approx(0.5029, abs=1e-4)  # IEC 61966-2-1: half the light is level 188
+    assert (float(light.min()), float(light.max())) == (0.0, 1.0)
+
+
+def test_a_grey_wall_without_lamps_has_the_light_of_the_equations():
+    stops, level = 5.0, 200
+    view = View(torch.full((3, 80, 100), level, dtype=torch.uint8))
+    night = decode(add_night(view, stops, seeded())).mean((1, 2))
+    day = float(decode(view.image)[0, 0, 0])
+    gain = 2 ** (COMPENSATED * stops)
+    for channel, (left, sodium) in enumerate(zip(DAYLIGHT_LEFT, (1.45, 0.92, 0.42), strict=True)):
+        expected = gain * day * (left * 2**-stops + sodium * STREET / 2)
+        assert float(night[channel]) == pytest.approx(expected, rel=0.02)  # rounding to levels, and noise of 8,000 pixels
+
+
+def test_the_sky_is_darker_by_its_share():
+    image = torch.full((3, 40, 60), 180, dtype=torch.uint8)
+    label = torch.zeros(40, 60, dtype=torch.uint8)
+    label[:20] = 1
+    bright = decode(add_night(View(image, label=label, classes=("ground", "sky")), 2.0, seeded()))
+    day, gain = float(decode(image)[0, 0, 0]), 2 ** (COMPENSATED * 2.0)
+    assert float(bright[2, :20].mean()) == pytest.approx(gain * day * SKY_LEFT * DAYLIGHT_LEFT[2] / 4, rel=0.02)  # as above
+    assert float(bright[2, 20:].mean()) == pytest.approx(gain * day * (DAYLIGHT_LEFT[2] / 4 + 0.42 * STREET / 2), rel=0.02)
+
+
+def test_noise_is_that_of_electrons():
+    light, gain = torch.full((3, 200, 300), 0.01), 16.0
+    seen = expose(light, gain, seeded())
+    electrons = FULL_WELL * 0.01
+    expected = gain / FULL_WELL * math.sqrt(electrons + READ_NOISE**2)
+    assert float(seen.mean()) == pytest.approx(0.01 * gain, rel=0.01)  # 180,000 draws
+    assert float(seen.std()) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_street_lamp_lights_the_ground_below_it_as_the_inverse_square_says():
+    view = ground()
+    light = street_light(view, seeded(3))
+    start = 30.0 * float(torch.rand((), generator=seeded(3)))
+    z = view.depth[10, 0].item()
+    x = z * (20 - view.camera.cx) / 50.0
+    expected = 0.0
+    for place in range(-1, 6):
+        r = math.sqrt((x - (6.0 if place % 2 else -6.0)) ** 2 + POLE**2 + (z - start - 30 * place) ** 2)
+        expected += (POLE / r) ** 2 * POLE / r
+    assert float(light[10, 20]) == pytest.approx(STREET * expected, rel=1e-4)  # float32
+
+
+def test_the_own_beam_falls_with_the_square_of_range_and_stays_below_the_cut_off():
+    view = ground()
+    beam = own_beam(view)
+    column = 29  # half a pixel from the axis
+    near, far = (int(1.5 * 50 / z - 0.5) for z in (10.0, 30.0))
+    ratio = (view.depth[near, column] / view.depth[far, column]).item() ** 2
+    assert float(beam[far, column] / beam[near, column]) == pytest.approx(ratio, rel=0.01)  # a hundredth of a radian aside
+    assert float(beam[near, column]) == pytest.approx(BEAM * (10 / view.depth[near, column].item()) ** 2, rel=0.02)  # the cut-off leaves 99 %
+    assert float(beam[near, 0]) < 0.5 * float(beam[near, column])
+
+
+def test_lamps_shine_where_labels_say_and_glare_keeps_their_light():
+    label = torch.zeros(60, 120, dtype=torch.uint8)
+    label[20:40, 30:70] = CLASSES.index("car")
+    label[5:14, 100:103] = CLASSES.index("traffic light")
+    view = View(torch.zeros(3, 60, 120, dtype=torch.uint8), label=label, classes=CLASSES)
+    lamps = draw_lamps(view, seeded())
+    rows, columns = torch.nonzero(lamps.amax(0) > 0.5 * lamps.max(), as_tuple=True)
+    car = rows > 18
+    assert sorted({int(c) // 20 for c in columns[car]}) == [1, 3]  # near 35 and 64: left and right
+    assert bool(((rows[~car] >= 4) & (rows[~car] <= 14) & (columns[~car] >= 99) & (columns[~car] <= 103)).all())
+    assert len(rows[~car]) > 0
+    wide = torch.zeros(3, 200, 200)
+    wide[:, 100, 100] = 1.0
+    assert float(glare(wide)[0].sum()) == pytest.approx(1.0, rel=0.02)  # the widest Gaussian reaches the border
+    np.testing.assert_allclose(blur(wide, 2.0)[0, 100, 95:106], blur(wide, 2.0)[0, 95:106, 100], atol=1e-7)
+    nothing = View(view.image, label=torch.zeros_like(label), classes=CLASSES)
+    assert not bool(draw_lamps(nothing, seeded()).any())
+
+
+def test_two_vehicles_that_overlap_are_told_apart_by_depth():
+    label = torch.full((40, 80), CLASSES.index("car"), dtype=torch.uint8)
+    depth = torch.full((40, 80), 10.0)
+    depth[:, 40:] = 20.0
+    camera = Camera(fx=80.0, fy=80.0, cx=39.5, cy=19.5)
+    one = draw_lamps(View(torch.zeros(3, 40, 80, dtype=torch.uint8), torch.full((40, 80), 10.0), camera, label, CLASSES), seeded())
+    two = draw_lamps(View(torch.zeros(3, 40, 80, dtype=torch.uint8), depth, camera, label, CLASSES), seeded())
+    assert [int((lamps.amax(0)[24] > 0.03).diff().sum()) for lamps in (one, two)] == [4, 8]  # edges of two and of four lamps
+
+
+@pytest.mark.parametrize("index", [1, 4, 7])
+def test_severities_darken_step_by_step(index):
+    view = street(index)
+    nights = [WEATHER["night"].apply(view, value, seeded(index)) for value in WEATHER["night"].severities]
+    errors = [float((night.float() - view.image.float()).square().mean()) for night in nights]
+    assert errors == sorted(errors)
+    assert min(b / a for a, b in itertools.pairwise(errors)) > 1.05
+
+
+def test_the_generator_alone_decides_and_the_image_is_left_alone():
+    view = street(2)
+    before = view.image.clone()
+    first, again, other = (add_night(view, 6.0, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(view.image, before)
+    assert torch.equal(add_night(view, 0.0, seeded()), before)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (33, 17)])
+def test_any_size_with_and_without_what_is_known(size):
+    full = street(5, *size)
+    for view in (full, View(full.image), View(full.image, full.depth), View(full.image, label=full.label, classes=CLASSES)):
+        night = add_night(view, 9.0, seeded())
+        assert night.shape == full.image.shape
+        assert night.dtype == torch.uint8
+
+
+def test_what_it_refuses():
+    view = View(torch.zeros(3, 4, 4, dtype=torch.uint8))
+    for stops in (-1.0, math.nan, math.inf):
+        with pytest.raises(DataError, match="0 or above, stops below daylight"):
+            add_night(view, stops, seeded())
