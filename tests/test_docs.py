@@ -168,6 +168,7 @@ def test_the_whole_mapping_file_has_every_key_and_so_has_the_table(inside: Path)
 def test_the_filters_and_keys_are_all_there() -> None:
     assert [row[0] for row in rows("key", "value", "leaves")] == ["sequence", *FILTERS]
     assert [row[0] for row in rows("key", "value", "default")] == list(DATASETS["streets"].options)
+    assert [row[0] for row in rows("key", "value", "otherwise")] == ["depth", "refine"]
     assert all(f"**{name}**" in PAGE for name in DATASETS if name != "folder")
 
 
@@ -198,7 +199,15 @@ def test_a_refused_mapping_file_gets_the_answer(text: str, answer: str, inside: 
 
 
 def test_the_table_of_fog_is_that_of_the_code() -> None:
-    page = (DOCS / "fog.md").read_text()
+    page = (DOCS / "weather.md").read_text()
     found = re.findall(r"\| `fog@(\d)` \| ([\d.]+) \|", page)
     assert [(int(severity), float(beta)) for severity, beta in found] == list(enumerate(WEATHER["fog"].severities, start=1))
     assert all(f"| {name} |" in page for name in FOG_PRESETS)
+
+
+def test_the_table_of_weathers_is_that_of_the_code() -> None:
+    page = (DOCS / "weather.md").read_text()
+    found = {
+        name: tuple(map(float, cells.split("|"))) for name, cells in re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ((?:[\d.]+ \| ){4}[\d.]+) \|", page, re.MULTILINE)
+    }
+    assert found == {name: weather.severities for name, weather in WEATHER.items() if weather.unit is not None}

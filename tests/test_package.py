@@ -21,6 +21,7 @@ def test_public_names() -> None:
         "open_domain",
         "parse_domain",
         "predict_images",
+        "render_set",
         "select_parameters",
         "weather",
     ]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segshift.metrics import ConfusionMatrix
     from segshift.models import SegmentationModel, create_model, measure_cost
     from segshift.predict import predict_images
+    from segshift.render import render_set
     from segshift.tuning import select_parameters
 
 _PLACES = {
@@ -34,6 +35,7 @@ _PLACES = {
     "open_domain": "segshift.data.dataset",
     "parse_domain": "segshift.data.domain",
     "predict_images": "segshift.predict",
+    "render_set": "segshift.render",
     "select_parameters": "segshift.tuning",
     "weather": "segshift",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "open_domain",
     "parse_domain",
     "predict_images",
+    "render_set",
     "select_parameters",
     "weather",
 ]

@@ -1,0 +1,69 @@
+"""segshift weather"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Labels(StrEnum):
+    copy = "copy"
+    link = "link"
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="WEATHER", help="A weather: fog, rain, night, snow or another of `segshift list weather`.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="Domain such as cityscapes:PATH:val, or a folder of images.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for images/, labels/, mapping.yaml and manifest.json.")],
+    severity: Annotated[str, typer.Option(help="Severities from 1 to 5, with commas between.  [default: 1,2,3,4,5]")] = "",
+    value: Annotated[str, typer.Option(help="Physical values instead, with commas between: fog beta per metre, rain and snow mm/h, night stops.")] = "",
+    depth: Annotated[str, typer.Option(help="plane (from labels and camera), or a metric depth network: its folder or hub name.")] = "",
+    refine: Annotated[str, typer.Option(help="How fog follows the picture: guided, labels or none.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="What is random is drawn from it and the image's name.")] = 0,
+    labels: Annotated[Labels, typer.Option(help="Copy label files, or link them.")] = Labels.copy,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and say so.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Images at a time.  [default: one a core]")] = None,
+) -> None:
+    """Render a data set in weather, graded, with its labels; the same command goes on after a stop."""
+    from segshift.cli.console import reporter
+    from segshift.data.domain import Condition, parse_domain
+    from segshift.errors import DataError
+
+    if severity and value:
+        raise DataError("--severity and --value together: give one of them")
+    texts = (value or severity or "1,2,3,4,5").split(",")
+    try:
+        conditions = [Condition(name, float(text), severity=not value) for text in texts]
+    except ValueError:
+        raise DataError(f"--{'value' if value else 'severity'} {value or severity}: takes numbers with commas between") from None
+    clear = parse_domain(domain_of(source, {key: text for key, text in (("depth", depth), ("refine", refine)) if text}))
+    for condition in conditions:
+        parse_domain(f"streets+{condition}")  # a wrong weather or strength is told before anything is imported
+    from segshift.render import render_set
+
+    done = render_set(clear, conditions, out, seed=seed, labels=labels.value, skip_bad=skip_bad, threads=threads, reporter=reporter())
+    for _, reason in done.skipped:
+        typer.echo(f"skipped: {reason}", err=True)
+    kept = f", {done.kept} there before" if done.kept else ""
+    skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
+    typer.echo(f"{done.written} image{'s' * (done.written != 1)} written to {out}{kept}{skipped}")
+    typer.echo(f"as a domain: {done.domain}")
+
+
+def domain_of(text: str, keys: dict[str, str]) -> Any:
+    """The domain that the text names; a folder's path is the data set `folder` there."""
+    from segshift.data.catalog import DATASETS
+    from segshift.data.domain import Domain, parse_domain
+    from segshift.errors import MissingDataError
+
+    name = text.partition(":")[0].partition("?")[0].partition("+")[0]
+    if name not in DATASETS and Path(text).is_dir():
+        mapping = {"labels": "mapping.yaml"} if (Path(text) / "mapping.yaml").is_file() else {}
+        return {"name": "folder", "root": text, **mapping, **keys}
+    if name not in DATASETS and ("/" in text or text.startswith(".")):
+        raise MissingDataError(f"no folder {text}: IN is a folder of images, or a domain such as cityscapes:PATH:val")
+    parsed = parse_domain(text)
+    return Domain(parsed.name, parsed.root, parsed.split, tuple(sorted((dict(parsed.filters) | keys).items())), parsed.weather)

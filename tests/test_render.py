@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segshift import render
+from segshift.cli import main
+from segshift.data.dataset import open_domain
+from segshift.data.domain import Condition
+from segshift.engine import checkpoint
+from segshift.errors import DataError, DiskFullError
+from segshift.render import render_set
+
+STREETS = "streets::test?first=3&size=48x32"
+LIGHT, DENSE = "fog=0.01", Condition("fog", 5.0, severity=True)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.*")) if path.is_file() and path.name != render.MANIFEST}
+
+
+def test_a_rendered_set_is_a_domain_with_the_same_pictures_and_labels(tmp_path: Path) -> None:
+    done = render_set(STREETS, [LIGHT, DENSE], tmp_path / "out", seed=3)
+    assert (done.written, done.kept, done.skipped) == (6, 0, [])
+    assert done.domain == f"folder:{tmp_path}/out:fog-0.01?labels=mapping.yaml"
+    for split, weather in (("fog-0.01", "fog=0.01"), ("fog@5", "fog@5")):
+        written = open_domain(f"folder:{tmp_path}/out:{split}?labels=mapping.yaml")
+        drawn = open_domain(f"{STREETS}+{weather}", seed=3)
+        assert written.names == drawn.names
+        assert written.label_space.classes == drawn.label_space.classes
+        for ours, theirs in zip(written, drawn, strict=True):
+            assert torch.equal(ours.image, theirs.image)
+            assert ours.label is not None
+            assert theirs.label is not None
+            assert torch.equal(ours.label, theirs.label)
+
+
+def test_the_manifest_says_all_that_the_pictures_depend_on(tmp_path: Path) -> None:
+    render_set(STREETS, [Condition("fog", 0.01), Condition("night", 2.0, severity=True)], tmp_path / "out", seed=7)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    fog, night = manifest["splits"]["fog-0.01"], manifest["splits"]["night@2"]
+    assert manifest["domain"] == STREETS
+    assert fog["weather"] == [{"name": "fog", "value": 0.01, "unit": "beta per metre", "version": 2, "visibility_m": 299.6}]
+    assert (fog["seed"], fog["depth"], fog["finished"], fog["skipped"]) == (7, "measured", True, [])
+    assert night["fingerprint"] == open_domain(f"{STREETS}+night@2", seed=7).fingerprint()
+    assert len({seeds["night"] for seeds in night["seeds"].values()}) == 3
+
+
+def test_a_stopped_rendering_goes_on_to_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render_set(STREETS, [LIGHT], tmp_path / "whole", threads=1)
+    wanted = render.write_atomic
+    written: list[Path] = []
+
+    def until_full(path: Path, payload: bytes | str) -> None:
+        if len(written) == 5 and path.suffix == ".png":
+            raise DiskFullError(f"cannot write {path}, the disk is full: free some space")
+        written.append(path)
+        wanted(path, payload)
+
+    monkeypatch.setattr(render, "write_atomic", until_full)
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        render_set(STREETS, [LIGHT], tmp_path / "out", threads=1)
+    monkeypatch.undo()
+    there = files(tmp_path / "out")
+    assert 0 < len(there) < len(files(tmp_path / "whole"))
+    assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]["fog-0.01"]["finished"]
+    done = render_set(STREETS, [LIGHT], tmp_path / "out")
+    assert done.kept == 1  # of the second image the label was missing
+    assert done.written == 2
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_nothing_half_written_has_its_final_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(DiskFullError, match="free some space and run the same command again"):
+        render_set(STREETS, [LIGHT], tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_threads_change_nothing(tmp_path: Path) -> None:
+    for threads in (1, 3):
+        render_set(STREETS, [Condition("night", 6.0)], tmp_path / str(threads), threads=threads)
+    assert files(tmp_path / "1") == files(tmp_path / "3")
+
+
+@pytest.mark.parametrize("labels", ["copy", "link"])
+def test_raw_labels_keep_their_values_and_blocks_their_rule(mini_camvid: Path, tmp_path: Path, labels: render.Labels) -> None:
+    render_set(f"camvid:{mini_camvid}", [Condition("c_contrast", 2.0, severity=True)], tmp_path / "out", labels=labels)
+    source, found = open_domain(f"camvid:{mini_camvid}"), open_domain(f"folder:{tmp_path}/out:c_contrast@2?labels=mapping.yaml")
+    assert found.blocks == source.blocks
+    assert found.label_space.classes == source.label_space.classes
+    for index in range(len(source)):
+        theirs, ours = source.label_file(index), found.label_file(index)
+        assert theirs is not None
+        assert ours is not None
+        assert ours.read_bytes() == theirs.read_bytes()
+        assert ours.is_symlink() == (labels == "link")
+        assert torch.equal(source[index].label, found[index].label)  # type: ignore[arg-type]
+
+
+def test_a_bad_image_is_named_and_left_out_when_asked(mini_camvid: Path, tmp_path: Path) -> None:
+    root = tmp_path / "camvid"
+    shutil.copytree(mini_camvid, root)
+    bad = open_domain(f"camvid:{root}").names[1]
+    (root / "train" / f"{bad}.png").write_bytes(b"no picture")
+    night = [Condition("night", 3.0)]
+    with pytest.raises(DataError, match=rf"{bad}\.png: not an image.*--skip-bad"):
+        render_set(f"camvid:{root}", night, tmp_path / "out")
+    done = render_set(f"camvid:{root}", night, tmp_path / "out", skip_bad=True)
+    assert [name for name, _ in done.skipped] == [bad]
+    assert done.written + done.kept == len(open_domain(f"camvid:{root}")) - 1
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]["night-3"]["skipped"] == [bad]
+
+
+def test_what_it_refuses(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(DataError, match=r"holds something else \(photo\.jpg\): name a new folder"):
+        render_set(STREETS, [LIGHT], tmp_path)
+    with pytest.raises(DataError, match="give at least one severity"):
+        render_set(STREETS, [], tmp_path / "out")
+    render_set(STREETS, [LIGHT], tmp_path / "out")
+    with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32, not from streets::val"):
+        render_set("streets::val?first=3&size=48x32", [LIGHT], tmp_path / "out")
+    with pytest.raises(DataError, match=r"with another seed \(0\)"):
+        render_set(STREETS, [LIGHT], tmp_path / "out", seed=1)
+    (tmp_path / "out" / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
+        render_set(STREETS, [LIGHT], tmp_path / "out")
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["weather", *arguments])
+        shown = capsys.readouterr()
+        return int(stop.value.code or 0), shown.out, shown.err
+
+    photos = tmp_path / "photos" / "images"
+    photos.mkdir(parents=True)
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photos / "a.png")
+    code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1,5")
+    assert code == 0
+    assert "2 images written" in shown
+    assert f"folder:{tmp_path}/dark:night@1" in shown
+    assert not (tmp_path / "dark" / "labels").exists()
+    code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1,5")
+    assert "0 images written" in shown
+    assert "2 there before" in shown
+    for arguments, message in (
+        (("fgo", STREETS), "unknown weather 'fgo': did you mean 'fog'?"),
+        (("fog", STREETS, "--severity", "6"), "severities are 1, 2, 3, 4, 5"),
+        (("fog", STREETS, "--value", "-1"), "0 or above"),
+        (("fog", STREETS, "--value", "a"), "takes numbers with commas between"),
+        (("fog", STREETS, "--value", "1", "--severity", "1"), "give one of them"),
+        (("fog", str(tmp_path / "photos")), "fog@1 needs depth: data set 'folder' has none"),
+        (("fog", "photoes"), "unknown data set 'photoes'"),
+        (("fog", "./photoes"), "no folder ./photoes: IN is a folder of images, or a domain"),
+    ):
+        code, _, err = run(*arguments[:2], str(tmp_path / "out"), *arguments[2:])
+        assert code == 1, arguments
+        assert message in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
