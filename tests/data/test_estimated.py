@@ -69,6 +69,14 @@ def test_the_fingerprint_knows_where_depth_comes_from(folder: Path) -> None:
     assert len(clear) == 1  # depth changes nothing in clear weather
 
 
+def test_results_can_say_where_depth_came_from(mini_cityscapes: Path) -> None:
+    said = {
+        text: open_domain(text).weather_depth for text in ("streets::val+fog=0.02", "streets::val", "streets::val+c_fog@1", "streets::val?depth=plane+night@1")
+    }
+    assert list(said.values()) == ["measured", None, None, "plane prior"]
+    assert open_domain(f"cityscapes:{mini_cityscapes}+rain=20").weather_depth == "disparity"
+
+
 def test_the_network_is_asked_for_each_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Network:
         identity = "abc"
