@@ -20,7 +20,7 @@ import torch
 
 from segshift.data.label_space import LABEL_SPACES
 from segshift.data.streets import render_street
-from segshift.weather import View, prepare_fog
+from segshift.weather import View, add_rain, add_snow, prepare_fog
 from segshift.weather.refine.guided import guided_filter
 
 HEIGHT, WIDTH = 1024, 2048
@@ -63,12 +63,24 @@ def ways() -> dict[str, Way]:
     light, distance = 255 * scene.airlight.numpy(), scene.distance.numpy()
     guide = [np.ascontiguousarray(channel) for channel in (image / 255).numpy()]
     t = torch.exp(-0.01 * scene.distance)
+
+    def rain() -> object:
+        return add_rain(image, view.depth, 100.0, street.camera, generator=torch.Generator().manual_seed(0))
+
+    def snow(label: torch.Tensor | None, threads: int) -> object:
+        return add_snow(image, view.depth, 6.0, street.camera, label, view.classes, generator=torch.Generator().manual_seed(0), threads=threads)
+
     found: dict[str, Way] = {
         "float32 copy": copied.clone,
         "fog, uint8, cached airlight": lambda: scene.render(0.01),
         "fog, float32, cached airlight": lambda: floats.render(0.01),
         "fog, uint8, from the image": lambda: prepare_fog(image, view.depth, street.camera).render(0.01),
         "fog in numpy": lambda: fog_in_numpy(street.image.transpose(2, 0, 1), distance, light, 0.01),
+        "rain, 100 mm/h": rain,
+        "snow, 6 mm/h": lambda: snow(None, 1),
+        "snow, 6 mm/h, two threads": lambda: snow(None, 2),
+        "snow, 6 mm/h, lying": lambda: snow(view.label, 1),
+        "snow, 6 mm/h, lying, two threads": lambda: snow(view.label, 2),
         "guided filter": lambda: guided_filter(image, t),
         "guided filter, direct, cv2": lambda: guided_directly(guide, t.numpy()),
     }

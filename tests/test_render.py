@@ -85,6 +85,28 @@ def test_nothing_half_written_has_its_final_name(tmp_path: Path, monkeypatch: py
     with pytest.raises(DiskFullError, match="free some space and run the same command again"):
         render_set(STREETS, [LIGHT], tmp_path / "out")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    monkeypatch.undo()
+    (tmp_path / "out" / ".manifest.json.1.part").touch()  # what a kill leaves
+    assert render_set(STREETS, [LIGHT], tmp_path / "out").written == 3
+
+
+@pytest.mark.parametrize("writes", range(1, 8))  # all but the last
+def test_a_stop_at_any_write_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    wanted, left = render.write_atomic, [writes]
+
+    def until(path: Path, payload: bytes | str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        wanted(path, payload)
+
+    monkeypatch.setattr(render, "write_atomic", until)
+    with pytest.raises(KeyboardInterrupt):
+        render_set("streets::test?first=2&size=16x8", [LIGHT], tmp_path / "out", threads=1)
+    monkeypatch.undo()
+    render_set("streets::test?first=2&size=16x8", [LIGHT], tmp_path / "out", threads=1)
+    render_set("streets::test?first=2&size=16x8", [LIGHT], tmp_path / "whole", threads=1)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 def test_threads_change_nothing(tmp_path: Path) -> None:
@@ -108,6 +130,19 @@ def test_raw_labels_keep_their_values_and_blocks_their_rule(mini_camvid: Path, t
         assert torch.equal(source[index].label, found[index].label)  # type: ignore[arg-type]
 
 
+def test_a_folder_keeps_its_blocks_and_its_void(tmp_path: Path) -> None:
+    for index in range(4):
+        for kind, array in (("images", np.full((6, 8, 3), 90, np.uint8)), ("labels", np.array([[5, 0] * 4] * 6, np.uint8))):
+            (tmp_path / "in" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / "in" / kind / f"a_{index}.png")
+    (tmp_path / "in" / "mapping.yaml").write_text("{classes: [road, void], ids: {5: 1, 0: 255}, sequence: '^([^_]+)_', block: 2}")
+    render_set(f"folder:{tmp_path}/in?labels=mapping.yaml", ["night@1"], tmp_path / "out")
+    source, found = (open_domain(f"folder:{tmp_path}/{end}?labels=mapping.yaml") for end in ("in", "out:night@1"))
+    assert found.blocks == source.blocks
+    assert len(set(found.blocks)) == 2
+    assert torch.equal(found[0].label, source[0].label)  # type: ignore[arg-type]
+
+
 def test_a_bad_image_is_named_and_left_out_when_asked(mini_camvid: Path, tmp_path: Path) -> None:
     root = tmp_path / "camvid"
     shutil.copytree(mini_camvid, root)
@@ -126,13 +161,21 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(DataError, match=r"holds something else \(photo\.jpg\): name a new folder"):
         render_set(STREETS, [LIGHT], tmp_path)
+    with pytest.raises(DataError, match="one weather a set; put the others into the domain"):
+        render_set(STREETS, ["night@2+rain=20"], tmp_path / "out")
+    with pytest.raises(DataError, match=r"rain=1000: at most 500 \(mm/h\)"):
+        render_set(STREETS, ["rain=1000"], tmp_path / "out")
     with pytest.raises(DataError, match="give at least one severity"):
         render_set(STREETS, [], tmp_path / "out")
     render_set(STREETS, [LIGHT], tmp_path / "out")
     with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32, not from streets::val"):
         render_set("streets::val?first=3&size=48x32", [LIGHT], tmp_path / "out")
+    render_set(STREETS, [LIGHT], tmp_path / "out", seed=1)  # nothing of fog is drawn
+    render_set(STREETS, ["night=3"], tmp_path / "out")
     with pytest.raises(DataError, match=r"with another seed \(0\)"):
-        render_set(STREETS, [LIGHT], tmp_path / "out", seed=1)
+        render_set(STREETS, ["night=3"], tmp_path / "out", seed=1)
+    with pytest.raises(DataError, match="begun with --labels copy"):
+        render_set(STREETS, [LIGHT], tmp_path / "out", labels="link")
     (tmp_path / "out" / "manifest.json").write_text("{")
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         render_set(STREETS, [LIGHT], tmp_path / "out")
@@ -164,7 +207,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (("fog", STREETS, "--value", "1", "--severity", "1"), "give one of them"),
         (("fog", str(tmp_path / "photos")), "fog@1 needs depth: data set 'folder' has none"),
         (("fog", "photoes"), "unknown data set 'photoes'"),
-        (("fog", "./photoes"), "no folder ./photoes: IN is a folder of images, or a domain"),
+        (("fog", "./photoes"), "no folder ./photoes: IN is a folder with images/ in it, or a domain"),
     ):
         code, _, err = run(*arguments[:2], str(tmp_path / "out"), *arguments[2:])
         assert code == 1, arguments

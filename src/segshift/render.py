@@ -25,12 +25,13 @@ from torch import Tensor
 
 from segshift.data.dataset import DomainDataset, generator_of, open_domain
 from segshift.data.domain import Condition, Domain, parse_domain, short
-from segshift.data.label_space import LABEL_SPACES, LabelSpace
+from segshift.data.files import FileSource
+from segshift.data.label_space import LABEL_SPACES
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.logs import Reporter
 from segshift.engine.provenance import describe_provenance
 from segshift.errors import DataError, MissingDataError
-from segshift.types import IGNORE, Sample
+from segshift.types import Sample
 from segshift.weather import WEATHER, visibility
 
 Labels = Literal["copy", "link"]
@@ -71,18 +72,19 @@ def render_set(
     out, clear = Path(out), parse_domain(domain)
     if not conditions:
         raise DataError("nothing to render: give at least one severity or value")
-    wanted = [parse_domain(f"streets+{condition}").weather[0] for condition in conditions]
+    wanted = [single(condition) for condition in conditions]
     datasets = {split_of(condition): open_domain(replace(clear, weather=(*clear.weather, condition)), depth=False, seed=seed) for condition in wanted}
     manifest = open_manifest(out, clear)
     for split, dataset in datasets.items():
-        check_split(out, split, manifest, dataset)
+        check_split(out, split, manifest, dataset, labels)
+    write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")  # first, so that a folder that was stopped at once is known again
     first = next(iter(datasets.values()))
     if first.labelled:
-        write_atomic(out / "mapping.yaml", describe_mapping(clear, first.label_space, raw=first.label_file(0) is not None))
+        write_atomic(out / "mapping.yaml", describe_mapping(first))
     done = Rendered(out, str(Domain("folder", str(out), next(iter(datasets)), (("labels", "mapping.yaml"),) if first.labelled else ())))
     reporter = reporter or Reporter(None)
     for split, dataset in datasets.items():
-        manifest["splits"][split] = describe_split(dataset, seed)
+        manifest["splits"][split] = {**describe_split(dataset, seed), "labels": labels}
         write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         before = len(done.skipped)
         with reporter.task(split, len(dataset)):
@@ -98,6 +100,14 @@ def render_set(
         manifest["splits"][split] |= {"finished": True, "skipped": [name for name, _ in done.skipped[before:]]}
         write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return done
+
+
+def single(condition: Condition | str) -> Condition:
+    """One weather, checked."""
+    weather = parse_domain(f"streets+{condition}").weather
+    if len(weather) != 1:
+        raise DataError(f"{condition}: one weather a set; put the others into the domain, such as streets::test+night@2")
+    return weather[0]
 
 
 def render_split(dataset: DomainDataset, out: Path, split: str, labels: Labels, skip_bad: bool, threads: int) -> Iterator[tuple[str, str, bool]]:
@@ -176,7 +186,7 @@ def open_manifest(out: Path, clear: Domain) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
-        others = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+        others = sorted(entry.name for entry in out.iterdir() if not entry.name.endswith(".part")) if out.is_dir() else []
         if others or (out.exists() and not out.is_dir()):
             raise DataError(f"{out} holds something else ({', '.join(others[:3]) or 'a file'}): name a new folder") from None
         return {"made_by": "segshift weather", "domain": str(clear), "provenance": describe_provenance("cpu"), "splits": {}}
@@ -187,8 +197,10 @@ def open_manifest(out: Path, clear: Domain) -> dict[str, Any]:
     return manifest
 
 
-def check_split(out: Path, split: str, manifest: dict[str, Any], dataset: DomainDataset) -> None:
+def check_split(out: Path, split: str, manifest: dict[str, Any], dataset: DomainDataset, labels: Labels) -> None:
     found = manifest["splits"].get(split)
+    if found is not None and found["labels"] != labels:
+        raise DataError(f"{out / 'labels' / split} was begun with --labels {found['labels']}: keep it, or name a new folder")
     if found is not None and found["fingerprint"] != dataset.fingerprint():
         raise DataError(f"{out / 'images' / split} was rendered from other data or with another seed ({found['seed']}): name a new folder, or remove this one")
 
@@ -211,17 +223,18 @@ def describe_split(dataset: DomainDataset, seed: int) -> dict[str, Any]:
     }
 
 
-def describe_mapping(clear: Domain, space: LabelSpace, raw: bool) -> str:
-    """The mapping file of the rendered set; `raw` labels keep the values of their files."""
-    entry = clear.entry
+def describe_mapping(dataset: DomainDataset) -> str:
+    """The mapping file of the rendered set: the classes, the values of copied label files, and which images are neighbours."""
+    entry = dataset.source.entry if isinstance(dataset.source, FileSource) else dataset.domain.entry
+    space = dataset.label_space
     known = LABEL_SPACES.get(space.name)
     content: dict[str, Any] = {"name": space.name}
     if known is not None and known.classes == space.classes:
         content["classes"] = space.name
     else:
         content |= {"classes": list(space.classes), "colors": [list(color) for color in space.colors]}
-    if raw and space.ids is not None:
-        content["ids"] = {value: "void" if train == IGNORE else space.classes[train] for value, train in sorted(space.ids.items())}
+    if dataset.label_file(0) is not None and space.ids is not None:
+        content["ids"] = dict(sorted(space.ids.items()))
     if entry.sequence is not None:
         content["sequence"] = entry.sequence
         if entry.block is not None:

@@ -119,6 +119,22 @@ def test_cityscapes_by_plane_needs_no_disparity(mini_cityscapes: Path) -> None:
         data[0]
 
 
+def test_a_weather_draws_with_labels_only_where_there_are_some(folder: Path) -> None:
+    (folder / "labels" / "b.png").unlink()
+    unlabelled = open_domain(named(folder, weather="+night@3"), labels=False)
+    assert unlabelled[0].label is None
+    assert "1 of 2 images" in refused(named(folder, weather="+night@3"))
+    assert len(open_domain(f"folder:{folder}+night@3", labels=False)) == 2  # labels without classes
+    assert "1 of 2 images" in refused(named(folder, "&depth=plane"))
+
+
+def test_a_drive_without_a_known_pitch_is_refused(mini_camvid: Path) -> None:
+    for kind in ("train", "trainannot"):
+        image = next((mini_camvid / kind).glob("0016E5*"))
+        image.rename(image.with_name("Seq05VD_00001.png"))
+    assert "which is not known for sequence Seq05VD (known: 0016E5, 0006R0, 0001TP)" in refused(f"camvid:{mini_camvid}?depth=plane")
+
+
 def test_camvid_has_a_nominal_camera_by_sequence(mini_camvid: Path) -> None:
     data = open_domain(f"camvid:{mini_camvid}?depth=plane")
     assert data.camera is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ import torch
 from segshift.data.label_space import LABEL_SPACES
 from segshift.data.streets import render_street
 from segshift.errors import DataError
-from segshift.weather import WEATHER, Camera, View, add_night
+from segshift.weather import WEATHER, Camera, View
 from segshift.weather.lamplight import BEAM, POLE, STREET, draw_lamps, own_beam, street_light
-from segshift.weather.night import COMPENSATED, DAYLIGHT_LEFT, FULL_WELL, READ_NOISE, SKY_LEFT, blur, decode, encode, expose, glare
+from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, blur, decode, encode, expose, glare
 
 CLASSES = LABEL_SPACES["cityscapes-19"].classes
 
@@ -47,9 +48,9 @@ def test_a_grey_wall_without_lamps_has_the_light_of_the_equations():
     view = View(torch.full((3, 80, 100), level, dtype=torch.uint8))
     night = decode(add_night(view, stops, seeded())).mean((1, 2))
     day = float(decode(view.image)[0, 0, 0])
-    gain = 2 ** (COMPENSATED * stops)
-    for channel, (left, sodium) in enumerate(zip(DAYLIGHT_LEFT, (1.45, 0.92, 0.42), strict=True)):
-        expected = gain * day * (left * 2**-stops + sodium * STREET / 2)
+    light = [left * 2**-stops + sodium * STREET / 2 for left, sodium in zip(DAYLIGHT_LEFT, SODIUM, strict=True)]
+    for channel in range(3):
+        expected = day * 2 ** (-LOST * stops) * light[channel] / (sum(light) / 3)
         assert float(night[channel]) == pytest.approx(expected, rel=0.02)  # rounding to levels, and noise of 8,000 pixels
 
 
@@ -58,9 +59,9 @@ def test_the_sky_is_darker_by_its_share():
     label = torch.zeros(40, 60, dtype=torch.uint8)
     label[:20] = 1
     bright = decode(add_night(View(image, label=label, classes=("ground", "sky")), 2.0, seeded()))
-    day, gain = float(decode(image)[0, 0, 0]), 2 ** (COMPENSATED * 2.0)
-    assert float(bright[2, :20].mean()) == pytest.approx(gain * day * SKY_LEFT * DAYLIGHT_LEFT[2] / 4, rel=0.02)  # as above
-    assert float(bright[2, 20:].mean()) == pytest.approx(gain * day * (DAYLIGHT_LEFT[2] / 4 + 0.42 * STREET / 2), rel=0.02)
+    lamp = SODIUM[2] * STREET / 2
+    share = SKY_LEFT * DAYLIGHT_LEFT[2] / 4 / (DAYLIGHT_LEFT[2] / 4 + lamp)
+    assert float(bright[2, :20].mean() / bright[2, 20:].mean()) == pytest.approx(share, rel=0.02)  # as above
 
 
 def test_noise_is_that_of_electrons():
@@ -132,6 +133,19 @@ def test_severities_darken_step_by_step(index):
     errors = [float((night.float() - view.image.float()).square().mean()) for night in nights]
     assert errors == sorted(errors)
     assert min(b / a for a, b in itertools.pairwise(errors)) > 1.05
+    darker = [float(add_night(view, stops, seeded(index)).float().mean()) for stops in (2.0, 5.0, 9.0, 12.0, 15.0)]
+    assert darker == sorted(darker, reverse=True)
+
+
+def test_holes_in_depth_change_little() -> None:
+    view = street(1)
+    assert view.depth is not None
+    holes = view.depth.clone()
+    holes[torch.rand(holes.shape, generator=seeded(5)) < 0.1] = 0
+    whole, holed = (add_night(replace(view, depth=depth), 9.0, seeded()).float() for depth in (view.depth, holes))
+    assert float((whole - holed).abs().mean()) < 1.0
+    unknown, without = (add_night(replace(view, depth=depth), 9.0, seeded()) for depth in (torch.zeros_like(holes), None))
+    assert torch.equal(unknown, without)
 
 
 def test_the_generator_alone_decides_and_the_image_is_left_alone():
@@ -155,6 +169,15 @@ def test_any_size_with_and_without_what_is_known(size):
 
 def test_what_it_refuses():
     view = View(torch.zeros(3, 4, 4, dtype=torch.uint8))
-    for stops in (-1.0, math.nan, math.inf):
-        with pytest.raises(DataError, match="0 or above, stops below daylight"):
+    for stops in (-1.0, 15.1, math.nan, math.inf):
+        with pytest.raises(DataError, match="0 or above, stops below daylight, at most 15"):
             add_night(view, stops, seeded())
+    size = torch.full((4, 5), 1.0)
+    for wrong, message in (
+        (replace(view, depth=size), "same height and width"),
+        (replace(view, depth=torch.full((4, 4), math.nan)), "negative or NaN"),
+        (replace(view, label=size.to(torch.uint8), classes=("sky",)), "label of shape"),
+        (replace(view, depth=torch.ones(4, 4), camera=Camera(1.0, 1.0, 0.0, 0.0, width=9, height_px=9)), "camera is for 9 x 9"),
+    ):
+        with pytest.raises(DataError, match=message):
+            add_night(wrong, 3.0, seeded())

@@ -12,7 +12,7 @@ from segshift.data.streets import render_street
 from segshift.errors import DataError, UnknownNameError
 from segshift.weather.depth import Camera
 from segshift.weather.falling.air import cloudy_airlight, see_through
-from segshift.weather.falling.particles import Particles, capsule_area, draw_places, expected_number, hidden_share
+from segshift.weather.falling.particles import Particles, capsule_area, draw_places, expected_number, hidden_share, project
 from segshift.weather.fog import add_fog
 from segshift.weather.lens import add_lens_drops, paint_drop
 from segshift.weather.rain import (
@@ -112,6 +112,17 @@ def test_composition_equals_a_slow_formula():
     np.testing.assert_allclose(single.numpy(), expected, atol=5e-6)  # exp(-x) by a polynomial to 1e-6, and float32
     rounded = see_through(image, depth, CAMERA, 0.02, light, cover, glow, fade=0.3, gain=0.9)
     np.testing.assert_allclose(rounded.numpy(), 255 * expected, atol=0.5 + 2e-3)  # half a grey level
+
+
+def test_particles_drawn_band_by_band_equal_their_whole_cover():
+    image, depth = scene(100, 60)  # four bands, the last one short
+    depth = depth / 50  # between the particles
+    drops = draw_drops(100.0, CAMERA, 100, 60, 1 / 50, seeded())
+    camera, light, glow = Camera(fx=100.0, fy=110.0, cx=29.5, cy=49.5), torch.tensor([0.7, 0.8, 0.85]), torch.tensor([0.6, 0.5, 0.9])
+    whole = see_through(image / 255, depth, camera, 0.02, light, hidden_share(drops, camera, depth), glow)
+    for threads in (1, 3):
+        assert torch.equal(see_through(image / 255, depth, camera, 0.02, light, project(drops, camera, 100), glow, threads=threads), whole)
+    assert float((whole - see_through(image / 255, depth, camera, 0.02, light, torch.zeros(100, 60), glow)).abs().max()) > 0.01
 
 
 @pytest.mark.parametrize("size", [(40, 60), (33, 17), (1, 1)])

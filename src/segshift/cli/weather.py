@@ -16,7 +16,7 @@ class Labels(StrEnum):
 
 def command(
     name: Annotated[str, typer.Argument(metavar="WEATHER", help="A weather: fog, rain, night, snow or another of `segshift list weather`.")],
-    source: Annotated[str, typer.Argument(metavar="IN", help="Domain such as cityscapes:PATH:val, or a folder of images.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="Domain such as cityscapes:PATH:val, or a folder with images/ in it.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for images/, labels/, mapping.yaml and manifest.json.")],
     severity: Annotated[str, typer.Option(help="Severities from 1 to 5, with commas between.  [default: 1,2,3,4,5]")] = "",
     value: Annotated[str, typer.Option(help="Physical values instead, with commas between: fog beta per metre, rain and snow mm/h, night stops.")] = "",
@@ -47,9 +47,16 @@ def command(
     done = render_set(clear, conditions, out, seed=seed, labels=labels.value, skip_bad=skip_bad, threads=threads, reporter=reporter())
     for _, reason in done.skipped:
         typer.echo(f"skipped: {reason}", err=True)
+    if name == "fog":
+        from segshift.weather import WEATHER, visibility
+
+        betas = [WEATHER[name].value(c.value) if c.severity else c.value for c in conditions]
+        typer.echo("visibility: " + ", ".join(f"{visibility(beta):.0f} m at beta {beta:g}" for beta in betas))
     kept = f", {done.kept} there before" if done.kept else ""
     skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
     typer.echo(f"{done.written} image{'s' * (done.written != 1)} written to {out}{kept}{skipped}")
+    if not done.written + done.kept:
+        raise DataError(f"no image could be rendered: all {len(done.skipped)} were skipped")
     typer.echo(f"as a domain: {done.domain}")
 
 
@@ -64,6 +71,6 @@ def domain_of(text: str, keys: dict[str, str]) -> Any:
         mapping = {"labels": "mapping.yaml"} if (Path(text) / "mapping.yaml").is_file() else {}
         return {"name": "folder", "root": text, **mapping, **keys}
     if name not in DATASETS and ("/" in text or text.startswith(".")):
-        raise MissingDataError(f"no folder {text}: IN is a folder of images, or a domain such as cityscapes:PATH:val")
+        raise MissingDataError(f"no folder {text}: IN is a folder with images/ in it, or a domain such as cityscapes:PATH:val")
     parsed = parse_domain(text)
     return Domain(parsed.name, parsed.root, parsed.split, tuple(sorted((dict(parsed.filters) | keys).items())), parsed.weather)

@@ -159,7 +159,9 @@ class DomainDataset(Dataset[Sample]):
             if self.weather:
                 versions = [WEATHER[name].version for name, _ in self.weather]
                 estimated = self._estimator.version() if self._estimator is not None and self._weather_depth else ""
-                weather = [self.weather, versions, estimated, self._refine, self.seed]
+                refine = self._refine if any(name == "fog" for name, _ in self.weather) else None
+                seed = self.seed if any(WEATHER[name].random for name, _ in self.weather) else None
+                weather = [self.weather, versions, estimated, refine, seed]
             digest = hashlib.sha256(json.dumps([1, self.domain.name, space.classes, ids, weather]).encode())
             for line in self.source.describe(self._weather_depth):
                 digest.update(b"\n" + line.encode(errors="surrogateescape"))
@@ -170,7 +172,8 @@ class DomainDataset(Dataset[Sample]):
 def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:
     """The data set that a domain names.
 
-    `depth=False` spares reading depth that no weather needs; with `labels=False` labels are neither looked for nor read.
+    `depth=False` spares reading depth that no weather needs; with `labels=False` labels are neither looked for nor read, but for a weather whose
+    pictures depend on them.
     `seed` is what random weathers are drawn from.
     Raises DataError, MissingDataError or UnknownNameError, each with its remedy, before any pixel is read.
 

@@ -168,6 +168,8 @@ def check_weather(weather: tuple[Condition, ...]) -> None:
             raise DataError(f"weather {condition}: {condition.name} has severities alone, write {condition.name}@1 to {condition.name}@5")
         elif not (math.isfinite(condition.value) and condition.value >= 0):
             raise DataError(f"weather {condition}: the value is a physical amount ({WEATHER[condition.name].unit}), 0 or above")
+        elif condition.value > WEATHER[condition.name].most:
+            raise DataError(f"weather {condition}: at most {WEATHER[condition.name].most:g} ({WEATHER[condition.name].unit})")
     names = [condition.name for condition in weather]
     if len(set(names)) < len(names):
         raise DataError(f"weather {'+'.join(map(str, weather))}: each weather once; add the values of the same one")

@@ -140,7 +140,7 @@ def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False
     names = [every[i] for i in chosen]
     estimator = estimator_of(filters.get("depth"))
     plane = estimator is not None and estimator.needs_plane
-    found = place.labels(names, optional=not labels) if labels or weather_labels or plane else {}
+    found = place.labels(names) if labels else labels_for_weather(place, names, plane) if weather_labels or plane else {}
     if found and entry.classes is None:
         raise DataError(
             f"{root}: labels without classes: name them in a mapping file inside the data set's folder, "
@@ -149,7 +149,7 @@ def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False
     depths, no_depth = place.depths(names) if estimator is None else ({}, "")
     cameras, no_camera = place.cameras(names)
     if plane:
-        no_depth = no_plane(entry, bool(found), no_camera)
+        no_depth = no_plane(entry, bool(found), no_camera, {sequences[i] for i in chosen})
     elif no_camera and estimator is None and not no_depth:
         depths, no_depth = {}, no_camera
     return FileSource(
@@ -164,7 +164,17 @@ def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False
     )
 
 
-def no_plane(entry: Entry, labelled: bool, no_camera: str) -> str:
+def labels_for_weather(place: Place, names: list[str], needed: bool) -> dict[str, str]:
+    """The labels that a weather draws with; none where not every image has one and they are not `needed`, or they have no classes."""
+    try:
+        return place.labels(names, optional=True) if place.entry.classes is not None else {}
+    except DataError:
+        if needed:
+            raise
+        return {}
+
+
+def no_plane(entry: Entry, labelled: bool, no_camera: str, sequences: set[str]) -> str:
     """Why the plane prior cannot be had, "" where it can."""
     if not labelled:
         return "depth=plane needs labels, and there are none"
@@ -172,6 +182,9 @@ def no_plane(entry: Entry, labelled: bool, no_camera: str) -> str:
         return no_camera
     if entry.camera is None or "height" not in entry.camera:
         return "depth=plane needs the camera, its height above the road and its pitch: give `camera` with fx, fy, cx, cy, height and pitch in the mapping file"
+    unknown = sorted(sequences - set(entry.cameras)) if entry.cameras else []
+    if unknown:
+        return f"depth=plane needs the camera's pitch, which is not known for sequence {', '.join(unknown)} (known: {', '.join(entry.cameras)})"
     return ""
 
 

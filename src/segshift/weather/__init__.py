@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +18,10 @@ from segshift.weather.airlight import estimate_airlight
 from segshift.weather.corruptions import CORRUPTIONS, apply_corruption, corrupt
 from segshift.weather.depth import Camera, complete_depth, disparity_to_depth
 from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, visibility
-from segshift.weather.night import NIGHT_SEVERITIES, add_night, apply_night
-from segshift.weather.rain import RAIN_SEVERITIES, add_rain, apply_rain
+from segshift.weather.night import DARKEST, NIGHT_SEVERITIES, add_night, apply_night
+from segshift.weather.rain import HEAVIEST, RAIN_SEVERITIES, add_rain, apply_rain
 from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes
+from segshift.weather.snow import HEAVIEST as HEAVIEST_SNOW
 from segshift.weather.snow import SNOW_SEVERITIES, add_snow, apply_snow
 from segshift.weather.view import View
 
@@ -58,7 +60,8 @@ class Weather:
     """One weather: `value` of `apply` is its physical parameter in `unit`; `severities` are its values for severity 1 to 5.
 
     `unit` is None where only severities are defined. `depth` is what the weather does without it: refuse ("needed"), do with less ("used"), or
-    nothing else ("unused"). `uses_labels`: the picture depends on the labels where there are any. `version` counts up when pictures change.
+    nothing else ("unused"). `uses_labels`: the picture depends on the labels where there are any. `random`: it draws
+    from the generator. `most` is the greatest value that is taken. `version` counts up when pictures change.
     """
 
     name: str
@@ -69,6 +72,8 @@ class Weather:
     severities: tuple[float, float, float, float, float]
     apply: Apply
     uses_labels: bool = False
+    random: bool = True
+    most: float = math.inf
     version: int = 1
 
     def value(self, severity: float) -> float:
@@ -93,6 +98,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             paper="Sakaridis et al., IJCV 2018 (Foggy Cityscapes)",
             severities=(0.005, 0.0075, 0.01, 0.015, 0.02),  # 1, 3 and 5 are the published presets
             apply=apply_fog,
+            random=False,
             version=2,
         ),
         "rain": Weather(
@@ -103,6 +109,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             paper="Garg and Nayar, IJCV 2007; Tremblay et al., IJCV 2021",
             severities=RAIN_SEVERITIES,
             apply=apply_rain,
+            most=HEAVIEST,
         ),
         "night": Weather(
             name="night",
@@ -112,6 +119,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             paper="EMVA Standard 1288 (shot and read noise)",
             severities=NIGHT_SEVERITIES,
             apply=apply_night,
+            most=DARKEST,
             uses_labels=True,
         ),
         "snow": Weather(
@@ -122,6 +130,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             paper="Gunn and Marshall 1958; ITU-R P.1814",
             severities=SNOW_SEVERITIES,
             apply=apply_snow,
+            most=HEAVIEST_SNOW,
             uses_labels=True,
         ),
         **{

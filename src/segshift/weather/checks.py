@@ -17,6 +17,11 @@ def check_image(image: Tensor, weather: str) -> None:
         raise DataError(f"image of {image.dtype}: {weather} takes uint8, or floats in [0, 1]")
 
 
+def check_label(label: Tensor | None, image: Tensor) -> None:
+    if label is not None and label.shape != image.shape[1:]:
+        raise DataError(f"label of shape {tuple(label.shape)} for an image of {tuple(image.shape[1:])}: both must have the same height and width")
+
+
 def check_depth(depth: Tensor | None, image: Tensor, weather: str) -> Tensor:
     if depth is None:
         raise DataError(f"{weather} needs depth in metres, and there is none: use the samples of a domain with depth ({WITH_DEPTH})")

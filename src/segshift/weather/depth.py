@@ -66,10 +66,14 @@ class Camera:
             height_px=height_px,
         )
 
-    def ray_factor(self, h: int, w: int, device: torch.device | str | None = None) -> Float[Tensor, "{h} {w}"]:
-        """Range over depth for each pixel of an image h high and w wide: equation (1), at least 1."""
+    def check_size(self, h: int, w: int) -> None:
+        """Refuse an image h high and w wide that is not the one the intrinsics are for."""
         if (self.width is not None and self.width != w) or (self.height_px is not None and self.height_px != h):
             raise DataError(f"camera is for {self.width} x {self.height_px} pixels, the image has {w} x {h}: use camera.scaled({h}, {w}) for a resized image")
+
+    def ray_factor(self, h: int, w: int, device: torch.device | str | None = None) -> Float[Tensor, "{h} {w}"]:
+        """Range over depth for each pixel of an image h high and w wide: equation (1), at least 1."""
+        self.check_size(h, w)
         x = (torch.arange(w, device=device) - self.cx) / self.fx
         y = (torch.arange(h, device=device) - self.cy) / self.fy
         return (1 + x.square() + y.square().unsqueeze(1)).sqrt_()
@@ -101,9 +105,9 @@ def complete_depth(depth: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
     >>> complete_depth(torch.tensor([[4.0, 0.0, 0.0, 9.0]]))
     tensor([[4., 4., 9., 9.]])
     """
-    unknown = depth == 0
-    if not bool(unknown.any()):
+    if float(depth.amin()) > 0:  # a fifth of the time of looking for zeros
         return depth
+    unknown = depth == 0
     if bool(unknown.all()):
         raise DataError("depth is unknown (0) everywhere: give depth in metres for at least one pixel")
     from scipy.ndimage import distance_transform_edt  # heavy, and needed only where depth has holes

@@ -3,11 +3,13 @@
 Illuminances are shares of daylight (1 is about 20,000 lux). A street lamp at height a lights a point at distance r, seen under the angle
 theta from above, by
 
-    S = S_0 sum_j (a / r_j)^2 cos theta_j                                                                 (1)
+    S = S_0 min(1.5, sum_j (a / r_j)^2 cos theta_j)                                                       (1)
 
 and the own beam, at range r and angle phi aside, falls as
 
     H = H_0 (10 m / r)^2 exp(-(phi / phi_0)^2) below the cut-off                                           (2)
+
+from 4 m on. Depth is complete here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from segshift.weather.depth import complete_depth
 from segshift.weather.view import LAMPS, VEHICLES, View
 
 POLE, SPACING, ASIDE, FAR = 8.0, 30.0, 6.0, 200.0
@@ -75,7 +76,7 @@ def points_of(view: View) -> tuple[Tensor, Tensor, Tensor] | None:
     if view.depth is None or camera is None or camera.height is None:
         return None
     h, w = view.image.shape[1:]
-    z = complete_depth(view.depth).clamp(max=1e4)
+    z = view.depth.clamp(max=1e4)
     aside = z * ((torch.arange(w) - camera.cx) / camera.fx)
     down = z * ((torch.arange(h) - camera.cy) / camera.fy).unsqueeze(1)
     c, s = math.cos(camera.pitch), math.sin(camera.pitch)

@@ -33,7 +33,7 @@ NEAREST = 0.01
 class DepthNetwork:
     """A network that gives the depth of an image in metres; made by `load_depth_network`.
 
-    `identity` is `kind:SHA-256` over the names and values of the weights, for the record of where a depth came from.
+    `identity` is the kind, the SHA-256 over the names and values of the weights, and that of the settings of network and processor: what a depth depends on.
     """
 
     name: str
@@ -70,6 +70,7 @@ def load_depth_network(name_or_folder: str | Path, device: torch.device | str = 
         raise ModelError(f"a depth network needs transformers ({str(error).splitlines()[0]}): pip install 'segshift[depth]'") from error
     name = str(name_or_folder)
     folder = check_folder(name)
+    name = str(Path(name).expanduser()) if folder else name
     try:
         local = folder or is_cached(name)
         config = AutoConfig.from_pretrained(name, local_files_only=local)
@@ -90,7 +91,8 @@ def load_depth_network(name_or_folder: str | Path, device: torch.device | str = 
         raise WeightsError(f"cannot load the depth network {name} ({reason}): {remedy}") from error
     check_report(name, report)
     model.requires_grad_(False).eval()
-    return DepthNetwork(name, f"{config.model_type}:{hash_weights(model.state_dict())}", model.to(device), processor)
+    settings = hashlib.sha256(f"{config.to_json_string()}{processor.to_json_string()}".encode()).hexdigest()[:16]
+    return DepthNetwork(name, f"{config.model_type}:{hash_weights(model.state_dict())}:{settings}", model.to(device), processor)
 
 
 def check_folder(name: str) -> bool:

@@ -5,18 +5,19 @@ All in linear light, E = ((s + 0.055) / 1.055)^2.4 of a picture s in [0, 1] (sRG
     D(x) = 2^-k c_d E(x),   darker still where the sky is                                                 (1)
     L(x) = E(x) (c_s S(x) + c_h H(x))                                                                     (2)
     G    = D + L + P * lamps                                                                              (3)
-    N    = g / F (Poisson(F G) + sigma n),   g = 2^(0.65 k)                                                (4)
+    N    = g / F (Poisson(F G) + sigma n),   g = 2^(-0.35 k) mean(E) / mean(D + L)                         (4)
 
 k the stops that daylight has fallen by (the parameter of this weather), c_d the colour of what is left of it. S is the light of street
 lamps, H that of the car's own head lamps (`lamplight.py`), c_s and c_h their colours. Traffic lights and vehicles carry lamps where
-labels tell them apart, P is the glare of the lens: a sum of Gaussians. The camera compensates a share of the darkness by its
-gain g, and a pixel holds F electrons at white by day, so that shot noise (Poisson, here its Gaussian limit) and read noise (sigma
-electrons, n normal) grow with k. The result is clipped and encoded again.
+labels tell them apart, P is the glare of the lens: a sum of Gaussians. The camera wins back 0.65 of each stop by its gain g, which it
+meters without the lamps; a pixel holds F electrons at white by day, so that shot noise (Poisson, here its Gaussian limit) and read
+noise (sigma electrons, n normal) grow with k. The result is clipped and encoded again.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Num, UInt8
@@ -24,14 +25,17 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv1d, interpolate, pad
 
 from segshift.errors import DataError
-from segshift.weather.checks import check_image
+from segshift.weather.checks import check_depth, check_image, check_label
+from segshift.weather.depth import complete_depth
 from segshift.weather.lamplight import draw_lamps, own_beam, street_light
 from segshift.weather.view import SKY, View
 
 NIGHT_SEVERITIES = (2.0, 3.5, 5.0, 7.0, 9.0)
 """Stops below daylight, from late dusk to a lit street at night."""
 
-COMPENSATED = 0.65
+DARKEST = 15.0
+LOST = 0.35
+"""The share of each stop that the camera does not win back."""
 FULL_WELL = 20000.0
 READ_NOISE = 2.5
 DAYLIGHT_LEFT = (0.80, 0.95, 1.30)
@@ -57,18 +61,20 @@ def add_night(view: View, stops: float, generator: torch.Generator) -> UInt8[Ten
     >>> float(add_night(grey, 6.0, torch.Generator().manual_seed(0)).float().mean()) < 120
     True
     """
-    check_image(view.image, "night")
-    if not (math.isfinite(stops) and stops >= 0):
-        raise DataError(f"night of {stops} stops: it must be 0 or above, stops below daylight (dusk about 3, a lit street 7 to 9)")
+    if not 0 <= stops <= DARKEST:
+        raise DataError(f"night of {stops} stops: it must be 0 or above, stops below daylight, at most {DARKEST:g} (dusk about 3, a lit street 7 to 9)")
+    device = view.image.device
+    view = checked(view)
     if stops == 0:
-        return view.image.clone()
+        return view.image.clone().to(device)
     day = decode(view.image)
     sky = sky_share(view, day)
     light = 2.0**-stops * colour(DAYLIGHT_LEFT) * (1 - (1 - SKY_LEFT) * sky)
     lit = colour(SODIUM) * street_light(view, generator) + colour(HEADLIGHT) * own_beam(view)
     lamps = glare(draw_lamps(view, generator))
-    night = day * (light + lit * (1 - sky)) + lamps
-    return encode(expose(night, 2.0 ** (COMPENSATED * stops), generator))
+    night = day * (light + lit * (1 - sky))
+    gain = 2.0 ** (-LOST * stops) * float(day.mean() / night.mean().clamp_min(1e-9))
+    return encode(expose(night + lamps, gain, generator)).to(device)
 
 
 def apply_night(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
@@ -84,9 +90,24 @@ def sky_share(view: View, day: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
     grey = torch.einsum("c,chw->hw", day.new_tensor(LUMINANCE), day)
     share = sky.to(day.dtype)
     if thin is not None:
-        through = ((grey / grey[sky].median() - 0.5) / 0.3).clamp_(0, 1)
+        through = ((grey / grey[sky].median().clamp_min(1e-4) - 0.5) / 0.3).clamp_(0, 1)
         share = torch.where(thin, through, share)
     return share
+
+
+def checked(view: View) -> View:
+    """The view in the CPU's memory, its depth complete, or without one where none of it is known; DataError for what does not fit."""
+    check_image(view.image, "night")
+    if view.image.dtype != torch.uint8:
+        raise DataError(f"image of {view.image.dtype}: night takes uint8; for floats in [0, 1]: (255 * image).round().to(torch.uint8)")
+    check_label(view.label, view.image)
+    depth = view.depth
+    if depth is not None:
+        depth = check_depth(depth, view.image, "night").cpu()
+        depth = complete_depth(depth) if bool((depth > 0).any()) else None
+    if view.camera is not None and depth is not None:
+        view.camera.check_size(*depth.shape)
+    return replace(view, image=view.image.cpu(), depth=depth, label=None if view.label is None else view.label.cpu())
 
 
 def expose(light: Float[Tensor, "3 h w"], gain: float, generator: torch.Generator) -> Float[Tensor, "3 h w"]:

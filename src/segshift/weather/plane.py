@@ -145,10 +145,7 @@ def check_camera(camera: Camera, height: int, width: int) -> float:
         raise DataError(f"camera with height {camera.height}: plane depth needs its height above the ground, give Camera(..., height=METRES, pitch=RADIANS)")
     if not abs(camera.pitch) < math.pi / 2:
         raise DataError(f"camera with pitch {camera.pitch}: plane depth needs radians between -pi/2 and pi/2, positive looks down (0.03 is usual in a car)")
-    if camera.width not in (None, width) or camera.height_px not in (None, height):
-        raise DataError(
-            f"camera is for {camera.width} x {camera.height_px} pixels, the label has {width} x {height}: use camera.scaled({height}, {width}) if it is resized"
-        )
+    camera.check_size(height, width)
     return camera.height
 
 

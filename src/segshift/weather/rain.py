@@ -16,7 +16,7 @@ of view of 165 degrees, mostly sky, whatever is behind it.
 Sources: (2) Marshall and Palmer 1948; (3) Atlas, Srivastava and Sekhon 1973; (1) Tremblay et al., "Rain Rendering for Evaluating and
 Improving Robustness to Bad Weather", IJCV 2021; (5) and (6) Garg and Nayar, "Vision and Rain", IJCV 2007.
 Departures: drops keep their shape (no oscillation); those beyond FARTHEST or under SMALLEST are in the veil only; the veil in front of
-a streak is left out (within FARTHEST it hides less than a tenth); light is made overcast, because rain falls from clouds.
+a streak is left out (within FARTHEST it hides less than a tenth up to 400 mm/h); light is made overcast, because rain falls from clouds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from segshift.errors import DataError
 from segshift.weather.airlight import check_airlight
 from segshift.weather.depth import Camera
 from segshift.weather.falling.air import assumed_camera, check_rate, check_share, cloudy_airlight, known_depth, see_through
-from segshift.weather.falling.particles import Particles, draw_places, hidden_share
+from segshift.weather.falling.particles import Particles, draw_places, project
 from segshift.weather.lens import add_lens_drops
 from segshift.weather.view import View
 
@@ -82,13 +82,11 @@ def add_rain(
         raise DataError(f"rain with an exposure of {exposure} s: it must be above 0")
     if rate == 0:
         return image.clone() if lens_drops == 0 else add_lens_drops(image, lens_drops, generator=generator)
-    cloud = min(1.0, (rate / 50) ** 0.3) if overcast is None else overcast
+    cloud = min(1.0, (rate / 100) ** 0.3) if overcast is None else overcast
     light = (1 - 0.1 * cloud) * cloudy_airlight(image) if airlight is None else check_airlight(airlight, torch.device("cpu"))
     _, h, w = image.shape
-    cover = torch.zeros(h, w)
-    if streaks:
-        eye = camera or assumed_camera(h, w)
-        cover = hidden_share(draw_drops(rate, eye, h, w, exposure, generator), eye, distance, threads=threads)
+    eye = camera or assumed_camera(h, w)
+    cover = project(draw_drops(rate, eye, h, w, exposure, generator), eye, h) if streaks else torch.zeros(h, w)
     rainy = see_through(image.cpu(), distance, camera, attenuation(rate), light, cover, 0.94 * light, 0.5 * cloud, 1 - 0.25 * cloud, threads)
     rainy = rainy if lens_drops == 0 else add_lens_drops(rainy, lens_drops, generator=generator)
     return rainy.to(image.device)

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from segshift.errors import unknown_name
+from segshift.errors import DataError, unknown_name
 from segshift.weather.airlight import check_airlight, estimate_airlight
 from segshift.weather.depth import Camera
 from segshift.weather.falling.air import assumed_camera, known_depth
@@ -63,6 +63,8 @@ def add_rain_cityscapes(
     _, h, w = image.shape
     streaks = draw_pattern(h, w, generator) if pattern is None else pattern
     light = estimate_airlight(image) if airlight is None else check_airlight(airlight, image.device)
+    if streaks.shape != d.shape:
+        raise DataError(f"pattern of shape {tuple(streaks.shape)} for an image of {tuple(d.shape)}: both must have the same height and width")
     nearest = 2 * (camera or assumed_camera(h, w)).fy * size
     rain = streaks.to(image.device) * torch.exp(-alpha * d.clamp_min(nearest))
     fog = 1 - torch.exp(-beta * d)

@@ -24,11 +24,11 @@ import torch
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
-from segshift.errors import DataError
 from segshift.weather.airlight import check_airlight
+from segshift.weather.checks import check_label
 from segshift.weather.depth import Camera
 from segshift.weather.falling.air import assumed_camera, check_rate, check_share, cloudy_airlight, known_depth, see_through
-from segshift.weather.falling.particles import Particles, draw_places, hidden_share
+from segshift.weather.falling.particles import Particles, draw_places, project
 from segshift.weather.lying.snow_cover import lay_snow
 from segshift.weather.view import View
 
@@ -36,6 +36,8 @@ SNOW_SEVERITIES = (0.5, 1.0, 2.0, 3.5, 6.0)
 """mm/h of water of severity 1 to 5; with 3.5, what is 600 m away has vanished."""
 
 HEAVIEST = 50.0
+VERY_FAR = 1e4
+"""Metres beyond which all that lies looks the same; it keeps infinite depths out of the street's plane."""
 EXPOSURE = 1 / 200
 """Seconds: snow and its sky are bright."""
 WAVELENGTH = 550.0
@@ -80,8 +82,7 @@ def add_snow(
     check_rate(rate, "snow", "mm/h of water", HEAVIEST)
     check_share(overcast, "overcast", "snow")
     check_share(lying, "lying", "snow")
-    if label is not None and label.shape != image.shape[1:]:
-        raise DataError(f"label of shape {tuple(label.shape)} for an image of {tuple(image.shape[1:])}: both must have the same height and width")
+    check_label(label, image)
     if rate == 0:
         return image.clone()
     cloud = min(1.0, (rate / 3.5) ** 0.3) if overcast is None else overcast
@@ -91,10 +92,8 @@ def add_snow(
     eye = camera or assumed_camera(h, w)
     scene = image.cpu() if image.dtype == torch.uint8 else image.detach().to("cpu", torch.float32)
     if label is not None and classes and deep > 0:
-        scene = lay_snow(scene, distance, eye, label.cpu(), classes, deep, 0.95 * light, generator, threads)
-    cover = torch.zeros(h, w)
-    if flakes:
-        cover = hidden_share(draw_flakes(rate, eye, h, w, generator), eye, distance, threads=threads)
+        scene = lay_snow(scene, distance.clamp(max=VERY_FAR), eye, label.cpu(), classes, deep, 0.95 * light, generator, threads)
+    cover = project(draw_flakes(rate, eye, h, w, generator), eye, h) if flakes else torch.zeros(h, w)
     snowy = see_through(scene, distance, camera, attenuation(rate, wet), light, cover, 0.97 * light, 0.55 * cloud, 1.0, threads)
     return snowy.to(image.device, image.dtype)
 

@@ -36,8 +36,6 @@ FOCUS = 12.0
 """Metres."""
 MOST = 1e6
 """Particles on average; a view of nearly half the world would hold more than the memory."""
-PAD = 16
-"""Unused columns: rows a power of two apart would fall on the same few lines of the cache."""
 
 
 @final
@@ -51,6 +49,16 @@ class Particles:
     diameter: Float[Tensor, " n"]
     dx: Float[Tensor, " n"]
     dy: Float[Tensor, " n"]
+
+
+@final
+@dataclass(frozen=True)
+class Capsules:
+    """Particles in the picture: middle, depth, motion, radius, blur and opacity as the kernels want them, and which of them touch which band of rows."""
+
+    arrays: tuple[np.ndarray, ...]
+    order: np.ndarray
+    starts: np.ndarray
 
 
 def expected_number(density: float, camera: Camera, h: int, w: int, nearest: float, farthest: float) -> float:
@@ -72,22 +80,29 @@ def draw_places(
     return x, y * h - 0.5, (nearest**3 + z * (farthest**3 - nearest**3)).pow_(1 / 3)
 
 
-def hidden_share(
-    particles: Particles, camera: Camera, depth: Float[Tensor, "h w"], aperture: float = APERTURE, focus: float = FOCUS, threads: int = 1
-) -> Float[Tensor, "h padded"]:
-    """The share of the exposure for which particles hide each pixel, those behind the scene's `depth` left out; PAD columns more than the image."""
-    from segshift.weather.falling.kernels import BLOCK, draw_capsules, find_nearest  # here, because importing numba takes most of a second
+def project(particles: Particles, camera: Camera, h: int, aperture: float = APERTURE, focus: float = FOCUS) -> Capsules:
+    """Particles in a picture of h rows: equations (1) and (2)."""
+    from segshift.weather.falling.kernels import find_bands  # here, because importing numba takes most of a second
 
     focal = math.sqrt(camera.fx * camera.fy)
     disc = focal * particles.diameter / particles.z
     soft = (focal * aperture * (1 / particles.z - 1 / focus).abs()).clamp_min_(1)  # a pixel is the least
     share = math.pi / 4 * disc.square() / capsule_area(disc, soft, torch.hypot(particles.dx, particles.dy))
-    arrays = [v.numpy() for v in (particles.x, particles.y, particles.z, particles.dx, particles.dy, disc / 2, soft, share.clamp_(max=1))]
+    shapes = (particles.x, particles.y, particles.z, particles.dx, particles.dy, disc / 2, soft, share.clamp_(max=1))
+    arrays = tuple(v.contiguous().numpy() for v in shapes)
+    return Capsules(arrays, *find_bands(arrays, h))
+
+
+def hidden_share(
+    particles: Particles, camera: Camera, depth: Float[Tensor, "h w"], aperture: float = APERTURE, focus: float = FOCUS, threads: int = 1
+) -> Float[Tensor, "h padded"]:
+    """The share of the exposure for which particles hide each pixel, those behind the scene's `depth` left out; PAD columns more than the image."""
+    from segshift.weather.falling.kernels import PAD, draw_bands
+
     h, w = depth.shape
-    nearest = np.empty((-(-h // BLOCK), -(-w // BLOCK)), np.float32)
-    find_nearest(depth.numpy(), nearest)
-    cover = np.zeros((h, w + PAD), np.float32)
-    in_bands(lambda first, last: draw_capsules(*arrays, depth.numpy(), nearest, first, last, cover), h, threads)
+    seen = project(particles, camera, h, aperture, focus)
+    cover = np.empty((h, w + PAD), np.float32)
+    in_bands(lambda first, last: draw_bands(seen.order, seen.starts, seen.arrays, depth.numpy(), first, last, cover), seen.starts.size - 1, threads)
     return torch.from_numpy(cover)
 
 
@@ -99,7 +114,7 @@ def capsule_area(disc: Float[Tensor, " n"], soft: Float[Tensor, " n"], length: F
 
 
 def in_bands(draw: Callable[[int, int], None], rows: int, threads: int) -> None:
-    """Call draw(first row, row past the last) for bands of rows that cover all, in `threads` threads."""
+    """Call draw(first, past the last) for bands of rows (or of groups of rows, or of columns) that cover all, in `threads` threads."""
     if threads <= 1:
         draw(0, rows)
         return

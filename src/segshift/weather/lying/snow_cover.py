@@ -54,7 +54,13 @@ def lay_snow(
     arrays = [v.contiguous().numpy() for v in (depth, label, kinds, usual, shade)]
     scene, white, colour = out.numpy(), np.float32(255 if image.dtype == torch.uint8 else 1), light.contiguous().numpy()
     lens = [np.float32(v) for v in (camera.fx, camera.fy, camera.cx, amount)]
-    in_bands(lambda first, last: lay(scene, white, *arrays, noise, *lens, colour, max(1, label.shape[1] // 256), first, last), image.shape[1], threads)
+    width = label.shape[1]
+    step = max(1, width // 256)
+
+    def draw(first: int, last: int) -> None:
+        lay(scene, white, *arrays, noise, *lens, colour, step, first * step, min(width, last * step))
+
+    in_bands(draw, -(-width // step), threads)
     return out
 
 
@@ -79,7 +85,12 @@ def light_on_ground(
     few = image[:, ::step, ::step].to(torch.float32)
     grey = torch.tensordot(few.new_tensor(GREY), few, 1)
     kind = kinds[label[::step, ::step].to(torch.int64)]
-    usual = torch.stack([grey[kind == k].median() if bool((kind == k).any()) else grey.median() for k in range(5)]).clamp_min_(1e-3)
+    usual = grey.median().repeat(5)
+    for k in (kernels.ROAD, kernels.GROUND, kernels.FOLIAGE):  # snow on all else asks for no grey
+        own = grey[kind == k]
+        if own.numel() > 0:
+            usual[k] = own.median()
+    usual.clamp_min_(1e-3)
     ground = ((kind == kernels.ROAD) | (kind == kernels.GROUND)).to(torch.float32)
     lit = (grey / usual[kind.to(torch.int64)]).clamp_(max=1.1)
     sides = [-(-side // BLOCK) + 2 for side in label.shape]

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
-from segshift.errors import DataError
+from segshift.weather.checks import check_label
 
 SIGMA_S = 20.0
 SIGMA_C = 0.1
@@ -30,23 +30,22 @@ WHITE = (0.950456, 1.0, 1.088754)  # D65
 
 
 def dual_reference_filter(image: Num[Tensor, "3 h w"], label: UInt8[Tensor, "lh lw"], values: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    """`values` with the edges of classes and colours: equation (1). Every label value, 255 too, is a class of its own.
+    """`values` with the edges of classes and colours: equation (1). Every label value, 255 too, is a class of its own; no gradients pass.
 
     >>> dual_reference_filter(torch.zeros(3, 9, 9), torch.zeros(9, 9, dtype=torch.uint8), torch.full((9, 9), 0.5)).allclose(torch.tensor(0.5))
     True
     """
     from segshift.weather.refine import kernels  # importing numba takes most of a second
 
-    if label.shape != values.shape:
-        raise DataError(f"label of shape {tuple(label.shape)} for values of {tuple(values.shape)}: both must have the same height and width")
-    color = lab_of(image).cpu().numpy()
+    check_label(label, image)
+    color = lab_of(image.detach()).cpu().numpy()
     color -= color.min(axis=(1, 2), keepdims=True)
     classes, place = np.unique(label.cpu().numpy(), return_inverse=True)
     place = place.reshape(label.shape)
     cells = [int((side - 1) / SIGMA_S) + 2 for side in label.shape]
     depths = [int(top / SIGMA_C) + 2 for top in color.max(axis=(1, 2))]
     by_label, by_color = np.zeros((*cells, len(classes), 2), np.float32), np.zeros((*cells, *depths, 2), np.float32)
-    given = values.cpu().to(torch.float32).numpy()
+    given = values.detach().cpu().to(torch.float32).numpy()
     kernels.splat(given, place, color, SIGMA_S, SIGMA_C, by_label, by_color)
     for axis in range(5):
         by_color = blur(by_color, axis)
