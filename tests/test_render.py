@@ -201,6 +201,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "2 there before" in shown
     for arguments, message in (
         (("fgo", STREETS), "unknown weather 'fgo': did you mean 'fog'?"),
+        (("fog@3", STREETS), "write the weather alone, and its strength as `fog IN OUT --severity 3`"),
         (("fog", STREETS, "--severity", "6"), "severities are 1, 2, 3, 4, 5"),
         (("fog", STREETS, "--value", "-1"), "0 or above"),
         (("fog", STREETS, "--value", "a"), "takes numbers with commas between"),

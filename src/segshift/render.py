@@ -33,9 +33,12 @@ from segshift.engine.provenance import describe_provenance
 from segshift.errors import DataError, MissingDataError
 from segshift.types import Sample
 from segshift.weather import WEATHER, visibility
+from segshift.weather.view import GROUND, SKY, VEHICLES, known_names
 
 Labels = Literal["copy", "link"]
 MANIFEST = "manifest.json"
+ROLES = {"sky": SKY, "ground": GROUND, "vehicles": VEHICLES}
+"""What weather looks for in labels; the manifest says which classes it took for it."""
 COMPRESSION = 2
 """Of zlib: a fifth of the time of its usual 6 for a tenth more bytes of a photograph."""
 
@@ -207,6 +210,7 @@ def check_split(out: Path, split: str, manifest: dict[str, Any], dataset: Domain
 
 def describe_split(dataset: DomainDataset, seed: int) -> dict[str, Any]:
     """All that the pictures of a split depend on."""
+    names = dataset.label_space.classes
     weather: list[dict[str, Any]] = []
     for name, value in dataset.weather:
         seen = {"visibility_m": round(visibility(value), 1)} if name == "fog" else {}
@@ -216,7 +220,8 @@ def describe_split(dataset: DomainDataset, seed: int) -> dict[str, Any]:
         "domain": str(dataset.domain),
         "fingerprint": dataset.fingerprint(),
         "weather": weather,
-        "depth": dataset.depth_source,
+        "depth": dataset.weather_depth or "unused",
+        "classes": {what: [name for name, known in zip(names, known_names(names), strict=True) if known in group] for what, group in ROLES.items()},
         "seed": seed,
         "seeds": seeds,
         "finished": False,

@@ -62,6 +62,21 @@ def test_a_target_without_labels_has_the_same_weather(folder: Path) -> None:
         assert with_labels.fingerprint() == without.fingerprint()
 
 
+def test_other_names_of_classes_are_known(folder: Path) -> None:
+    for weather in ("&depth=plane+fog=0.05", "&depth=plane+snow=4", "+night=6"):
+        expected = open_domain(named(folder, weather))[0].image
+        text = (folder / "mapping.yaml").read_text()
+        (folder / "other.yaml").write_text(text.replace("- road", "- Street").replace("- car", "- vehicle").replace("- sky", "- SKY"))
+        assert torch.equal(open_domain(f"folder:{folder}?labels=other.yaml{weather}")[0].image, expected)
+
+
+def test_a_camera_without_a_pitch_has_no_plane(folder: Path) -> None:
+    content = yaml.safe_load((folder / "mapping.yaml").read_text())
+    del content["camera"]["pitch"]
+    (folder / "mapping.yaml").write_text(yaml.safe_dump(content))
+    assert "height and pitch in the mapping file" in refused(named(folder, "&depth=plane"))
+
+
 def test_the_fingerprint_knows_where_depth_comes_from(folder: Path) -> None:
     foggy = {key: open_domain(f"streets::val?first=2&size=32x16{key}+fog=0.02").fingerprint() for key in ("", "&depth=plane", "&refine=guided")}
     assert len(set(foggy.values())) == 3

@@ -188,6 +188,19 @@ def test_a_thing_whose_foot_is_above_the_horizon_is_far_and_finite():
     assert depth.max() == SKY_DEPTH
 
 
+def test_void_beside_a_wall_is_wall_and_void_in_the_sky_is_sky():
+    label = torch.zeros(40, 40, dtype=torch.uint8)  # road
+    label[:20] = 2  # sky
+    label[10:30, :10] = 1  # a building that stands on the road
+    label[:10, :8] = 255  # its upper part, not labelled, nearer to the sky than to the wall
+    label[3:6, 30:33] = 255
+    camera = Camera(fx=40.0, fy=40.0, cx=19.5, cy=19.5, height=1.5)
+    depth = estimate_plane_depth(label, ("road", "building", "sky"), camera)
+    assert float(depth[0, 7]) == pytest.approx(float(depth[10, 7]), rel=0.2)
+    assert float(depth[0, 7]) < 20
+    assert bool((depth[3:6, 30:33] == SKY_DEPTH).all())
+
+
 def test_void_takes_its_neighbours_depth_and_hides_no_foot():
     label = street()
     label[30:60, 60:80] = CAR

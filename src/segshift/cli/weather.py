@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,9 @@ def command(
     from segshift.data.domain import Condition, parse_domain
     from segshift.errors import DataError
 
+    if set("@=") & set(name):
+        found = re.split("[@=]", name)
+        raise DataError(f"{name}: write the weather alone, and its strength as `{found[0]} IN OUT --{'severity' if '@' in name else 'value'} {found[-1]}`")
     if severity and value:
         raise DataError("--severity and --value together: give one of them")
     texts = (value or severity or "1,2,3,4,5").split(",")

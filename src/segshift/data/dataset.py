@@ -28,7 +28,7 @@ from segshift.errors import DataError
 from segshift.types import Sample
 from segshift.weather import WEATHER
 from segshift.weather.depth import Camera
-from segshift.weather.view import Refine, View
+from segshift.weather.view import Refine, View, known_names
 
 REMEDY = (
     "use a domain with depth (streets, cityscapes, a folder with `depth`), or have it estimated: ?depth=plane from labels and camera, "
@@ -125,7 +125,7 @@ class DomainDataset(Dataset[Sample]):
         sample, camera = self.source.read(self._check(index), self._reads_depth)
         try:
             if self._estimator is not None and self._reads_depth:
-                sample = replace(sample, depth=self._estimator(sample, camera, self.label_space.classes))
+                sample = replace(sample, depth=self._estimator(sample, camera, known_names(self.label_space.classes)))
             image = self._render(sample, camera)
         except DataError as error:
             raise DataError(f"image {sample.name!r} of '{self.domain}': {error}") from None
@@ -134,7 +134,7 @@ class DomainDataset(Dataset[Sample]):
     def _render(self, sample: Sample, camera: Camera | None) -> Tensor:
         """The sample's image in the domain's weather."""
         depth = sample.depth if self._weather_depth else None
-        view = View(sample.image, depth, camera, sample.label, self.label_space.classes, self._refine)
+        view = View(sample.image, depth, camera, sample.label, known_names(self.label_space.classes), self._refine)
         for name, value in self.weather:
             view = replace(view, image=WEATHER[name].apply(view, value, generator_of(self.seed, sample.name, name)))
         return view.image

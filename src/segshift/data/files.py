@@ -180,7 +180,7 @@ def no_plane(entry: Entry, labelled: bool, no_camera: str, sequences: set[str]) 
         return "depth=plane needs labels, and there are none"
     if no_camera or (entry.layout is not None and entry.layout.camera):
         return no_camera
-    if entry.camera is None or "height" not in entry.camera:
+    if entry.camera is None or "height" not in entry.camera or ("pitch" not in entry.camera and not entry.cameras):
         return "depth=plane needs the camera, its height above the road and its pitch: give `camera` with fx, fy, cx, cy, height and pitch in the mapping file"
     unknown = sorted(sequences - set(entry.cameras)) if entry.cameras else []
     if unknown:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from segshift.errors import DataError
@@ -56,7 +56,7 @@ def estimate_plane_depth(label: UInt8[Tensor, "h w"], classes: Sequence[str], ca
       as the median foot of its class on this side of the image (else on the other, else GAP farther than what hides it). A
       narrow component without feet is so placed as a whole, by its lowest column;
     - CARRIED classes, such as signs and riders, take the distance of the nearest thing beneath them.
-    Void pixels take the depth of the nearest other pixel (`complete_depth`).
+    Void pixels take the depth of the nearest thing or ground; void that touches the sky alone is sky.
 
     An error of the pitch is an error of the horizon: at 1.4 m height half a degree moves ground at 10 m by 6 % and at 50 m by a third.
 
@@ -95,7 +95,7 @@ def estimate_plane_depth(label: UInt8[Tensor, "h w"], classes: Sequence[str], ca
         aside = np.maximum(np.abs(aside), STRAIGHT)
         kernels.stand(start, first, foot, beneath, order, carried, edge, aside, usual, 1 / FAR, camera.fx, REACH, GAP, near)
         kernels.paint(component, start, first, near, slope, FAR, depth)
-    return complete_depth(torch.from_numpy(depth).to(label.device))
+    return fill_void(torch.from_numpy(depth), torch.from_numpy(ids == IGNORE)).to(label.device)
 
 
 def cast_rows(v: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +120,20 @@ def sort_pixels(ids: np.ndarray, classes: Sequence[str]) -> np.ndarray:
             table[i] = kernels.GROUND if name in GROUND else kernels.OTHER
     kinds: np.ndarray = table[ids]
     return kinds
+
+
+def fill_void(depth: Float[Tensor, "h w"], void: Bool[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Void takes the depth of the nearest thing or ground; where it touches the sky alone, that of the sky."""
+    if not bool(void.any()):
+        return depth
+    from scipy.ndimage import binary_dilation, label  # heavy, and many labels have no void
+
+    things = (depth > 0) & (depth < SKY_DEPTH)
+    numbered, _ = label(void.numpy())
+    touching = np.unique(numbered[binary_dilation(things.numpy())])
+    alone = torch.from_numpy(~np.isin(numbered, touching)) & void
+    nearest = complete_depth(torch.where(things, depth, 0.0))
+    return torch.where(void & ~alone, nearest, torch.where(alone, SKY_DEPTH, depth))
 
 
 def find_usual(kinds: np.ndarray, aside: np.ndarray, edge: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, final
 
 import torch
@@ -15,12 +16,44 @@ from segshift.weather.depth import Camera
 Refine = Literal["guided", "labels"]
 
 SKY = ("sky",)
+ALIASES = MappingProxyType(
+    {
+        "street": "road",
+        "asphalt": "road",
+        "carriageway": "road",
+        "drivable": "road",
+        "drivable area": "road",
+        "footpath": "sidewalk",
+        "footway": "sidewalk",
+        "grass": "terrain",
+        "vehicle": "car",
+        "trees": "vegetation",
+        "plants": "vegetation",
+        "greenery": "vegetation",
+        "traffic signal": "traffic light",
+        "traffic lights": "traffic light",
+        "house": "building",
+        "houses": "building",
+        "buildings": "building",
+    }
+)
+"""Other names of classes, and what weather takes them for."""
 GROUND = ("road", "sidewalk", "pavement", "terrain", "parking", "rail track", "ground", "road marking", "lane marking")
 """Classes that lie on the ground plane."""
 LAMPS = ("traffic light",)
 """Classes that shine at night by themselves."""
 VEHICLES = ("car", "truck", "bus", "train", "caravan", "trailer", "van")
 """Classes with head and tail lamps."""
+
+
+def known_names(classes: Iterable[str]) -> tuple[str, ...]:
+    """The classes under the names that weather knows: lower case, spaces, other names replaced.
+
+    >>> known_names(["Road", "street", "traffic_light"])
+    ('road', 'road', 'traffic light')
+    """
+    plain = (name.strip().lower().replace("_", " ").replace("-", " ") for name in classes)
+    return tuple(ALIASES.get(name, name) for name in plain)
 
 
 @final
@@ -47,7 +80,7 @@ class View:
         >>> view.where(SKY), view.where(("moon",))
         (tensor([[ True, False]]), None)
         """
-        ids = [self.classes.index(name) for name in names if name in self.classes]
+        ids = [train for train, name in enumerate(self.classes) if name in set(names)]
         if self.label is None or not ids:
             return None
         return torch.isin(self.label, torch.tensor(ids, dtype=self.label.dtype, device=self.label.device))
