@@ -48,7 +48,6 @@ COMPRESSION = 2
 class Rendered:
     """What was done: images written, found there from before, (name, reason) of what could not be read; `domain` is the first split's."""
 
-    folder: Path
     domain: str
     written: int = 0
     kept: int = 0
@@ -84,7 +83,7 @@ def render_set(
     first = next(iter(datasets.values()))
     if first.labelled:
         write_atomic(out / "mapping.yaml", describe_mapping(first))
-    done = Rendered(out, str(Domain("folder", str(out), next(iter(datasets)), (("labels", "mapping.yaml"),) if first.labelled else ())))
+    done = Rendered(str(Domain("folder", str(out), next(iter(datasets)), (("labels", "mapping.yaml"),) if first.labelled else ())))
     reporter = reporter or Reporter(None)
     for split, dataset in datasets.items():
         manifest["splits"][split] = {**describe_split(dataset, seed), "labels": labels}

@@ -47,7 +47,8 @@ def test_the_plane_gives_depth_and_fog_where_files_have_none(folder: Path) -> No
     camera = Camera(fx=8.0, fy=8.0, cx=3.5, cy=1.5, height=1.4, pitch=0.02)
     assert sample.label is not None
     expected = estimate_plane_depth(sample.label, CLASSES, camera)
-    assert torch.equal(sample.depth, expected)  # type: ignore[arg-type]
+    assert sample.depth is not None
+    assert torch.equal(sample.depth, expected)
     assert (data.has_depth, data.depth_source) == (True, "plane prior")
     foggy = open_domain(named(folder, "&depth=plane", "+fog=0.05"))
     assert torch.equal(foggy[0].image, add_fog(sample.image, expected, 0.05, camera=camera))
@@ -100,7 +101,9 @@ def test_the_network_is_asked_for_each_image(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(estimated, "loaded", lambda name: (Network(), f"{name} abc"))
     data = open_domain(named(folder, "&depth=some/network", "+fog=0.05"))
     assert data.depth_source == "network some/network"
-    assert torch.equal(data[0].depth, torch.full((6, 8), 7.0))  # type: ignore[arg-type]
+    found = data[0].depth
+    assert found is not None
+    assert torch.equal(found, torch.full((6, 8), 7.0))
     sample = open_domain(named(folder))[0]
     camera = open_domain(named(folder)).camera_of(0)
     assert torch.equal(data[0].image, add_fog(sample.image, torch.full((6, 8), 7.0), 0.05, camera=camera, refine="guided"))
@@ -153,7 +156,11 @@ def test_a_drive_without_a_known_pitch_is_refused(mini_camvid: Path) -> None:
 def test_camvid_has_a_nominal_camera_by_sequence(mini_camvid: Path) -> None:
     data = open_domain(f"camvid:{mini_camvid}?depth=plane")
     assert data.camera is None
-    pitches = {block.partition("/")[0].partition("_")[0]: data.camera_of(index).pitch for index, block in enumerate(data.blocks)}  # type: ignore[union-attr]
+    pitches = {}
+    for index, name in enumerate(data.names):
+        camera = data.camera_of(index)
+        assert camera is not None
+        pitches[name.partition("_")[0]] = camera.pitch
     assert pitches == {name: fields["pitch"] for name, fields in DATASETS["camvid"].cameras.items() if name in pitches}
     assert len(pitches) == 2
 

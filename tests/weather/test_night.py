@@ -12,8 +12,9 @@ from segshift.data.label_space import LABEL_SPACES
 from segshift.data.streets import render_street
 from segshift.errors import DataError
 from segshift.weather import WEATHER, Camera, View
-from segshift.weather.lamplight import BEAM, POLE, STREET, draw_lamps, own_beam, street_light
-from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, blur, decode, encode, expose, glare
+from segshift.weather.lamplight import BEAM, POLE, STREET, draw_lamps, own_beam, points_of, street_light
+from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, blur, expose, glare
+from segshift.weather.srgb import decode, encode
 
 CLASSES = LABEL_SPACES["cityscapes-19"].classes
 
@@ -75,7 +76,7 @@ def test_noise_is_that_of_electrons():
 
 def test_a_street_lamp_lights_the_ground_below_it_as_the_inverse_square_says():
     view = ground()
-    light = street_light(view, seeded(3))
+    light = street_light(points_of(view), seeded(3))
     start = 30.0 * float(torch.rand((), generator=seeded(3)))
     z = view.depth[10, 0].item()
     x = z * (20 - view.camera.cx) / 50.0
@@ -88,7 +89,7 @@ def test_a_street_lamp_lights_the_ground_below_it_as_the_inverse_square_says():
 
 def test_the_own_beam_falls_with_the_square_of_range_and_stays_below_the_cut_off():
     view = ground()
-    beam = own_beam(view)
+    beam = own_beam(points_of(view))
     column = 29  # half a pixel from the axis
     near, far = (int(1.5 * 50 / z - 0.5) for z in (10.0, 30.0))
     ratio = (view.depth[near, column] / view.depth[far, column]).item() ** 2

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
-from segshift.data.label_space import LABEL_SPACES
-from segshift.data.streets import render_street
 from segshift.errors import DataError
 from segshift.weather.depth import Camera
 from segshift.weather.falling.particles import expected_number
@@ -29,13 +26,7 @@ from segshift.weather.snow import (
     flakes_per_volume,
 )
 from segshift.weather.view import GROUND, SKY, View
-
-CLASSES = LABEL_SPACES["cityscapes-19"].classes
-CAMERA = Camera(fx=100.0, fy=110.0, cx=29.5, cy=19.5, width=60, height_px=40)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.weather.known import CAMERA, CLASSES, psnr, seeded, street
 
 
 def scene(height: int = 40, width: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -46,17 +37,6 @@ def scene(height: int = 40, width: int = 60, seed: int = 0) -> tuple[torch.Tenso
     label = coarse.repeat_interleave(5, 0).repeat_interleave(5, 1)[:height, :width].contiguous()
     depth = (2 + 38 * torch.rand(coarse.shape, generator=generator)).repeat_interleave(5, 0).repeat_interleave(5, 1)[:height, :width]
     return image, depth.contiguous(), label.masked_fill_(label == 19, 255)
-
-
-@cache
-def street(index: int) -> View:
-    drawn = render_street(0, index, look="camera", height=128, width=256)
-    image, label = torch.from_numpy(drawn.image).permute(2, 0, 1).contiguous(), torch.from_numpy(drawn.label)
-    return View(image, torch.from_numpy(drawn.depth), drawn.camera, label, CLASSES)
-
-
-def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
-    return 10 * math.log10(255**2 / float((a.double() - b.double()).square().mean()))
 
 
 def clamp(value: float) -> float:
@@ -216,7 +196,7 @@ def test_a_shadow_stays_and_a_white_line_does_not():
 
 def test_lying_snow_whitens_the_ground_and_no_sky():
     for index in (1, 5, 11):
-        view = street(index)
+        view = street(index, 128, 256)
         bare, white = (add_snow(view.image, view.depth, 6.0, view.camera, label, CLASSES, generator=seeded(1)).float() for label in (None, view.label))
         ground, sky = view.where(GROUND), view.where(SKY)
         assert float(white[:, ground].mean()) > float(bare[:, ground].mean()) + 20
@@ -255,7 +235,7 @@ def test_road_tracks_are_the_last_to_be_covered():
 
 @pytest.mark.parametrize("index", [1, 5, 11])
 def test_severity_lowers_psnr_clearly(index):
-    view = street(index)
+    view = street(index, 128, 256)
     values = [psnr(apply_snow(view, rate, seeded(2)), view.image) for rate in SNOW_SEVERITIES]
     for less, more in itertools.pairwise(values):
         assert more < less - 0.2
@@ -264,7 +244,7 @@ def test_severity_lowers_psnr_clearly(index):
 
 
 def test_the_generator_decides_all_and_threads_nothing():
-    view = street(1)
+    view = street(1, 128, 256)
     first = apply_snow(view, 2.0, seeded(3))
     assert torch.equal(first, apply_snow(view, 2.0, seeded(3)))
     assert not torch.equal(first, apply_snow(view, 2.0, seeded(4)))

@@ -14,8 +14,7 @@ def reporter() -> Reporter:
     """Live progress on a terminal, plain lines elsewhere; of several processes the first alone speaks."""
     from rich.console import Console
 
-    from segshift.engine.logs import Reporter
-    from segshift.engine.processes import is_first_process
+    from segshift.engine.logs import Reporter, is_first_process
 
     return Reporter(Console() if is_first_process() else None)
 

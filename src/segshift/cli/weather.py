@@ -45,7 +45,7 @@ def command(
         raise DataError(f"--{'value' if value else 'severity'} {value or severity}: takes numbers with commas between") from None
     clear = parse_domain(domain_of(source, {key: text for key, text in (("depth", depth), ("refine", refine)) if text}))
     for condition in conditions:
-        parse_domain(f"streets+{condition}")  # a wrong weather or strength is told before anything is imported
+        parse_domain(f"streets+{condition}")  # a wrong weather or strength is told before the engine is imported
     from segshift.render import render_set
 
     done = render_set(clear, conditions, out, seed=seed, labels=labels.value, skip_bad=skip_bad, threads=threads, reporter=reporter())

@@ -27,13 +27,9 @@ from segshift.data.label_space import LabelSpace
 from segshift.errors import DataError
 from segshift.types import Sample
 from segshift.weather import WEATHER
+from segshift.weather.checks import WITH_DEPTH
 from segshift.weather.depth import Camera
 from segshift.weather.view import Refine, View, known_names
-
-REMEDY = (
-    "use a domain with depth (streets, cityscapes, a folder with `depth`), or have it estimated: ?depth=plane from labels and camera, "
-    "?depth=FOLDER by a metric network"
-)
 
 
 @final
@@ -61,7 +57,7 @@ class DomainDataset(Dataset[Sample]):
         self._fingerprint: str | None = None
         if source.no_depth and ("needed" in uses or self._estimator is not None):
             needy = [str(condition) for condition in domain.weather if WEATHER[condition.name].depth == "needed"]
-            raise DataError(f"{' and '.join(needy) or domain} needs depth: {source.no_depth}; {REMEDY}")
+            raise DataError(f"{' and '.join(needy) or domain} needs depth: {source.no_depth}; use a domain with depth ({WITH_DEPTH})")
 
     @property
     def label_space(self) -> LabelSpace:

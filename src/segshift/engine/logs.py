@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,6 +116,11 @@ class MetricsFile:
     def close(self) -> None:
         """No more lines."""
         self._file.close()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def duration(seconds: float) -> str:

@@ -50,11 +50,6 @@ def visible_gpus() -> list[str]:
     return named[:count] or [str(number) for number in range(count)]
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one that speaks and writes."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-
-
 def create_fabric(recipe: Recipe) -> Fabric:
     """Devices, precision and processes as the recipe says; the other processes start here, unless torchrun started them.
 

@@ -43,12 +43,15 @@ SIGNALS = (("red", 0.2), ("amber", 0.5), ("green", 0.8))
 """Colours of a traffic light, and where on its height each shines, from above."""
 
 
-def street_light(view: View, generator: torch.Generator) -> Float[Tensor, "h w"]:
-    """Light of lamps on alternate sides of the street, the first at a random distance: equation (1); even light without depth or camera."""
+Points = tuple[Float[Tensor, "h w"], Float[Tensor, "h w"], Float[Tensor, "h w"]]
+"""Where the scene of each pixel lies, in metres: to the right, above the road, ahead along it."""
+
+
+def street_light(points: Points | None, generator: torch.Generator) -> Float[Tensor, ...]:
+    """Light of lamps on alternate sides of the street, the first at a random distance: equation (1); the same everywhere without points."""
     start = SPACING * float(torch.rand((), generator=generator))
-    points = points_of(view)
     if points is None:
-        return torch.full(view.image.shape[1:], STREET / 2)
+        return torch.tensor(STREET / 2)
     aside, height, ahead = points
     light = torch.zeros_like(ahead)
     for place in range(-1, int(FAR / SPACING)):
@@ -59,19 +62,18 @@ def street_light(view: View, generator: torch.Generator) -> Float[Tensor, "h w"]
     return STREET * light.clamp_(max=1.5)
 
 
-def own_beam(view: View) -> Float[Tensor, "h w"]:
-    """Light of the car's own head lamps: equation (2); none without depth or camera."""
-    points = points_of(view)
+def own_beam(points: Points | None) -> Float[Tensor, ...]:
+    """Light of the car's own head lamps: equation (2); none without points."""
     if points is None:
-        return torch.zeros(view.image.shape[1:])
+        return torch.tensor(0.0)
     aside, height, ahead = points
     r2 = (aside.square() + ahead.square()).clamp_(min=16.0)
     spread = torch.exp(-(torch.atan2(aside, ahead.clamp(min=0.1)) / BEAM_ANGLE).square())
     return BEAM * 100 / r2 * spread * torch.sigmoid((CUT_OFF - height) / 0.25).clamp_(min=0.05)
 
 
-def points_of(view: View) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Where the scene of each pixel lies, in metres: to the right, above the road, ahead along it; None where that is not known."""
+def points_of(view: View) -> Points | None:
+    """The points of a view whose depth is complete; None without depth, or without a camera that knows its height."""
     camera = view.camera
     if view.depth is None or camera is None or camera.height is None:
         return None

@@ -20,14 +20,15 @@ import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv1d, interpolate, pad
 
 from segshift.errors import DataError
 from segshift.weather.checks import check_depth, check_image, check_label
 from segshift.weather.depth import complete_depth
-from segshift.weather.lamplight import draw_lamps, own_beam, street_light
+from segshift.weather.lamplight import draw_lamps, own_beam, points_of, street_light
+from segshift.weather.srgb import decode, encode
 from segshift.weather.view import SKY, View
 
 NIGHT_SEVERITIES = (2.0, 3.5, 5.0, 7.0, 9.0)
@@ -70,7 +71,8 @@ def add_night(view: View, stops: float, generator: torch.Generator) -> UInt8[Ten
     day = decode(view.image)
     sky = sky_share(view, day)
     light = 2.0**-stops * colour(DAYLIGHT_LEFT) * (1 - (1 - SKY_LEFT) * sky)
-    lit = colour(SODIUM) * street_light(view, generator) + colour(HEADLIGHT) * own_beam(view)
+    points = points_of(view)
+    lit = colour(SODIUM) * street_light(points, generator) + colour(HEADLIGHT) * own_beam(points)
     lamps = glare(draw_lamps(view, generator))
     night = day * (light + lit * (1 - sky))
     gain = 2.0 ** (-LOST * stops) * float(day.mean() / night.mean().clamp_min(1e-9))
@@ -136,19 +138,6 @@ def blur(image: Float[Tensor, "3 h w"], sigma: float) -> Float[Tensor, "3 h w"]:
         lines = small.reshape(-1, 1, small.shape[2])
         small = conv1d(pad(lines, (reach, reach)), taps).view(small.shape).transpose(1, 2).contiguous()
     return small if by == 1 else interpolate(small[None], size=(small.shape[1] * by, small.shape[2] * by), mode="bilinear")[0, :, :h, :w]
-
-
-def decode(image: Num[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    """Linear light of an sRGB picture in uint8."""
-    levels = torch.arange(256) / 255
-    table = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055).pow(2.4))
-    return table[image.long()]
-
-
-def encode(light: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
-    """The sRGB picture, uint8, of linear light in [0, 1]."""
-    encoded = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp(min=0.0031308).pow(1 / 2.4) - 0.055)
-    return (255 * encoded).round_().to(torch.uint8)
 
 
 def colour(rgb: tuple[float, float, float]) -> Float[Tensor, "3 1 1"]:

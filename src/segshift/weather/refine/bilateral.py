@@ -20,6 +20,7 @@ from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from segshift.weather.checks import check_label
+from segshift.weather.srgb import decode
 
 SIGMA_S = 20.0
 SIGMA_C = 0.1
@@ -70,8 +71,7 @@ def lab_of(image: Num[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
     >>> [round(100 * value, 1) for value in lab_of(torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)).flatten().tolist()]
     [53.2, 80.1, 67.2]
     """
-    rgb = image.to(torch.float32) / 255 if image.dtype == torch.uint8 else image.to(torch.float32)
-    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055).pow(2.4))
+    linear = decode(image)
     xyz = torch.einsum("ij,jhw->ihw", linear.new_tensor(TO_XYZ), linear) / linear.new_tensor(WHITE).view(3, 1, 1)
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=0).pow(1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return torch.stack([1.16 * f[1] - 0.16, 5 * (f[0] - f[1]), 2 * (f[1] - f[2])])
