@@ -13,7 +13,7 @@ from segshift.data.streets import render_street
 from segshift.errors import DataError
 from segshift.weather import WEATHER, Camera, View
 from segshift.weather.lamplight import BEAM, POLE, STREET, draw_lamps, own_beam, points_of, street_light
-from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, blur, expose, glare
+from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, apply_night, blur, expose, glare
 from segshift.weather.srgb import decode, encode
 
 CLASSES = LABEL_SPACES["cityscapes-19"].classes
@@ -47,7 +47,7 @@ def test_linear_light_is_that_of_the_standard_and_comes_back():
 def test_a_grey_wall_without_lamps_has_the_light_of_the_equations():
     stops, level = 5.0, 200
     view = View(torch.full((3, 80, 100), level, dtype=torch.uint8))
-    night = decode(add_night(view, stops, seeded())).mean((1, 2))
+    night = decode(apply_night(view, stops, seeded())).mean((1, 2))
     day = float(decode(view.image)[0, 0, 0])
     light = [left * 2**-stops + sodium * STREET / 2 for left, sodium in zip(DAYLIGHT_LEFT, SODIUM, strict=True)]
     for channel in range(3):
@@ -59,10 +59,47 @@ def test_the_sky_is_darker_by_its_share():
     image = torch.full((3, 40, 60), 180, dtype=torch.uint8)
     label = torch.zeros(40, 60, dtype=torch.uint8)
     label[:20] = 1
-    bright = decode(add_night(View(image, label=label, classes=("ground", "sky")), 2.0, seeded()))
+    bright = decode(apply_night(View(image, label=label, classes=("ground", "sky")), 2.0, seeded()))
     lamp = SODIUM[2] * STREET / 2
     share = SKY_LEFT * DAYLIGHT_LEFT[2] / 4 / (DAYLIGHT_LEFT[2] / 4 + lamp)
-    assert float(bright[2, :20].mean() / bright[2, 20:].mean()) == pytest.approx(share, rel=0.02)  # as above
+    assert float(bright[2, :20].mean() / bright[2, 22:].mean()) == pytest.approx(share, rel=0.02)  # as above
+
+
+def test_sky_between_twigs_is_as_dark_as_the_sky_whatever_its_label():
+    image = torch.full((3, 40, 300), 60, dtype=torch.uint8)
+    label = torch.zeros(40, 300, dtype=torch.uint8)
+    image[:, :20], label[:20] = 220, 1
+    specks = ((10, 50, 2), (12, 50, 255), (20, 50, 0), (21, 80, 255))  # in a tree, beside it without a label, twice off the outline of the sky
+    for row, column, train in specks:
+        label[row - 1 : row + 2, column - 1 : column + 2] = train
+    image[:, 20:22] = 220
+    image[:, 32, 150:160] = 220  # a white line on the ground is not sky
+    night = apply_night(View(image, label=label, classes=("ground", "sky", "tree")), 9.0, seeded()).float().mean(0)
+    sky = float(night[:8].mean())
+    for row, column, _ in specks:
+        assert float(night[row - 1 : row + 2, column - 1 : column + 2].mean()) < 1.5 * sky
+    assert float(night[32, 150:160].mean()) > 2 * sky
+
+
+def test_light_of_lamps_falls_downwards():
+    view = street(4)
+    points = points_of(view)
+    light = street_light(points, seeded())
+    assert float(light[points[1] > POLE].max()) == 0
+    assert float(light[points[1] < 1].min()) > 0
+
+
+def test_the_function_and_the_row_of_the_table_draw_the_same_night():
+    view = street(3)
+    night = add_night(view.image, view.depth, 7.0, view.camera, view.label, [name.title() for name in view.classes], generator=seeded())
+    assert torch.equal(night, apply_night(view, 7.0, seeded()))
+
+
+def test_a_row_of_cars_with_one_label_and_no_depth_has_lamps_of_a_cars_size():
+    label = torch.zeros(40, 300, dtype=torch.uint8)
+    label[20:30, 20:280] = 1
+    lamps = draw_lamps(View(torch.zeros(3, 40, 300, dtype=torch.uint8), label=label, classes=("road", "car")), seeded())
+    assert 0 < int((lamps.sum(0) > 0.5 * lamps.sum(0).max()).sum()) < 12
 
 
 def test_noise_is_that_of_electrons():
@@ -134,7 +171,7 @@ def test_severities_darken_step_by_step(index):
     errors = [float((night.float() - view.image.float()).square().mean()) for night in nights]
     assert errors == sorted(errors)
     assert min(b / a for a, b in itertools.pairwise(errors)) > 1.05
-    darker = [float(add_night(view, stops, seeded(index)).float().mean()) for stops in (2.0, 5.0, 9.0, 12.0, 15.0)]
+    darker = [float(apply_night(view, stops, seeded(index)).float().mean()) for stops in (2.0, 5.0, 9.0, 12.0, 15.0)]
     assert darker == sorted(darker, reverse=True)
 
 
@@ -143,27 +180,27 @@ def test_holes_in_depth_change_little() -> None:
     assert view.depth is not None
     holes = view.depth.clone()
     holes[torch.rand(holes.shape, generator=seeded(5)) < 0.1] = 0
-    whole, holed = (add_night(replace(view, depth=depth), 9.0, seeded()).float() for depth in (view.depth, holes))
+    whole, holed = (apply_night(replace(view, depth=depth), 9.0, seeded()).float() for depth in (view.depth, holes))
     assert float((whole - holed).abs().mean()) < 1.0
-    unknown, without = (add_night(replace(view, depth=depth), 9.0, seeded()) for depth in (torch.zeros_like(holes), None))
+    unknown, without = (apply_night(replace(view, depth=depth), 9.0, seeded()) for depth in (torch.zeros_like(holes), None))
     assert torch.equal(unknown, without)
 
 
 def test_the_generator_alone_decides_and_the_image_is_left_alone():
     view = street(2)
     before = view.image.clone()
-    first, again, other = (add_night(view, 6.0, seeded(seed)) for seed in (1, 1, 2))
+    first, again, other = (apply_night(view, 6.0, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(view.image, before)
-    assert torch.equal(add_night(view, 0.0, seeded()), before)
+    assert torch.equal(apply_night(view, 0.0, seeded()), before)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (33, 17)])
 def test_any_size_with_and_without_what_is_known(size):
     full = street(5, *size)
     for view in (full, View(full.image), View(full.image, full.depth), View(full.image, label=full.label, classes=CLASSES)):
-        night = add_night(view, 9.0, seeded())
+        night = apply_night(view, 9.0, seeded())
         assert night.shape == full.image.shape
         assert night.dtype == torch.uint8
 
@@ -172,7 +209,7 @@ def test_what_it_refuses():
     view = View(torch.zeros(3, 4, 4, dtype=torch.uint8))
     for stops in (-1.0, 15.1, math.nan, math.inf):
         with pytest.raises(DataError, match="0 or above, stops below daylight, at most 15"):
-            add_night(view, stops, seeded())
+            apply_night(view, stops, seeded())
     size = torch.full((4, 5), 1.0)
     for wrong, message in (
         (replace(view, depth=size), "same height and width"),
@@ -181,4 +218,4 @@ def test_what_it_refuses():
         (replace(view, depth=torch.ones(4, 4), camera=Camera(1.0, 1.0, 0.0, 0.0, width=9, height_px=9)), "camera is for 9 x 9"),
     ):
         with pytest.raises(DataError, match=message):
-            add_night(wrong, 3.0, seeded())
+            apply_night(wrong, 3.0, seeded())

@@ -213,6 +213,17 @@ def test_void_takes_its_neighbours_depth_and_hides_no_foot():
     assert (depth > 0).all()
 
 
+def test_much_void_before_a_wall_hides_its_foot():
+    label = street()
+    label[:33, 40:100] = CAR  # hangs above the horizon: without the void, far
+    label[33:60, 40:100] = VOID
+    expected = street()
+    expected[:60, 40:100] = CAR
+    np.testing.assert_allclose(estimate(label)[:33], estimate(expected)[:33])
+    label[42, 40:100] = SKY  # now it ends in the air
+    assert estimate(label)[30, 60] > 0.9 * FAR
+
+
 def test_errors_name_what_is_missing():
     label = street()
     with pytest.raises(DataError, match=r"height=METRES"):
@@ -234,7 +245,7 @@ def test_errors_name_what_is_missing():
 
 def test_components_are_those_of_scipy():
     kind = np.random.default_rng(0).integers(0, 3, (60, 70)).astype(np.uint8)
-    kind[kind == 2] = kernels.OTHER
+    kind[kind == 2] = kernels.VOID
     found = np.empty(kind.shape, np.int32)
     count = kernels.find_components(kind, found)
     total = 0
@@ -244,7 +255,7 @@ def test_components_are_those_of_scipy():
         assert pairs.shape[1] == n  # one to one
         total += n
     assert count == total == found.max() + 1
-    assert (found[kind == kernels.OTHER] == -1).all()
+    assert (found[kind == kernels.VOID] == -1).all()
 
 
 def test_every_pixel_its_own_component_and_the_smallest_images():

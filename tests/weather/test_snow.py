@@ -208,6 +208,18 @@ def test_lying_snow_whitens_the_ground_and_no_sky():
             assert torch.equal(laid[:, sky], view.image[:, sky])
 
 
+def test_specks_without_a_label_do_not_stay_dark():
+    image, depth = torch.full((3, 60, 200), 0.2), torch.full((60, 200), 6.0)
+    whole = torch.full((60, 200), CLASSES.index("terrain"), dtype=torch.uint8)
+    specks, hole = whole.clone(), whole.clone()
+    specks[10:12, 50:52], specks[20, 0] = 255, 255
+    hole[30:50, 60:120] = 255
+    first, second, third = (lay_snow(image, depth, CAMERA, label, CLASSES, 1.0, torch.ones(3), seeded()) for label in (whole, specks, hole))
+    assert torch.equal(first, second)
+    assert torch.equal(third[:, 30:50, 60:120], image[:, 30:50, 60:120])  # who knows what that is
+    assert int(specks[10, 50]) == 255  # the caller's label is left alone
+
+
 def test_snow_lies_on_upper_edges_only():
     image = torch.full((3, 60, 40), 0.2)
     depth = torch.full((60, 40), 500.0)

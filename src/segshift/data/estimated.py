@@ -28,7 +28,7 @@ class PlanePrior:
     refine: Refine | None = None  # its edges are those of the labels
 
     def version(self) -> str:
-        return "plane 2"
+        return "plane 3"
 
     def __call__(self, sample: Sample, camera: Camera | None, classes: tuple[str, ...]) -> Float[Tensor, "h w"]:
         from segshift.weather.plane import estimate_plane_depth

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segshift.errors import DataError
 from segshift.weather.airlight import estimate_airlight
-from segshift.weather.corruptions import CORRUPTIONS, apply_corruption, corrupt
+from segshift.weather.corruptions import CORRUPTIONS, DETERMINISTIC, apply_corruption, corrupt
 from segshift.weather.depth import Camera, complete_depth, disparity_to_depth
 from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, visibility
 from segshift.weather.night import DARKEST, NIGHT_SEVERITIES, add_night, apply_night
@@ -120,6 +120,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             severities=NIGHT_SEVERITIES,
             apply=apply_night,
             most=DARKEST,
+            version=2,
             uses_labels=True,
         ),
         "snow": Weather(
@@ -131,6 +132,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             severities=SNOW_SEVERITIES,
             apply=apply_snow,
             most=HEAVIEST_SNOW,
+            version=2,
             uses_labels=True,
         ),
         **{
@@ -142,6 +144,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
                 paper="Hendrycks and Dietterich, ICLR 2019",
                 severities=(1.0, 2.0, 3.0, 4.0, 5.0),
                 apply=partial(apply_corruption, name),
+                random=name not in DETERMINISTIC,
             )
             for name in CORRUPTIONS
         },

@@ -55,9 +55,9 @@ def street_light(points: Points | None, generator: torch.Generator) -> Float[Ten
     aside, height, ahead = points
     light = torch.zeros_like(ahead)
     for place in range(-1, int(FAR / SPACING)):
-        above = (POLE - height).clamp_(min=0.5)
+        above = (POLE - height).clamp_(min=0)  # lamps shine downwards
         across, along = aside - (ASIDE if place % 2 else -ASIDE), ahead - (start + SPACING * place)
-        r2 = across.square() + above.square() + along.square()
+        r2 = (across.square() + above.square() + along.square()).clamp_(min=0.25)
         light += POLE**2 * above / (r2 * r2.sqrt())
     return STREET * light.clamp_(max=1.5)
 
@@ -115,10 +115,10 @@ def steps_of(depth: Tensor | None) -> Tensor:
 
 
 def radius_of(view: View, place: tuple[slice, slice], inside: np.ndarray) -> float:
-    """Radius of a lamp in pixels, by the distance of what carries it; a share of its width where that is not known."""
+    """Radius of a lamp in pixels, by the distance of what carries it; a share of its size where that is not known, for rows of cars have one label."""
     least = 0.4
     if view.depth is None or view.camera is None:
-        return max(least, 0.04 * float(inside.shape[1]))
+        return max(least, 0.04 * float(min(inside.shape[1], 1.5 * inside.shape[0])))
     return max(least, RADIUS * view.camera.fx / max(1.0, float(np.median(view.depth[place].numpy()[inside]))))
 
 

@@ -17,19 +17,21 @@ noise (sigma electrons, n normal) grow with k. The result is clipped and encoded
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv1d, interpolate, pad
+from torch.nn.functional import avg_pool2d, conv1d, interpolate, max_pool2d, pad
 
 from segshift.errors import DataError
+from segshift.types import IGNORE
 from segshift.weather.checks import check_depth, check_image, check_label
-from segshift.weather.depth import complete_depth
+from segshift.weather.depth import Camera, complete_depth
 from segshift.weather.lamplight import draw_lamps, own_beam, points_of, street_light
 from segshift.weather.srgb import decode, encode
-from segshift.weather.view import SKY, View
+from segshift.weather.view import SKY, View, known_names
 
 NIGHT_SEVERITIES = (2.0, 3.5, 5.0, 7.0, 9.0)
 """Stops below daylight, from late dusk to a lit street at night."""
@@ -51,17 +53,33 @@ GLARE = ((0.002, 0.80), (0.010, 0.15), (0.045, 0.05))
 """Widths, as shares of the picture's width, and weights of the Gaussians of the glare."""
 
 
-def add_night(view: View, stops: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
-    """The view `stops` below daylight (EV, 0 or above): equations (1) to (4).
+def add_night(
+    image: UInt8[Tensor, "3 h w"],
+    depth: Float[Tensor, "dh dw"] | None,
+    stops: float,
+    camera: Camera | None = None,
+    label: UInt8[Tensor, "lh lw"] | None = None,
+    classes: Sequence[str] = (),
+    *,
+    generator: torch.Generator,
+) -> UInt8[Tensor, "3 h w"]:
+    """The image `stops` below daylight (EV, 0 to 15): equations (1) to (4).
 
-    Lamps and noise are drawn from the generator. Street lamps and the own beam need depth and a camera with its height; without them the
-    street is lit evenly. The sky and the lamps of others are those of the labels; without labels there are none.
-    Raises DataError for a number of stops that is negative or not finite, and for an image that is not uint8 (3, H, W).
+    `depth` is (H, W) in metres along the optical axis, 0 where unknown. Lamps and noise are drawn from the generator. Street lamps and the
+    own beam need depth and a `camera` with its height; without them the street is lit evenly. The sky and the lamps of others are where
+    `label` (train ids) and `classes` (their names) say; without labels there are none.
+    Raises DataError for a number of stops outside 0 to 15, and for an image that is not uint8 (3, H, W).
 
-    >>> grey = View(torch.full((3, 8, 8), 200, dtype=torch.uint8))
-    >>> float(add_night(grey, 6.0, torch.Generator().manual_seed(0)).float().mean()) < 120
+    >>> grey = torch.full((3, 8, 8), 200, dtype=torch.uint8)
+    >>> float(add_night(grey, None, 6.0, generator=torch.Generator().manual_seed(0)).float().mean()) < 120
     True
     """
+    return apply_night(View(image, depth, camera, label, known_names(classes)), stops, generator)
+
+
+def apply_night(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
+    """Night as a row of the weather table: `value` is in stops below daylight."""
+    stops = value
     if not 0 <= stops <= DARKEST:
         raise DataError(f"night of {stops} stops: it must be 0 or above, stops below daylight, at most {DARKEST:g} (dusk about 3, a lit street 7 to 9)")
     device = view.image.device
@@ -79,22 +97,25 @@ def add_night(view: View, stops: float, generator: torch.Generator) -> UInt8[Ten
     return encode(expose(night + lamps, gain, generator)).to(device)
 
 
-def apply_night(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
-    """Night as a row of the weather table: `value` is in stops below daylight."""
-    return add_night(view, value, generator)
-
-
 def sky_share(view: View, day: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
-    """How much of each pixel is sky: 1 where labels say so, and by its light where sky shows through trees and past poles."""
+    """How much of each pixel is sky: 1 where labels say so; by its light in trees and past poles, in void beside them, and along the sky's outline."""
     sky, thin = view.where(SKY), view.where(THIN)
-    if sky is None or not bool(sky.any()):
+    if view.label is None or sky is None or not bool(sky.any()):
         return torch.zeros(day.shape[1:])
     grey = torch.einsum("c,chw->hw", day.new_tensor(LUMINANCE), day)
-    share = sky.to(day.dtype)
-    if thin is not None:
-        through = ((grey / grey[sky].median().clamp_min(1e-4) - 0.5) / 0.3).clamp_(0, 1)
-        share = torch.where(thin, through, share)
-    return share
+    through = ((grey / grey[sky].median().clamp_min(1e-4) - 0.5) / 0.3).clamp_(0, 1)
+    thin = torch.zeros_like(sky) if thin is None else thin
+    off = max(2, day.shape[2] // 256)
+    mixed = thin | grow(sky, off) | ((view.label == IGNORE) & grow(sky | thin, 3 * off))
+    return torch.where(sky, 1.0, torch.where(mixed, through, 0.0))
+
+
+def grow(mask: Bool[Tensor, "h w"], by: int) -> Bool[Tensor, "h w"]:
+    """The pixels with one of the mask at most `by` rows and columns away."""
+    grown = mask.to(torch.float32)[None]
+    for kernel, padding in (((2 * by + 1, 1), (by, 0)), ((1, 2 * by + 1), (0, by))):
+        grown = max_pool2d(grown, kernel, stride=1, padding=padding)
+    return grown[0] > 0
 
 
 def checked(view: View) -> View:

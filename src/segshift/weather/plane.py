@@ -24,7 +24,7 @@ from torch import Tensor
 from segshift.errors import DataError
 from segshift.types import IGNORE
 from segshift.weather.depth import Camera, complete_depth
-from segshift.weather.view import GROUND, SKY
+from segshift.weather.view import GROUND, SKY, known_names
 
 FAR = 500.0
 """Depth of the farthest ground or thing, metres."""
@@ -47,7 +47,8 @@ def estimate_plane_depth(label: UInt8[Tensor, "h w"], classes: Sequence[str], ca
 
     Ground classes (`view.GROUND`) lie on the plane, equation (1); the sky is at SKY_DEPTH. Each connected component of any
     other class stands upright on its feet, column by column:
-    - a column whose lowest pixel meets ground, or the image's lower border, has its foot there (2). Feet that hang, as a
+    - a column whose lowest pixel meets ground, or the image's lower border, has its foot there (2). Void between is ground, as a shadow is, if
+      it is not deeper than REACH there; if it is, it hides the foot, which is taken to be at its lower edge. Feet that hang, as a
       bumper between wheels, are replaced by the line between their neighbours, if these are REACH apart at most; a component
       narrower than REACH, and not cut off at the side, has none more than REACH behind its nearest;
     - between two feet 1 / d is linear, as along a wall, and beside the outermost it is constant;
@@ -67,6 +68,7 @@ def estimate_plane_depth(label: UInt8[Tensor, "h w"], classes: Sequence[str], ca
     >>> estimate_plane_depth(label, ("road", "car"), camera).flatten()
     tensor([2.0000, 2.0000, 1.5000, 1.0000])
     """
+    classes = known_names(classes)
     height, width = label.shape
     above = check_camera(camera, height, width)
     ids = label.cpu().numpy()
@@ -84,12 +86,11 @@ def estimate_plane_depth(label: UInt8[Tensor, "h w"], classes: Sequence[str], ca
     component = np.empty((height, width), dtype=np.int32)
     count = kernels.find_components(kind, component)
     if count:
-        start, first, foot, beneath = kernels.find_feet(kind, component, count)
+        start, first, what, foot, beneath = kernels.find_feet(kind, component, count, edge, REACH)
         column = np.arange(start[-1]) - np.repeat(start[:-1] - first, np.diff(start))
-        classes_of = kind[foot, column]
         aside = (np.arange(width) - camera.cx) / camera.fx
-        usual = find_usual(classes_of, aside[column], edge[foot], beneath == kernels.ON_GROUND)
-        carried = np.isin(classes_of[start[:-1]], [i for i, name in enumerate(classes) if name in CARRIED])
+        usual = find_usual(np.repeat(what, np.diff(start)), aside[column], edge[foot], beneath == kernels.ON_GROUND)
+        carried = np.isin(what, [i for i, name in enumerate(classes) if name in CARRIED])
         order = np.argsort(-np.maximum.reduceat(foot, start[:-1]), kind="stable")
         near = np.zeros(start[-1])
         aside = np.maximum(np.abs(aside), STRAIGHT)
@@ -106,7 +107,7 @@ def cast_rows(v: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sort_pixels(ids: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Train ids, with GROUND for every ground class and OTHER for sky and void; the kernels' values."""
+    """Train ids, with GROUND for every ground class, SKY and VOID; the kernels' values."""
     from segshift.weather.components import kernels
 
     used = np.bincount(ids.ravel(), minlength=256) > 0
@@ -114,10 +115,10 @@ def sort_pixels(ids: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     if len(wrong):
         raise DataError(f"label value {len(classes) + wrong[0]} with {len(classes)} classes: give the classes of this label, in the order of its train ids")
     table = np.arange(256, dtype=np.uint8)
-    table[IGNORE] = kernels.OTHER
+    table[IGNORE] = kernels.VOID
     for i, name in enumerate(classes):
         if name in GROUND or name in SKY:
-            table[i] = kernels.GROUND if name in GROUND else kernels.OTHER
+            table[i] = kernels.GROUND if name in GROUND else kernels.SKY
     kinds: np.ndarray = table[ids]
     return kinds
 

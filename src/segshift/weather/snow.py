@@ -56,7 +56,7 @@ def add_snow(
     rate: float,
     camera: Camera | None = None,
     label: UInt8[Tensor, "lh lw"] | None = None,
-    classes: tuple[str, ...] = (),
+    classes: Sequence[str] = (),
     *,
     generator: torch.Generator,
     airlight: float | Sequence[float] | Tensor | None = None,

@@ -9,8 +9,8 @@ plane that stands on the ground.
 import numpy as np
 from numba import njit
 
-GROUND, OTHER = 254, 255
-"""What a pixel is that belongs to no standing class: ground, or neither (sky, void)."""
+GROUND, SKY, VOID = 253, 254, 255
+"""What a pixel is that belongs to no standing class."""
 ON_GROUND, AT_BORDER = -1, -2
 """What is beneath a cell that has no other cell beneath it."""
 
@@ -74,18 +74,22 @@ def find_components(kind, out):
 
 
 @njit(cache=True, nogil=True)
-def find_feet(kind, component, count):
-    """Cells of the components: `start`, `first`, and per cell its lowest row `foot` and what is `beneath`.
+def find_feet(kind, component, count, edge, reach):
+    """Cells of the components: `start`, `first`, the `kind` of each; and per cell its lowest row `foot` and what is `beneath`.
 
-    Beneath is the next thing down the column that is neither sky nor void: another cell, ON_GROUND, or AT_BORDER.
+    Beneath is the next thing down the column that is neither sky nor void: another cell, ON_GROUND, or AT_BORDER. Void between a cell and
+    the ground is a shadow, unless the ground under it (nearness `edge`, a row) is more than `reach` metres deep: then it is what stands before the
+    cell's foot, which is taken to be the row above the ground.
     """
     height, width = kind.shape
     first = np.full(count, width, np.int32)
     last = np.full(count, -1, np.int32)
+    what = np.empty(count, kind.dtype)
     for v in range(height):
         for u in range(width):
             c = component[v, u]
             if c >= 0:
+                what[c] = kind[v, u]
                 first[c] = min(first[c], u)
                 last[c] = max(last[c], u)
     start = np.zeros(count + 1, np.int64)
@@ -94,18 +98,24 @@ def find_feet(kind, component, count):
     foot = np.full(start[count], -1, np.int32)
     beneath = np.full(start[count], AT_BORDER, np.int64)
     under = np.full(width, AT_BORDER, np.int64)
+    ground = np.full(width, -1, np.int32)  # the row above the ground, where nothing but void has come since
     for v in range(height - 1, -1, -1):
         for u in range(width):
             c = component[v, u]
             if c >= 0:
                 cell = start[c] + u - first[c]
                 if foot[cell] < 0:
-                    foot[cell] = v
+                    hidden = ground[u] > v and edge[ground[u]] - edge[v] > reach * edge[ground[u]] * edge[v]
+                    foot[cell] = ground[u] if hidden else v
                     beneath[cell] = under[u]
                 under[u] = cell
+                ground[u] = -1
             elif kind[v, u] == GROUND:
                 under[u] = ON_GROUND
-    return start, first, foot, beneath
+                ground[u] = v - 1
+            elif kind[v, u] == SKY:
+                ground[u] = -1
+    return start, first, what, foot, beneath
 
 
 @njit(cache=True, nogil=True)

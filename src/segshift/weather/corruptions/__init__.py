@@ -64,6 +64,8 @@ CORRUPTIONS: Mapping[str, Corrupt] = MappingProxyType(
     }
 )
 """The common corruptions in their published order: noise, blur, weather, digital."""
+DETERMINISTIC = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
+"""Those that draw nothing from the generator."""
 
 
 def corrupt(image: UInt8[Tensor, "3 h w"], name: str, severity: int, generator: torch.Generator | None = None) -> UInt8[Tensor, "3 h w"]:

@@ -101,6 +101,19 @@ def find_end(line, start):
 
 
 @numba.njit(cache=True, nogil=True)
+def fill_crumbs(label, void, most):
+    """Runs of `void` at most `most` pixels long take the label on their left, in place; at the left edge, that on their right."""
+    h, w = label.shape
+    for i in range(h):
+        run = 0
+        while run < w:
+            start = run
+            run = find_end(label[i], start)
+            if label[i, start] == void and run - start <= most and run - start < w:
+                label[i, start:run] = label[i, start - 1] if start > 0 else label[i, run]
+
+
+@numba.njit(cache=True, nogil=True)
 def blocks_of(size, step):
     """Of each column, the block of `step` columns that it lies in, and how far along."""
     block, part = np.empty(size, np.uint32), np.empty(size, np.float32)

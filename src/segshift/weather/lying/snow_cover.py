@@ -15,15 +15,18 @@ Assumed: the camera looks along its lane, 3.5 m wide, with tracks at 0.75 m left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
+from segshift.types import IGNORE
 from segshift.weather.airlight import GREY
 from segshift.weather.depth import Camera
 from segshift.weather.falling.particles import in_bands
-from segshift.weather.view import GROUND, VEHICLES
+from segshift.weather.view import GROUND, VEHICLES, known_names
 
 UPRIGHT = ("building", "wall", "fence", "traffic sign", "traffic light", "guard rail", "bridge", *VEHICLES)
 """Classes with upper edges on which snow lies."""
@@ -31,6 +34,8 @@ GREENERY = ("vegetation", "tree")
 SIDE = 128
 """Side of the noise, a power of two: 32 m of street."""
 BLOCK = 16
+CRUMB = 100
+"""Void that is narrower than this part of the image is taken for what is beside it."""
 
 
 def lay_snow(
@@ -38,17 +43,20 @@ def lay_snow(
     depth: Float[Tensor, "h w"],
     camera: Camera,
     label: UInt8[Tensor, "h w"],
-    classes: tuple[str, ...],
+    classes: Sequence[str],
     amount: float,
     light: Float[Tensor, " 3"],
     generator: torch.Generator,
     threads: int = 1,
 ) -> Num[Tensor, "3 h w"]:
     """The image with snow lying in it: equation (1). `amount` in [0, 1], `light` the colour B in [0, 1]; uint8 or float32 in and out."""
-    from segshift.weather.lying.kernels import lay  # here, because importing numba takes most of a second
+    from segshift.weather.lying.kernels import fill_crumbs, lay  # here, because importing numba takes most of a second
 
     noise = draw_noise(SIDE, generator).numpy()
-    kinds = kinds_of_classes(classes)
+    if bool((label == IGNORE).any()):  # pixels that nobody labelled would stay dark specks in the snow
+        label = label.clone(memory_format=torch.contiguous_format)
+        fill_crumbs(label.numpy(), np.uint8(IGNORE), max(1, label.shape[1] // CRUMB))
+    kinds = kinds_of_classes(known_names(classes))
     usual, shade = light_on_ground(image, label, kinds)
     out = image.clone(memory_format=torch.contiguous_format)
     arrays = [v.contiguous().numpy() for v in (depth, label, kinds, usual, shade)]
@@ -64,7 +72,7 @@ def lay_snow(
     return out
 
 
-def kinds_of_classes(classes: tuple[str, ...]) -> UInt8[Tensor, " labels"]:
+def kinds_of_classes(classes: Sequence[str]) -> UInt8[Tensor, " labels"]:
     """What each of the 256 train ids is to snow; void is bare."""
     from segshift.weather.lying import kernels
 
