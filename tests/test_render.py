@@ -12,7 +12,7 @@ from PIL import Image
 
 from segshift import render
 from segshift.cli import main
-from segshift.data.dataset import open_domain
+from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Condition
 from segshift.engine import checkpoint
 from segshift.errors import DataError, DiskFullError
@@ -29,7 +29,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_rendered_set_is_a_domain_with_the_same_pictures_and_labels(tmp_path: Path) -> None:
     done = render_set(STREETS, [LIGHT, DENSE], tmp_path / "out", seed=3)
     assert (done.written, done.kept, done.skipped) == (6, 0, [])
-    assert done.domain == f"folder:{tmp_path}/out:fog-0.01?labels=mapping.yaml"
+    assert done.domains == [f"folder:{tmp_path}/out:{split}?labels=mapping.yaml" for split in ("fog-0.01", "fog@5")]
     for split, weather in (("fog-0.01", "fog=0.01"), ("fog@5", "fog@5")):
         written = open_domain(f"folder:{tmp_path}/out:{split}?labels=mapping.yaml")
         drawn = open_domain(f"{STREETS}+{weather}", seed=3)
@@ -49,8 +49,53 @@ def test_the_manifest_says_all_that_the_pictures_depend_on(tmp_path: Path) -> No
     assert manifest["domain"] == STREETS
     assert fog["weather"] == [{"name": "fog", "value": 0.01, "unit": "beta per metre", "version": 2, "visibility_m": 299.6}]
     assert (fog["seed"], fog["depth"], fog["finished"], fog["skipped"]) == (7, "measured", True, [])
-    assert night["fingerprint"] == open_domain(f"{STREETS}+night@2", seed=7).fingerprint()
-    assert len({seeds["night"] for seeds in night["seeds"].values()}) == 3
+    assert night["classes"] == {"sky": ["sky"], "ground": ["road", "sidewalk", "terrain"], "vehicles": ["car", "truck", "bus", "train"]}
+    assert len({image["seeds"]["night"] for image in night["images"].values()}) == len({image["source"] for image in fog["images"].values()}) == 3
+    assert all(image["seeds"] == {} for image in fog["images"].values())
+
+
+def test_a_sweep_reads_each_image_once_and_draws_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    wanted = DomainDataset.clear
+    monkeypatch.setattr(DomainDataset, "clear", lambda self, index: (reads.append(index), wanted(self, index))[1])
+    conditions = ["fog=0.01", "night=3", "fog=0.02", "c_contrast@2"]
+    assert render_set(f"{STREETS}+rain=5", conditions, tmp_path / "out", seed=2).written == 12
+    assert sorted(reads) == [0, 1, 2]
+    monkeypatch.undo()
+    for condition in conditions:
+        split = condition.replace("=", "-")
+        for ours, theirs in zip(
+            open_domain(f"folder:{tmp_path}/out:{split}?labels=mapping.yaml"), open_domain(f"{STREETS}+rain=5+{condition}", seed=2), strict=True
+        ):
+            assert torch.equal(ours.image, theirs.image)
+    assert render_set(f"{STREETS}+rain=5", [*conditions, "fog=0.03"], tmp_path / "out", seed=2).written == 3
+
+
+def test_a_set_grows_by_new_and_by_mended_images_but_not_by_changed_ones(mini_camvid: Path, tmp_path: Path) -> None:
+    root, out = tmp_path / "camvid", tmp_path / "out"
+    shutil.copytree(mini_camvid, root)
+    names = open_domain(f"camvid:{root}").names
+    paths = [root / "train" / f"{name}.png" for name in names]
+    whole = paths[0].read_bytes()
+    paths[0].write_bytes(b"no picture")
+    moved = [(path, tmp_path / f"{path.parent.name}.png") for path in (paths[-1], root / "trainannot" / paths[-1].name)]
+    for path, aside in moved:
+        path.rename(aside)
+    first = render_set(f"camvid:{root}", ["night=3"], out, skip_bad=True)
+    assert [name for name, _ in first.skipped] == names[:1]
+    paths[0].write_bytes(whole)
+    for path, aside in moved:
+        aside.rename(path)
+    again = render_set(f"camvid:{root}:train", ["night=3"], out)
+    assert (again.written, again.kept, again.skipped) == (2, len(names) - 2, [])
+    assert json.loads((out / "manifest.json").read_text())["splits"]["night-3"]["skipped"] == []
+    before = files(out)
+    paths[1].write_bytes(whole)
+    with pytest.raises(DataError, match=rf"{names[1]} has changed since it was rendered: remove .*night-3/{names[1]}\.png"):
+        render_set(f"camvid:{root}", ["night=3"], out)
+    with pytest.raises(DataError, match=r"with images such as .* lacks: name a new folder"):
+        render_set(f"camvid:{root}:train?first=1", ["night=3"], out)
+    assert files(out) == before
 
 
 def test_a_stopped_rendering_goes_on_to_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +135,7 @@ def test_nothing_half_written_has_its_final_name(tmp_path: Path, monkeypatch: py
     assert render_set(STREETS, [LIGHT], tmp_path / "out").written == 3
 
 
-@pytest.mark.parametrize("writes", range(1, 8))  # all but the last
+@pytest.mark.parametrize("writes", range(1, 7))  # all but the last
 def test_a_stop_at_any_write_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     wanted, left = render.write_atomic, [writes]
 
@@ -174,14 +219,21 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give at least one severity"):
         render_set(STREETS, [], tmp_path / "out")
     render_set(STREETS, [LIGHT], tmp_path / "out")
-    with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32, not from streets::val"):
+    with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32\+fog=0.01, with images such as test_00000 that streets::val"):
         render_set("streets::val?first=3&size=48x32", [LIGHT], tmp_path / "out")
+    with pytest.raises(DataError, match="test_00000 has changed since it was rendered"):
+        render_set("streets::test?first=3&size=32x32", [LIGHT], tmp_path / "out")
+    with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32, not from folder"):
+        render_set(f"folder:{tmp_path}/out:fog-0.01", ["night=3"], tmp_path / "out")
     render_set(STREETS, [LIGHT], tmp_path / "out", seed=1)  # nothing of fog is drawn
     render_set(STREETS, ["night=3"], tmp_path / "out")
     with pytest.raises(DataError, match=r"with another seed \(0\)"):
         render_set(STREETS, ["night=3"], tmp_path / "out", seed=1)
     with pytest.raises(DataError, match="begun with --labels copy"):
         render_set(STREETS, [LIGHT], tmp_path / "out", labels="link")
+    (tmp_path / "out" / "mapping.yaml").write_text("classes: [a]")
+    with pytest.raises(DataError, match=r"mapping\.yaml has other classes"):
+        render_set(STREETS, [LIGHT], tmp_path / "out")
     (tmp_path / "out" / "manifest.json").write_text("{")
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         render_set(STREETS, [LIGHT], tmp_path / "out")
@@ -200,7 +252,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1,5")
     assert code == 0
     assert "2 images written" in shown
-    assert f"folder:{tmp_path}/dark:night@1" in shown
+    assert "depth: none" in shown
+    assert "classes taken for sky: none; ground: none; vehicles: none" in shown
+    assert [line for line in shown.splitlines() if "domain" in line] == [f"as a domain: folder:{tmp_path}/dark:night@{severity}" for severity in (1, 5)]
     assert not (tmp_path / "dark" / "labels").exists()
     code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1,5")
     assert "0 images written" in shown
@@ -211,6 +265,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (("fog", STREETS, "--severity", "6"), "severities are 1, 2, 3, 4, 5"),
         (("fog", STREETS, "--value", "-1"), "0 or above"),
         (("fog", STREETS, "--value", "a"), "takes numbers with commas between"),
+        (("fog", STREETS, "--value", "0,01"), "decimals have a point"),
+        (("fog", STREETS, "--severity", "0-3"), "severities are 1, 2, 3, 4, 5"),
         (("fog", STREETS, "--value", "1", "--severity", "1"), "give one of them"),
         (("fog", str(tmp_path / "photos")), "fog@1 needs depth: data set 'folder' has none"),
         (("fog", "photoes"), "unknown data set 'photoes'"),

@@ -19,7 +19,7 @@ def command(
     name: Annotated[str, typer.Argument(metavar="WEATHER", help="A weather: fog, rain, night, snow or another of `segshift list weather`.")],
     source: Annotated[str, typer.Argument(metavar="IN", help="Domain such as cityscapes:PATH:val, or a folder with images/ in it.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for images/, labels/, mapping.yaml and manifest.json.")],
-    severity: Annotated[str, typer.Option(help="Severities from 1 to 5, with commas between.  [default: 1,2,3,4,5]")] = "",
+    severity: Annotated[str, typer.Option(help="Severities, such as 1,3,5 or 1-5.  [default: all of them]")] = "",
     value: Annotated[str, typer.Option(help="Physical values instead, with commas between: fog beta per metre, rain and snow mm/h, night stops.")] = "",
     depth: Annotated[str, typer.Option(help="plane (from labels and camera), or a metric depth network: its folder or hub name.")] = "",
     refine: Annotated[str, typer.Option(help="How fog follows the picture: guided, labels or none.")] = "",
@@ -38,11 +38,7 @@ def command(
         raise DataError(f"{name}: write the weather alone, and its strength as `{found[0]} IN OUT --{'severity' if '@' in name else 'value'} {found[-1]}`")
     if severity and value:
         raise DataError("--severity and --value together: give one of them")
-    texts = (value or severity or "1,2,3,4,5").split(",")
-    try:
-        conditions = [Condition(name, float(text), severity=not value) for text in texts]
-    except ValueError:
-        raise DataError(f"--{'value' if value else 'severity'} {value or severity}: takes numbers with commas between") from None
+    conditions = [Condition(name, number, severity=not value) for number in numbers_of(name, severity, value)]
     clear = parse_domain(domain_of(source, {key: text for key, text in (("depth", depth), ("refine", refine)) if text}))
     for condition in conditions:
         parse_domain(f"streets+{condition}")  # a wrong weather or strength is told before the engine is imported
@@ -51,17 +47,44 @@ def command(
     done = render_set(clear, conditions, out, seed=seed, labels=labels.value, skip_bad=skip_bad, threads=threads, reporter=reporter())
     for _, reason in done.skipped:
         typer.echo(f"skipped: {reason}", err=True)
-    if name == "fog":
-        from segshift.weather import WEATHER, visibility
+    from segshift.weather import WEATHER, visibility
 
+    if WEATHER[name].depth != "unused":
+        typer.echo(f"depth: {'none' if done.depth == 'unused' else done.depth}")
+    if WEATHER[name].uses_labels:
+        typer.echo("classes taken for " + "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in done.classes.items()))
+    if name == "fog":
         betas = [WEATHER[name].value(c.value) if c.severity else c.value for c in conditions]
         typer.echo("visibility: " + ", ".join(f"{visibility(beta):.0f} m at beta {beta:g}" for beta in betas))
     kept = f", {done.kept} there before" if done.kept else ""
-    skipped = f", {len(done.skipped)} skipped" if done.skipped else ""
+    skipped = f", {len(done.skipped)} {'images' if len(done.skipped) > 1 else 'image'} skipped" if done.skipped else ""
     typer.echo(f"{done.written} image{'s' * (done.written != 1)} written to {out}{kept}{skipped}")
     if not done.written + done.kept:
         raise DataError(f"no image could be rendered: all {len(done.skipped)} were skipped")
-    typer.echo(f"as a domain: {done.domain}")
+    for domain in done.domains:
+        typer.echo(f"as a domain: {domain}")
+
+
+def numbers_of(name: str, severity: str, value: str) -> list[float]:
+    """The severities or values asked for; all severities of the weather where none are."""
+    from segshift.errors import DataError, unknown_name
+    from segshift.weather import WEATHER
+
+    if name not in WEATHER:
+        raise unknown_name("weather", name, WEATHER)
+    text, option = value or severity, "--value" if value else "--severity"
+    if not text:
+        return [float(step) for step in range(1, len(WEATHER[name].severities) + 1)]
+    span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", severity)
+    if span is not None and int(span[1]) < int(span[2]) <= len(WEATHER[name].severities):
+        return [float(step) for step in range(int(span[1]), int(span[2]) + 1)]
+    parts = [part.strip() for part in text.split(",")]
+    if any(re.fullmatch(r"0\d+", part) for part in parts[1:]):
+        raise DataError(f"{option} {text}: commas stand between numbers, decimals have a point, as 0.01,0.02")
+    try:
+        return [float(part) for part in parts]
+    except ValueError:
+        raise DataError(f"{option} {text}: takes numbers with commas between, such as {'0.005,0.01' if value else '1,3,5'}") from None
 
 
 def domain_of(text: str, keys: dict[str, str]) -> Any:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from segshift.data.domain import Condition, Domain, parse_domain
@@ -118,22 +118,32 @@ class DomainDataset(Dataset[Sample]):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
-        sample, camera = self.source.read(self._check(index), self._reads_depth)
-        try:
-            if self._estimator is not None and self._reads_depth:
-                sample = replace(sample, depth=self._estimator(sample, camera, known_names(self.label_space.classes)))
-            image = self._render(sample, camera)
-        except DataError as error:
-            raise DataError(f"image {sample.name!r} of '{self.domain}': {error}") from None
+        sample, view = self.clear(index)
+        image = self.weathered(view, sample.name, self.weather).image
         return replace(sample, image=image, label=sample.label if self._labels else None)
 
-    def _render(self, sample: Sample, camera: Camera | None) -> Tensor:
-        """The sample's image in the domain's weather."""
-        depth = sample.depth if self._weather_depth else None
-        view = View(sample.image, depth, camera, sample.label, known_names(self.label_space.classes), self._refine)
-        for name, value in self.weather:
-            view = replace(view, image=WEATHER[name].apply(view, value, generator_of(self.seed, sample.name, name)))
-        return view.image
+    def clear(self, index: int) -> tuple[Sample, View]:
+        """One sample without its weather, and the view of it that weather is put on."""
+        sample, camera = self.source.read(self._check(index), self._reads_depth)
+        names = known_names(self.label_space.classes)
+        if self._estimator is not None and self._reads_depth:
+            with self.naming(sample.name):
+                sample = replace(sample, depth=self._estimator(sample, camera, names))
+        return sample, View(sample.image, sample.depth if self._weather_depth else None, camera, sample.label, names, self._refine)
+
+    def weathered(self, view: View, name: str, weather: Sequence[tuple[str, float]]) -> View:
+        """The view of the image `name` in weathers (name, physical value), from left to right."""
+        with self.naming(name):
+            for key, value in weather:
+                view = replace(view, image=WEATHER[key].apply(view, value, generator_of(self.seed, name, key)))
+        return view
+
+    @contextmanager
+    def naming(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except DataError as error:
+            raise DataError(f"image {name!r} of '{self.domain}': {error}") from None
 
     def _check(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -149,20 +159,32 @@ class DomainDataset(Dataset[Sample]):
         Filters count by the images that they leave.
         """
         if self._fingerprint is None:
-            space = self.label_space
-            ids = None if space.ids is None else sorted(space.ids.items())
-            weather: list[Any] = []
-            if self.weather:
-                versions = [WEATHER[name].version for name, _ in self.weather]
-                estimated = self._estimator.version() if self._estimator is not None and self._weather_depth else ""
-                refine = self._refine if any(name == "fog" for name, _ in self.weather) else None
-                seed = self.seed if any(WEATHER[name].random for name, _ in self.weather) else None
-                weather = [self.weather, versions, estimated, refine, seed]
-            digest = hashlib.sha256(json.dumps([1, self.domain.name, space.classes, ids, weather]).encode())
+            digest = hashlib.sha256(self._describe().encode())
             for line in self.source.describe(self._weather_depth):
                 digest.update(b"\n" + line.encode(errors="surrogateescape"))
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+    def settings(self) -> str:
+        """Hash (hex) of what `fingerprint` covers beside the images: data set, label space, weather, seed, source of depth."""
+        return hashlib.blake2b(self._describe().encode(), digest_size=16).hexdigest()
+
+    def image_fingerprint(self, index: int) -> str:
+        """Hash (hex) of what `fingerprint` covers of one image; of a file that cannot be read, its name alone."""
+        described = self.source.describe_image(self._check(index), self._weather_depth)
+        return hashlib.blake2b(described.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+    def _describe(self) -> str:
+        space = self.label_space
+        ids = None if space.ids is None else sorted(space.ids.items())
+        weather: list[Any] = []
+        if self.weather:
+            versions = [WEATHER[name].version for name, _ in self.weather]
+            estimated = self._estimator.version() if self._estimator is not None and self._weather_depth else ""
+            refine = self._refine if any(name == "fog" for name, _ in self.weather) else None
+            seed = self.seed if any(WEATHER[name].random for name, _ in self.weather) else None
+            weather = [self.weather, versions, estimated, refine, seed]
+        return json.dumps([1, self.domain.name, space.classes, ids, weather])
 
 
 def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,23 @@ class FileSource:
         lines = []
         for path in paths:
             try:
-                with open(self.root / path, "rb", buffering=0) as file:
-                    head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
-                    lines.append(f"{path} {os.fstat(file.fileno()).st_size} {head}")
+                lines.append(self.describe_file(path))
             except OSError as error:
                 raise MissingDataError(f"{self.root / path}: cannot be read ({error.strerror}): it was there when the data set was opened") from None
         return lines
+
+    def describe_image(self, index: int, depth: bool) -> str:
+        """The same for the files of one image; a file that cannot be read gives its path alone."""
+        files, lines = self.files[index], []
+        for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())):
+            with suppress(OSError):
+                lines.append(self.describe_file(path) if path else "")
+        return "\n".join([files.image, *lines])
+
+    def describe_file(self, path: str) -> str:
+        with open(self.root / path, "rb", buffering=0) as file:
+            head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
+            return f"{path} {os.fstat(file.fileno()).st_size} {head}"
 
 
 def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False) -> FileSource:

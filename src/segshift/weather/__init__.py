@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from segshift.errors import DataError
 from segshift.weather.airlight import estimate_airlight
 from segshift.weather.corruptions import CORRUPTIONS, DETERMINISTIC, apply_corruption, corrupt
 from segshift.weather.depth import Camera, complete_depth, disparity_to_depth
-from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, visibility
+from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, sweep_fog, visibility
 from segshift.weather.night import DARKEST, NIGHT_SEVERITIES, add_night, apply_night
 from segshift.weather.rain import HEAVIEST, RAIN_SEVERITIES, add_rain, apply_rain
 from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes
@@ -61,7 +61,8 @@ class Weather:
 
     `unit` is None where only severities are defined. `depth` is what the weather does without it: refuse ("needed"), do with less ("used"), or
     nothing else ("unused"). `uses_labels`: the picture depends on the labels where there are any. `random`: it draws
-    from the generator. `most` is the greatest value that is taken. `version` counts up when pictures change.
+    from the generator. `most` is the greatest value that is taken. `version` counts up when pictures change. `prepare` does
+    what is the same for every value: from a view, it gives the picture as a function of the value.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Weather:
     random: bool = True
     most: float = math.inf
     version: int = 1
+    prepare: Callable[[View], Callable[[float], UInt8[Tensor, "3 h w"]]] | None = None
 
     def value(self, severity: float) -> float:
         """The physical parameter of a severity, a whole number from 1 (least) to 5.
@@ -100,6 +102,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             apply=apply_fog,
             random=False,
             version=2,
+            prepare=sweep_fog,
         ),
         "rain": Weather(
             name="rain",

@@ -18,7 +18,7 @@ exponential each. On a rendered street 99 % of the pixels are within 4 grey leve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import final
@@ -122,6 +122,11 @@ def add_fog(
 def apply_fog(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
     """Fog as a row of the weather table: `value` is beta per metre; nothing is drawn from the generator."""
     return add_fog(view.image, view.depth, beta=value, camera=view.camera, refine=view.refine, label=view.label)
+
+
+def sweep_fog(view: View) -> Callable[[float], UInt8[Tensor, "3 h w"]]:
+    """The view in fog as a function of beta, airlight and range being computed once."""
+    return prepare_fog(view.image, view.depth, view.camera, refine=view.refine, label=view.label).render
 
 
 def visibility(beta: float) -> float:
