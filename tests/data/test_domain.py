@@ -150,11 +150,12 @@ def test_an_unknown_name_is_met_with_the_nearest(text: str, message: str) -> Non
         ("streets+fog=-1", "weather fog=-1: the value is a physical amount .beta per metre., 0 or above"),
         ("streets+fog@6", "severities are 1, 2, 3, 4, 5"),
         ("streets+fog@2.5", "severities are 1, 2, 3, 4, 5"),
+        ("streets+rain_cityscapes@4", "rain_cityscapes of severity 4: severities are 1, 2, 3$"),
         ("streets+fog=0.01+fog=0.02", "each weather once"),
         ("streets+", "weather '': takes NAME=VALUE"),
         ({"root": "a"}, "needs `name`, one of camvid"),
         ({"name": "streets", "first": True}, "'first' takes text or a number, not True"),
-        ({"name": "streets", "weather": {"fog": "thick"}}, "weather 'fog' takes a number, or {severity: 1 to 5}"),
+        ({"name": "streets", "weather": {"fog": "thick"}}, "weather 'fog' takes a number, or {severity: 3}"),
         ({"name": "streets", "weather": 3}, "`weather` takes {fog: 0.02}"),
     ],
 )
@@ -168,7 +169,7 @@ def test_what_cannot_be_understood_says_what_can(domain: object, message: str) -
 def test_every_weather_has_both_forms(weather: str) -> None:
     assert parse_domain(f"streets+{weather}@1").weather == (Condition(weather, 1.0, severity=True),)
     if WEATHER[weather].unit is None:
-        with pytest.raises(DataError, match=f"{weather} has severities alone, write {weather}@1 to {weather}@5"):
+        with pytest.raises(DataError, match=f"{weather} has severities alone, write {weather}@1 to {weather}@{len(WEATHER[weather].severities)}"):
             parse_domain(f"streets+{weather}=0.5")
     else:
         assert parse_domain(f"streets+{weather}=0.5").weather == (Condition(weather, 0.5),)
