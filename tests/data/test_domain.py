@@ -151,6 +151,8 @@ def test_an_unknown_name_is_met_with_the_nearest(text: str, message: str) -> Non
         ("streets+fog@6", "severities are 1, 2, 3, 4, 5"),
         ("streets+fog@2.5", "severities are 1, 2, 3, 4, 5"),
         ("streets+rain_cityscapes@4", "rain_cityscapes of severity 4: severities are 1, 2, 3$"),
+        ("streets+lens=2.5", "weather lens=2.5: the value is a whole number .drops.$"),
+        ("streets+lens=1001", "weather lens=1001: at most 1000 .drops.$"),
         ("streets+fog=0.01+fog=0.02", "each weather once"),
         ("streets+", "weather '': takes NAME=VALUE"),
         ({"root": "a"}, "needs `name`, one of camvid"),
@@ -172,4 +174,5 @@ def test_every_weather_has_both_forms(weather: str) -> None:
         with pytest.raises(DataError, match=f"{weather} has severities alone, write {weather}@1 to {weather}@{len(WEATHER[weather].severities)}"):
             parse_domain(f"streets+{weather}=0.5")
     else:
-        assert parse_domain(f"streets+{weather}=0.5").weather == (Condition(weather, 0.5),)
+        value = 4.0 if WEATHER[weather].whole else 0.5
+        assert parse_domain(f"streets+{weather}={value}").weather == (Condition(weather, value),)

@@ -172,6 +172,8 @@ def check_weather(weather: tuple[Condition, ...]) -> None:
             raise DataError(f"weather {condition}: the value is a physical amount ({entry.unit}), 0 or above")
         elif condition.value > entry.most:
             raise DataError(f"weather {condition}: at most {entry.most:g} ({entry.unit})")
+        elif entry.whole and not condition.value.is_integer():
+            raise DataError(f"weather {condition}: the value is a whole number ({entry.unit})")
     names = [condition.name for condition in weather]
     if len(set(names)) < len(names):
         raise DataError(f"weather {'+'.join(map(str, weather))}: each weather once; add the values of the same one")

@@ -18,6 +18,7 @@ from segshift.weather.airlight import estimate_airlight
 from segshift.weather.corruptions import CORRUPTIONS, DETERMINISTIC, apply_corruption, corrupt
 from segshift.weather.depth import Camera, complete_depth, disparity_to_depth
 from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, sweep_fog, visibility
+from segshift.weather.lens import LENS_SEVERITIES, MOST_DROPS, add_lens_drops, apply_lens_drops
 from segshift.weather.night import DARKEST, NIGHT_SEVERITIES, add_night, apply_night
 from segshift.weather.rain import HEAVIEST, RAIN_SEVERITIES, add_rain, apply_rain
 from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes, apply_rain_cityscapes
@@ -35,6 +36,7 @@ __all__ = [
     "View",
     "Weather",
     "add_fog",
+    "add_lens_drops",
     "add_night",
     "add_rain",
     "add_rain_cityscapes",
@@ -61,8 +63,8 @@ class Weather:
 
     `unit` is None where only severities are defined. `depth` is what the weather does without it: refuse ("needed"), do with less ("used"), or
     nothing else ("unused"). `uses_labels`: the picture depends on the labels where there are any. `random`: it draws
-    from the generator. `most` is the greatest value that is taken. `version` counts up when pictures change. `prepare` does
-    what is the same for every value: from a view, it gives the picture as a function of the value.
+    from the generator. `most` is the greatest value that is taken, `whole` refuses a fraction. `version` counts up when pictures change.
+    `prepare` does what is the same for every value: from a view, it gives the picture as a function of the value.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Weather:
     uses_labels: bool = False
     random: bool = True
     most: float = math.inf
+    whole: bool = False
     version: int = 1
     prepare: Callable[[View], Callable[[float], UInt8[Tensor, "3 h w"]]] | None = None
 
@@ -147,6 +150,17 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             most=HEAVIEST_SNOW,
             version=2,
             uses_labels=True,
+        ),
+        "lens": Weather(
+            name="lens",
+            unit="drops",
+            depth="unused",
+            summary="drops of water on the lens, each with the blurred scene upside down",
+            paper="Roser and Geiger, ICCV Workshops 2009",
+            severities=LENS_SEVERITIES,
+            apply=apply_lens_drops,
+            most=MOST_DROPS,
+            whole=True,
         ),
         **{
             f"c_{name}": Weather(
