@@ -83,3 +83,13 @@ def test_bad_input_gets_one_line_with_its_remedy():
         add_lens_drops(image.permute(1, 2, 0), 3, generator=seeded())
     with pytest.raises(DataError, match="the lens takes uint8, or floats"):
         add_lens_drops(image.int(), 3, generator=seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    image = street(1, 96, 192).image
+    for given in (image, image / 255):
+        there = add_lens_drops(given.cuda(), 60, generator=seeded(1))
+        assert there.is_cuda
+        assert torch.equal(there.cpu(), add_lens_drops(given, 60, generator=seeded(1)))

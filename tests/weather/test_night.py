@@ -219,3 +219,16 @@ def test_what_it_refuses():
     ):
         with pytest.raises(DataError, match=message):
             apply_night(wrong, 3.0, seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    view = street(0)
+    image, depth, label = view.image, view.depth, view.label
+    there = add_night(image.cuda(), depth.cuda(), 6.0, view.camera, label.cuda(), CLASSES, generator=seeded(1))
+    assert there.is_cuda
+    assert torch.equal(there.cpu(), add_night(image, depth, 6.0, view.camera, label, CLASSES, generator=seeded(1)))
+    alone = add_night(image.cuda(), None, 6.0, generator=seeded(1))
+    assert torch.equal(alone.cpu(), add_night(image, None, 6.0, generator=seeded(1)))
+    assert add_night(image.cuda(), None, 0.0, generator=seeded()).is_cuda

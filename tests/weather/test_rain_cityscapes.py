@@ -55,3 +55,14 @@ def test_severity_lowers_psnr_clearly(index):
     values = [psnr(entry.apply(view, entry.value(severity), seeded(2)), view.image) for severity in (1, 2, 3)]
     for less, more in itertools.pairwise(values):
         assert more < less - 0.2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    image, depth = scene()
+    depth[3, 3] = 0
+    there = add_rain_cityscapes(image.cuda(), depth.cuda(), "heavy", CAMERA, generator=seeded(1))
+    assert there.is_cuda
+    here = add_rain_cityscapes(image, depth, "heavy", CAMERA, generator=seeded(1))
+    assert int((there.cpu().int() - here.int()).abs().max()) <= 1  # exp differs in the last bit

@@ -314,3 +314,15 @@ def test_bad_input_gets_one_line_with_its_remedy():
     refused(r"camera\.scaled", camera=Camera(1.0, 1.0, 0.0, 0.0, width=30, height_px=20))
     with pytest.raises(DataError, match="snow needs depth"):
         apply_snow(View(image), 2.0, seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    image, depth, label = scene()
+    depth[3, 3] = 0
+    for given in (image, image / 255):
+        there = add_snow(given.cuda(), depth.cuda(), 3.0, CAMERA, label.cuda(), CLASSES, generator=seeded(1))
+        assert there.is_cuda
+        assert torch.equal(there.cpu(), add_snow(given, depth, 3.0, CAMERA, label, CLASSES, generator=seeded(1)))
+    assert add_snow(image.cuda(), depth.cuda(), 0.0, generator=seeded()).is_cuda
