@@ -267,6 +267,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (("fog", STREETS, "--value", "a"), "takes numbers with commas between"),
         (("fog", STREETS, "--value", "0,01"), "decimals have a point"),
         (("fog", STREETS, "--severity", "0-3"), "severities are 1, 2, 3, 4, 5"),
+        (("rain_cityscapes", STREETS, "--severity", "1-5"), "severities are 1, 2, 3"),
         (("fog", STREETS, "--value", "1", "--severity", "1"), "give one of them"),
         (("fog", str(tmp_path / "photos")), "fog@1 needs depth: data set 'folder' has none"),
         (("fog", "photoes"), "unknown data set 'photoes'"),

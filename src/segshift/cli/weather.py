@@ -76,7 +76,7 @@ def numbers_of(name: str, severity: str, value: str) -> list[float]:
     if not text:
         return [float(step) for step in range(1, len(WEATHER[name].severities) + 1)]
     span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", severity)
-    if span is not None and int(span[1]) < int(span[2]) <= len(WEATHER[name].severities):
+    if span is not None and int(span[1]) < int(span[2]) < 100:  # what is too much is told with the others
         return [float(step) for step in range(int(span[1]), int(span[2]) + 1)]
     parts = [part.strip() for part in text.split(",")]
     if any(re.fullmatch(r"0\d+", part) for part in parts[1:]):
