@@ -136,7 +136,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             severities=NIGHT_SEVERITIES,
             apply=apply_night,
             most=DARKEST,
-            version=2,
+            version=3,
             uses_labels=True,
         ),
         "snow": Weather(
