@@ -75,11 +75,13 @@ def test_sky_between_twigs_is_as_dark_as_the_sky_whatever_its_label():
         label[row - 1 : row + 2, column - 1 : column + 2] = train
     image[:, 20:22] = 220
     image[:, 32, 150:160] = 220  # a white line on the ground is not sky
+    image[:, 36:39, 200:210], label[36:39, 200:210] = 220, 255  # nor is something white without a label, far from sky and trees
     night = apply_night(View(image, label=label, classes=("ground", "sky", "tree")), 9.0, seeded()).float().mean(0)
     sky = float(night[:8].mean())
     for row, column, _ in specks:
         assert float(night[row - 1 : row + 2, column - 1 : column + 2].mean()) < 1.5 * sky
     assert float(night[32, 150:160].mean()) > 2 * sky
+    assert float(night[36:39, 200:210].mean()) > 2 * sky
 
 
 def test_half_a_pixel_of_sky_is_no_brighter_at_night_than_the_sky():
@@ -128,6 +130,13 @@ def test_a_vehicle_seen_from_the_side_has_a_red_and_a_white_end():
     lamps = draw_lamps(View(torch.zeros(3, 40, 120, dtype=torch.uint8), label=label, classes=("road", "car")), seeded())
     ends = [lamps[2, :, :60].max() / lamps[0, :, :60].max(), lamps[2, :, 60:].max() / lamps[0, :, 60:].max()]
     assert min(ends) < 0.1 < 0.5 < max(ends)
+
+
+def test_light_at_a_lamp_is_finite():
+    start = 30.0 * float(torch.rand((), generator=seeded()))
+    at = (torch.full((1, 1), -6.0), torch.full((1, 1), POLE), torch.full((1, 1), start))
+    assert float(street_light(at, seeded())) == 0
+    assert math.isfinite(float(street_light((at[0], at[1] - 1e-3, at[2]), seeded())))
 
 
 def test_light_of_lamps_falls_downwards():

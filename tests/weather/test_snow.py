@@ -220,6 +220,20 @@ def test_specks_without_a_label_do_not_stay_dark():
     assert int(specks[10, 50]) == 255  # the caller's label is left alone
 
 
+@pytest.mark.parametrize(("long", "taken"), [(2, True), (3, False)])
+def test_a_crumb_takes_what_is_on_its_left_up_to_its_length(long, taken):
+    label = np.full((2, 200), 3, np.uint8)
+    label[:, 100:] = 5
+    label[0, 100 : 100 + long] = 255
+    label[1, 0] = 255  # nothing is on its left
+    kernels.fill_crumbs(label, np.uint8(255), 2)
+    assert label[0, 99 : 101 + long].tolist() == [3, *([3] * long if taken else [255] * long), 5]
+    assert label[1, 0] == 3
+    empty = np.full((1, 2), 255, np.uint8)
+    kernels.fill_crumbs(empty, np.uint8(255), 2)
+    assert empty.tolist() == [[255, 255]]
+
+
 def test_snow_lies_on_upper_edges_only():
     image = torch.full((3, 60, 40), 0.2)
     depth = torch.full((60, 40), 500.0)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segshift.data.catalog import DATASETS, Entry
+from segshift.data.catalog import DATASETS, FILTERS, Entry
 from segshift.errors import DataError, unknown_name
 
 GRAMMAR = "NAME[:ROOT[:SPLIT]][?key=value&key=value][+weather=value]"
@@ -126,6 +126,8 @@ def conditions_of(texts: list[str]) -> Iterator[Condition]:
             value = float(found[3]) if found else math.nan
         except ValueError:
             value = math.nan
+        if found is not None and found[1] in {*FILTERS, "depth", "refine", "sequence", "labels"}:
+            raise DataError(f"weather {text!r}: {found[1]} is a key of the domain, it stands before the first `+`: {GRAMMAR}")
         if found is None or not math.isfinite(value):
             raise DataError(f"weather {text!r}: takes NAME=VALUE such as fog=0.02, or NAME@SEVERITY such as fog@3")
         yield Condition(found[1], value, found[2] == "@")

@@ -105,6 +105,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             severities=(0.005, 0.0075, 0.01, 0.015, 0.02),  # 1, 3 and 5 are the published presets
             apply=apply_fog,
             random=False,
+            most=1.0,
             version=2,
             prepare=sweep_fog,
         ),

@@ -60,7 +60,7 @@ def add_rain_cityscapes(
     if preset not in RAINCITYSCAPES:
         raise unknown_name("preset", preset, RAINCITYSCAPES)
     alpha, beta, size = RAINCITYSCAPES[preset]
-    d = known_depth(depth, image, camera, "rain").to(image.device)
+    d = known_depth(depth, image, camera, "rain_cityscapes").to(image.device)
     _, h, w = image.shape
     streaks = draw_pattern(h, w, generator) if pattern is None else pattern
     light = estimate_airlight(image) if airlight is None else check_airlight(airlight, image.device)
@@ -77,6 +77,8 @@ def add_rain_cityscapes(
 
 def apply_rain_cityscapes(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
     """RainCityscapes as a row of the weather table: `value` is 1 for the preset light, 2 for medium, 3 for heavy."""
+    if value not in (1, 2, 3):
+        raise DataError(f"rain_cityscapes of {value}: it is 1 (light), 2 (medium) or 3 (heavy)")
     preset = tuple(RAINCITYSCAPES)[int(value) - 1]
     return add_rain_cityscapes(view.image, view.depth, preset, view.camera, generator=generator)
 
