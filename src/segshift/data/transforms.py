@@ -14,20 +14,18 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image, Mask
 
+from segshift.data.color import change_colors
 from segshift.errors import DataError, RecipeError
 from segshift.types import IGNORE, Sample
 
 # One uniform number each, always drawn in this order: switching one thing on leaves what the others draw as it was.
 DRAWN = ("scale", "row", "column", "flip", "rotate", "angle", "gamma", "blur", "sigma", "brightness", "contrast", "saturation", "hue")
-
-RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
-YIQ_TO_RGB = torch.linalg.inv(RGB_TO_YIQ)
 
 
 @final
@@ -43,8 +41,7 @@ class JointTransform:
     - `blur`: probability of a Gaussian blur, its standard deviation drawn from `blur_sigma` in pixels.
     - `brightness`, `contrast`, `saturation`: factors drawn from 1 - x to 1 + x (not below 0). `hue`: drawn from -x to x turns.
 
-    Brightness b, contrast c, saturation s and hue h are one linear map, clipped to the range of the values once:
-    x' = b (c M x + (1 - c) m), with m the mean luminance and M a scaling by s and a rotation by 2 pi h of the chrominance in YIQ.
+    What the colour steps are, and that they are torchvision's, is said in `data/color`.
 
     The result depends on the sample and on the generator's state only. Raises RecipeError for options that cannot be.
 
@@ -174,59 +171,6 @@ def map_planes(sample: Sample, on_image: Callable[[Tensor], Tensor], on_plane: C
 def mean_color(image: UInt8[Tensor, "3 h w"]) -> list[float]:
     mean: list[float] = image.mean((1, 2), dtype=torch.float32).round().tolist()
     return mean
-
-
-def change_colors(
-    image: UInt8[Tensor, "3 h w"],
-    gamma: float = 1.0,
-    sigma: float = 0.0,
-    brightness: float = 1.0,
-    contrast: float = 1.0,
-    saturation: float = 1.0,
-    hue: float = 0.0,
-) -> UInt8[Tensor, "3 h w"]:
-    """Gamma, then blur, then the linear map of `JointTransform`; the image itself where all of them do nothing."""
-    linear = (brightness, contrast, saturation, hue) != (1.0, 1.0, 1.0, 0.0)
-    if gamma == 1.0 and sigma == 0.0 and not linear:
-        return image
-    if gamma == 1.0:
-        values = image.to(torch.float32)
-    else:
-        table = 255 * torch.linspace(0, 1, 256).pow(gamma)
-        values = table.index_select(0, image.flatten().int()).view(image.shape)  # cheaper than a power at each pixel
-    if sigma > 0:
-        values = gaussian_blur(values, sigma)
-    if linear:
-        matrix = color_matrix(brightness, contrast, saturation, hue)
-        flat = values.flatten(1)
-        mean = RGB_TO_YIQ[0].float() @ flat.mean(1)
-        values = torch.addmm(((1 - contrast) * brightness * mean).expand(3, 1), matrix, flat).view(values.shape)
-    return values.clamp_(0, 255).round_().to(torch.uint8)
-
-
-def color_matrix(brightness: float, contrast: float, saturation: float, hue: float) -> Float[Tensor, "3 3"]:
-    """b c M: luminance is kept by M, chrominance scaled by the saturation and turned by `hue` turns."""
-    cos, sin = saturation * math.cos(2 * math.pi * hue), saturation * math.sin(2 * math.pi * hue)
-    chrominance = RGB_TO_YIQ.new_tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    matrix: Tensor = brightness * contrast * YIQ_TO_RGB @ chrominance @ RGB_TO_YIQ
-    return matrix.float()
-
-
-def gaussian_blur(values: Float[Tensor, "c h w"], sigma: float) -> Float[Tensor, "c h w"]:
-    """Separable Gaussian cut off at 3 sigma, mirrored at the border.
-
-    Sums of shifted images: 2 to 5 times faster on a CPU than torchvision's depthwise convolution.
-    """
-    for axis in (1, 2):
-        length = values.shape[axis]
-        reach = min(math.ceil(3 * sigma), length - 1)
-        weights = torch.exp(-0.5 * (torch.arange(reach + 1) / sigma).square())
-        first, *others = (weights / (2 * weights.sum() - weights[0])).tolist()
-        padded = torch.nn.functional.pad(values, (reach, reach) if axis == 2 else (0, 0, reach, reach), mode="reflect")
-        values = padded.narrow(axis, reach, length) * first
-        for k, weight in enumerate(others, start=1):
-            values.add_(padded.narrow(axis, reach - k, length), alpha=weight).add_(padded.narrow(axis, reach + k, length), alpha=weight)
-    return values
 
 
 def between(u: float, low: float, high: float) -> float:
