@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from segshift.cli import adapt, compare, evaluate, listing, predict, quickstart, recipe, report, study, train, weather
+from segshift.cli import adapt, cache, compare, evaluate, listing, predict, quickstart, recipe, report, study, train, weather
 
 app = typer.Typer(
     name="segshift",
@@ -29,6 +29,7 @@ app.command("compare")(compare.command)
 app.command("report")(report.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)
+app.command("cache")(cache.command)
 app.command("predict")(predict.command)
 app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")

@@ -53,7 +53,9 @@ class DomainDataset(Dataset[Sample]):
             raise DataError(f"domain '{domain}': refine=labels needs labels, and there are none: take refine=guided")
         uses = {WEATHER[name].depth for name, _ in self.weather}
         self._weather_depth = "needed" in uses or ("used" in uses and not source.no_depth)
+        self.wants_depth = depth
         self._reads_depth = depth or self._weather_depth
+        self._cache: Sequence[Sample] | None = None
         self._fingerprint: str | None = None
         if source.no_depth and ("needed" in uses or self._estimator is not None):
             needy = [str(condition) for condition in domain.weather if WEATHER[condition.name].depth == "needed"]
@@ -118,9 +120,15 @@ class DomainDataset(Dataset[Sample]):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
+        if self._cache is not None:
+            return self._cache[self._check(index)]
         sample, view = self.clear(index)
         image = self.weathered(view, sample.name, self.weather).image
         return replace(sample, image=image, label=sample.label if self._labels else None)
+
+    def read_from(self, cache: Sequence[Sample]) -> None:
+        """From now on samples come from a cache that `cache_samples` made of them; they are views of it and must not be changed."""
+        self._cache = cache
 
     def clear(self, index: int) -> tuple[Sample, View]:
         """One sample without its weather, and the view of it that weather is put on."""

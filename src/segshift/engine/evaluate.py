@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
 from segshift.data.transforms import resize_sample
-from segshift.engine.loading import Failure, one_thread
+from segshift.engine.loading import Failure, one_thread, read_cached
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
 from segshift.engine.processes import on_all, on_first
@@ -156,8 +156,11 @@ def evaluate_run(
     reporter: Reporter | None = None,
     overwrite: bool = False,
     fabric: Fabric | None = None,
+    cache: str | None = None,
 ) -> Evaluation:
     """Tests a run on a domain and keeps the result in its folder. Several processes (`fabric`) share the images; the first one writes.
+
+    `cache` is a folder for decoded images, as `compute.cache` of a recipe.
 
     Raises RecipeError where the name already stands for other images, unless `overwrite` says that they may go.
     """
@@ -173,6 +176,8 @@ def evaluate_run(
     if other is not None:
         reporter.say(f"{title}: replaces the figures on {other['domain']}")
     model = run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last)
+    if cache is not None:
+        read_cached(dataset, cache, None, f"cache {title}", reporter)
     known = images_known(run, dataset, chosen)
     if known:
         reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")

@@ -16,7 +16,7 @@ from segshift.data.dataset import DomainDataset
 from segshift.engine.checkpoint import hash_tensors, save_state
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.folder import Plan, begin_run, create_method, find_run, make_plan
-from segshift.engine.loading import DomainPool
+from segshift.engine.loading import DomainPool, read_cached
 from segshift.engine.logs import Reporter
 from segshift.engine.processes import create_fabric, on_first
 from segshift.engine.provenance import describe_provenance
@@ -69,6 +69,8 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     run, recipe, method = Run.open(plan.folder), plan.recipe, plan.method
     run.writes = fabric.is_global_zero
     run.update(status="running", provenance=describe_provenance(fabric.device))
+    if recipe.compute.cache is not None:
+        keep_decoded(plan, recipe.compute.cache, reporter)
     start = time.perf_counter()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     try:
@@ -95,6 +97,16 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         run.update(**describe_change(run.load_model(), before), status="finished")
 
 
+def keep_decoded(plan: Plan, folder: str, reporter: Reporter) -> None:
+    """Lets what the run reads come from caches in `folder`; what the model sees only at `data.size` is kept at that."""
+    recipe = plan.recipe
+    size = recipe.data.size if plan.method.kind != "trains" or recipe.augmentation.scale is None else None
+    for role, dataset in plan.seen.items():
+        read_cached(dataset, folder, size, f"cache {role}", reporter)
+    if "validation" in plan.datasets:  # scored at the labels' own size
+        read_cached(plan.datasets["validation"], folder, None, "cache validation", reporter)
+
+
 def evaluate_tests(
     run: Run, recipe: Recipe, tests: Mapping[str, DomainDataset], device: torch.device | str, reporter: Reporter, fabric: Fabric | None = None
 ) -> None:
@@ -103,7 +115,9 @@ def evaluate_tests(
     batch_size, workers = recipe.training.batch_size, recipe.compute.workers
     for label, dataset in tests.items():
         if (label, dataset.fingerprint()) not in done:
-            evaluate_run(run, str(dataset.domain), label, None, batch_size, device, workers, reporter, overwrite=True, fabric=fabric)
+            evaluate_run(
+                run, str(dataset.domain), label, None, batch_size, device, workers, reporter, overwrite=True, fabric=fabric, cache=recipe.compute.cache
+            )
 
 
 def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:

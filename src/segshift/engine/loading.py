@@ -4,7 +4,7 @@ a restart and other processes change nothing. A method gets what it declared: he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, final
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from segshift.data.cache import cache_samples
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform, resize_sample
+from segshift.engine.logs import Reporter
 from segshift.errors import DataError, UserError
 from segshift.types import Batch, Sample
 
@@ -136,6 +138,24 @@ class _Picked(Dataset[Sample | Failure]):
     def __getitem__(self, position: int) -> Sample | Failure:
         role, index = self.picks[position]
         return self.samples[role][index]
+
+
+def read_cached(dataset: DomainDataset, folder: str, size: tuple[int, int] | None, title: str, reporter: Reporter) -> None:
+    """Lets a data set read from its cache in `folder`, which is built where it is not there."""
+    with reporter.task(title, len(dataset)):
+        dataset.read_from(cache_samples(dataset, folder, size, progress=counter(reporter)))
+
+
+def counter(reporter: Reporter) -> Callable[[int], None]:
+    """Advances the reporter's task to a number of images."""
+    done = 0
+
+    def tell(there: int) -> None:
+        nonlocal done
+        reporter.advance(there - done)
+        done = there
+
+    return tell
 
 
 def training_loader(samples: TrainingSamples, sampler: EndlessSampler, workers: int) -> DataLoader[Any]:

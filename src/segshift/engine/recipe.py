@@ -190,11 +190,15 @@ class TrainingRecipe(Section):
 
 
 class ComputeRecipe(Section):
-    """Where it runs: no part of a run's identity. `workers` load data; `devices` processes share the batches."""
+    """Where it runs: no part of a run's identity. `workers` load data; `devices` processes share the batches.
+
+    `cache` is a folder in which decoded samples are kept for this run and others; see `segshift cache`.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
     workers: Annotated[int, Field(ge=0)] = 1
+    cache: str | None = None
 
 
 class Recipe(Section):

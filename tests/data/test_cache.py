@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import threading
+
+import pytest
+import torch
+from PIL import Image
+
+from segshift.cli import main
+from segshift.data import cache
+from segshift.data.cache import SampleCache, cache_path, cache_samples, open_cache
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.transforms import resize_sample
+from segshift.errors import DataError, DiskFullError
+from segshift.types import Sample
+
+STREETS = "streets::test?first=5&size=48x32+night@2"
+
+
+def open_streets() -> DomainDataset:
+    return open_domain(STREETS, depth=False)
+
+
+def same(first: Sample, second: Sample) -> bool:
+    planes = [(first.image, second.image), (first.label, second.label), (first.depth, second.depth)]
+    return first.name == second.name and all((a is None) == (b is None) and (a is None or torch.equal(a, b)) for a, b in planes)
+
+
+def assert_holds(found: SampleCache, dataset: DomainDataset) -> None:
+    assert len(found) == len(dataset)
+    for ours, theirs in zip(found, dataset, strict=True):
+        assert torch.equal(ours.image, theirs.image)
+        assert torch.equal(ours.label, theirs.label)
+
+
+def test_samples_are_those_of_the_domain_with_their_weather(tmp_path):
+    told: list[int] = []
+    found = cache_samples(open_streets(), tmp_path, threads=2, progress=told.append)
+    assert_holds(found, open_streets())
+    assert told == [0, 1, 2, 3, 4, 5, 5]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == [found.path.name]
+    assert found[0].depth is None
+    dataset = open_streets()
+    dataset.read_from(found)
+    assert same(dataset[-1], found[4])
+    with pytest.raises(IndexError):
+        dataset[5]
+
+
+def test_depth_labels_and_sizes_of_their_own(tmp_path, mini_camvid):
+    with_depth = open_domain("streets::val?first=2&size=33x17", depth=True)
+    assert all(same(a, b) for a, b in zip(cache_samples(with_depth, tmp_path), with_depth, strict=True))
+    photos = tmp_path / "photos" / "images"
+    photos.mkdir(parents=True)
+    for name, size in (("a", (30, 20)), ("b", (7, 5)), ("c", (1, 1))):
+        Image.effect_noise(size, 90).convert("RGB").save(photos / f"{name}.png")
+    bare = open_domain(f"folder:{tmp_path}/photos", depth=False)
+    assert all(same(a, b) for a, b in zip(cache_samples(bare, tmp_path), bare, strict=True))
+    camvid = open_domain(f"camvid:{mini_camvid}", depth=False)
+    assert_holds(cache_samples(camvid, tmp_path), camvid)
+    without = cache_samples(open_domain(f"camvid:{mini_camvid}", depth=False, labels=False), tmp_path)
+    assert without[0].label is None
+
+
+def test_at_a_size_it_holds_what_resizing_gives(tmp_path):
+    found = cache_samples(open_streets(), tmp_path, size=(20, 30))
+    assert all(same(ours, resize_sample(theirs, (20, 30))) for ours, theirs in zip(found, (s for s in without_depth(open_streets())), strict=True))
+    assert found.path != cache_path(open_streets(), tmp_path, None)
+
+
+def without_depth(dataset: DomainDataset) -> list[Sample]:
+    return [Sample(sample.image, sample.label, None, sample.name) for sample in dataset]
+
+
+def test_a_finished_cache_is_not_read_from_the_source_again(tmp_path, monkeypatch):
+    cache_samples(open_streets(), tmp_path)
+    monkeypatch.setattr(DomainDataset, "clear", lambda self, index: pytest.fail("read again"))
+    assert len(cache_samples(open_streets(), tmp_path)) == 5
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_what_a_stop_leaves_is_gone_on_from(tmp_path, monkeypatch, done):
+    wanted, drawn = DomainDataset.clear, []
+
+    def until(self, index):
+        if index == done:
+            raise KeyboardInterrupt
+        return wanted(self, index)
+
+    monkeypatch.setattr(DomainDataset, "clear", until)
+    with pytest.raises(KeyboardInterrupt):
+        cache_samples(open_streets(), tmp_path, threads=1)
+    assert open_cache(cache_path(open_streets(), tmp_path, None), open_streets()) is None
+    monkeypatch.setattr(DomainDataset, "clear", lambda self, index: (drawn.append(index), wanted(self, index))[1])
+    found = cache_samples(open_streets(), tmp_path)
+    monkeypatch.undo()
+    assert sorted(drawn) == list(range(len(drawn) and drawn[0], 5))
+    assert done - 1 <= min(drawn) <= done  # two are on their way
+    assert_holds(found, open_streets())
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "foreign"])
+def test_damage_to_an_unfinished_cache_is_seen(tmp_path, monkeypatch, harm):
+    monkeypatch.setattr(cache.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(DiskFullError, match=r"\.part \(No space left on device\): free some space, or name another folder"):
+        cache_samples(open_streets(), tmp_path)
+    monkeypatch.undo()
+    part = next(tmp_path.glob("*.part"))
+    content = part.read_bytes()
+    part.write_bytes({"cut": content[:9000], "flip": content[:9000] + bytes([content[9000] ^ 1]) + content[9001:], "foreign": b"else" + content[4:]}[harm])
+    assert_holds(cache_samples(open_streets(), tmp_path), open_streets())
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_cache_that_was_cut_off_is_built_again(tmp_path):
+    found = cache_samples(open_streets(), tmp_path)
+    os.truncate(found.path, found.path.stat().st_size - 3)
+    assert_holds(cache_samples(open_streets(), tmp_path), open_streets())
+
+
+def test_a_changed_source_is_another_cache_and_the_old_one_goes(tmp_path, mini_camvid):
+    first = cache_samples(open_domain(f"camvid:{mini_camvid}", depth=False), tmp_path)
+    small = cache_samples(open_domain(f"camvid:{mini_camvid}", depth=False), tmp_path, size=(8, 8))
+    before = first[0].image.clone()
+    path = next(iter(sorted((mini_camvid / "train").glob("*.png"))))
+    with Image.open(path) as picture:
+        size = picture.size
+    Image.effect_noise(size, 90).convert("RGB").save(path)
+    second = cache_samples(open_domain(f"camvid:{mini_camvid}", depth=False), tmp_path)
+    assert not first.path.exists()
+    assert small.path.exists()  # of another size, so not looked at
+    assert torch.equal(first[0].image, before)  # who has it open keeps it
+    assert_holds(second, open_domain(f"camvid:{mini_camvid}", depth=False))
+
+
+def test_writing_into_a_sample_changes_no_file_and_workers_map_it_themselves(tmp_path):
+    found = cache_samples(open_streets(), tmp_path)
+    found[0].image.zero_()
+    again = pickle.loads(pickle.dumps(found))
+    assert_holds(again, open_streets())
+    assert len(pickle.dumps(found)) < 2000
+
+
+def test_one_of_several_builds_and_the_others_wait(tmp_path, monkeypatch):
+    wanted, built = cache.build, []
+    monkeypatch.setattr(cache, "build", lambda *arguments: (built.append(1), wanted(*arguments)))
+    threads = [threading.Thread(target=cache_samples, args=(open_streets(), tmp_path)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1
+    assert_holds(cache_samples(open_streets(), tmp_path), open_streets())
+
+
+def test_a_sample_that_cannot_be_read_is_named_and_a_folder_that_cannot_be_written_too(tmp_path, mini_camvid):
+    path = sorted((mini_camvid / "train").glob("*.png"))[2]
+    path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=rf"{path.name}: not an image"):
+        cache_samples(open_domain(f"camvid:{mini_camvid}", depth=False), tmp_path / "cache")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="name a folder for caches"):
+        cache_samples(open_streets(), tmp_path / "file")
+
+
+def test_the_command(tmp_path, capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["cache", *arguments])
+        shown = capsys.readouterr()
+        return int(stop.value.code or 0), shown.out, shown.err
+
+    code, shown, _ = run(STREETS, "streets::val?first=2&size=48x32", "--folder", str(tmp_path), "--size", "24x16")
+    assert code == 0
+    assert f"{STREETS}: 5 images, 0.00 GiB" in shown
+    assert f"in a recipe: compute: {{cache: {tmp_path}}}" in shown
+    assert len(list(tmp_path.glob("*-24x16-*.cache"))) == 2
+    code, _, err = run(STREETS, "--folder", str(tmp_path), "--size", "24")
+    assert code == 1
+    assert "--size 24: takes WIDTHxHEIGHT in pixels, such as 256x128" in err
