@@ -152,7 +152,8 @@ def counter(reporter: Reporter) -> Callable[[int], None]:
 
     def tell(there: int) -> None:
         nonlocal done
-        reporter.advance(there - done)
+        if there > done:
+            reporter.advance(there - done)
         done = there
 
     return tell
