@@ -219,3 +219,23 @@ def test_the_protocol_says_how_many_images_an_epoch_takes(tiny: Callable[..., Re
     run = execute(tiny("training.batch_size=5", "training.epochs=1"), tmp_path / "run")
     assert "1 epochs, batch 5, 10 of 12 images an epoch (whole batches, drawn anew), last checkpoint" in run.record["protocol"]
     assert "images an epoch" not in source_run.record["protocol"]
+
+
+def test_a_cache_changes_nothing_but_the_time(tiny, source_run, tmp_path):
+    kept = (f"compute.cache={tmp_path}/cache", "data.validation=streets::val?size=64x32&count=4", "data.tests.clear=streets::test?size=64x32&count=4")
+    plain = execute(tiny(*kept[1:]), tmp_path / "plain")
+    cached = execute(tiny(*kept), tmp_path / "cached")
+    assert cached.record["identity"] == plain.record["identity"]
+    assert cached.model_hash() == plain.model_hash()
+    assert [e.record["miou"] for e in cached.evaluations()] == [e.record["miou"] for e in plain.evaluations()]
+    names = sorted(path.name for path in (tmp_path / "cache").glob("*.cache"))
+    assert len(names) == 3  # source at the model's size, validation and test at their own
+    assert sum("64x32" in name for name in names) == 1
+    execute(tiny(*kept, "augmentation.scale=[0.5,1.0]"), tmp_path / "scaled")
+    assert len(list((tmp_path / "cache").glob("*.cache"))) == 4  # scaling needs the images' own size
+    target = "data.target=streets::test?size=64x32&count=4+fog=0.02"
+    repairs = [
+        execute(tiny("method.name=adabn", target, *extra), tmp_path / f"adabn{len(extra)}", parent=source_run)
+        for extra in ((), (f"compute.cache={tmp_path}/cache",))
+    ]
+    assert repairs[0].model_hash() == repairs[1].model_hash()
