@@ -105,7 +105,7 @@ def test_torch_and_numba_agree_on_right_and_wrong_values(ignored: int | None, dt
 def test_counting_without_numba_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     pred, label = draw_pair(3)
     compiled = confusion_matrix(pred, label, K)
-    monkeypatch.setattr(counting, "_numba_works", lambda: False)
+    monkeypatch.setattr(counting, "numba_works", lambda: False)
     monkeypatch.setattr(counting, "count_with_numba", None)
     np.testing.assert_array_equal(confusion_matrix(pred, label, K), compiled)
 
@@ -140,7 +140,7 @@ def test_tensors_on_an_accelerator_are_counted_there() -> None:
 @pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize("ignored", [255, None])
 def test_values_outside_the_classes_are_refused_by_name(value: int, dtype: Any, numba: bool, ignored: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "_numba_works", lambda: numba)
+    monkeypatch.setattr(counting, "numba_works", lambda: numba)
     good, label = (x.astype(dtype) for x in draw_pair(6, ignored=None))
     bad = good.copy()
     bad[3, 4] = bad[7, 8] = value

@@ -1,4 +1,4 @@
-"""Confusion matrices, the figures that follow from them, and how sure those are."""
+"""Confusion matrices and score histograms, the figures that follow from them, and how sure those are."""
 
 from segshift.metrics.confusion import (
     DEFINITION,
@@ -14,6 +14,7 @@ from segshift.metrics.confusion import (
     mean_accuracy,
     miou,
 )
+from segshift.metrics.curves import CurveScores, ScoreHistogram, precision_recall_points, roc_points, score_curves
 from segshift.metrics.interval import Interval
 from segshift.metrics.significance import friedman_p_value, holm, mean_interval, mean_ranks, paired_p_value, seed_p_value
 from segshift.metrics.statistics import (
@@ -31,7 +32,9 @@ __all__ = [
     "DEFINITIONS",
     "FEW_BLOCKS",
     "ConfusionMatrix",
+    "CurveScores",
     "Interval",
+    "ScoreHistogram",
     "accuracy",
     "bootstrap_interval",
     "class_accuracy",
@@ -52,5 +55,8 @@ __all__ = [
     "paired_interval",
     "paired_jackknife",
     "paired_p_value",
+    "precision_recall_points",
+    "roc_points",
+    "score_curves",
     "seed_p_value",
 ]

@@ -105,16 +105,16 @@ def confusion_matrix(pred: Labels, label: Labels, classes: int, ignore_index: in
     """
     _check_classes(classes)
     for name, values in (("pred", pred), ("label", label)):
-        _check_integer(name, values)
+        check_integer(name, values)
     if tuple(pred.shape) != tuple(label.shape):
         raise DataError(
             f"pred has shape {tuple(pred.shape)} and label {tuple(label.shape)}: they must be equal; resize the logits to the label's size before the argmax"
         )
     matrix, wrong_labels, wrong_predictions = count_pixels(pred, label, classes, ignore_index)
     if wrong_labels:
-        _refuse("label", label, None, classes, ignore_index)
+        refuse("label", label, None, classes, ignore_index)
     if wrong_predictions:
-        _refuse("prediction", pred, label, classes, ignore_index)
+        refuse("prediction", pred, label, classes, ignore_index)
     return matrix
 
 
@@ -189,7 +189,7 @@ def _check_classes(classes: int) -> None:
         raise DataError(f"a confusion matrix of {classes} classes: at least 1 is needed")
 
 
-def _check_integer(name: str, values: Labels) -> None:
+def check_integer(name: str, values: Labels) -> None:
     if isinstance(values, Tensor):
         integer = not (values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool)
     else:
@@ -198,7 +198,7 @@ def _check_integer(name: str, values: Labels) -> None:
         raise DataError(f"{name} has dtype {values.dtype}: class numbers of an integer dtype are needed (for logits: logits.argmax(dim=1))")
 
 
-def _refuse(what: str, values: Labels, label: Labels | None, classes: int, ignore_index: int | None) -> NoReturn:
+def refuse(what: str, values: Labels, label: Labels | None, classes: int, ignore_index: int | None) -> NoReturn:
     """Raise for values outside the classes; with `label`, only where the label is not ignored."""
     array = as_tensor(values).cpu().numpy()
     wrong = (array < 0) | (array >= classes)

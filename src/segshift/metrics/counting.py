@@ -19,7 +19,7 @@ Counts = tuple[Int64[np.ndarray, "k k"], int, int]
 
 def count_pixels(pred: Labels, label: Labels, classes: int, ignore_index: int | None) -> Counts:
     """The matrix, then the pixels whose label is neither a class nor ignored, and those with a label whose prediction is no class."""
-    compiled = classes <= 254 and not _on_accelerator(pred) and not _on_accelerator(label) and _numba_works()
+    compiled = classes <= 254 and not on_accelerator(pred) and not on_accelerator(label) and numba_works()
     return (count_with_numba if compiled else count_with_torch)(pred, label, classes, ignore_index)
 
 
@@ -27,7 +27,7 @@ def count_with_numba(pred: Labels, label: Labels, classes: int, ignore_index: in
     """`count_pixels` for up to 254 classes in the CPU's memory."""
     from segshift.metrics.kernels import count_cells
 
-    truth, guess = _flat_unsigned(label), _flat_unsigned(pred)
+    truth, guess = flat_unsigned(label), flat_unsigned(pred)
     # What no byte equals, and the most negative int64, stand for "nothing is ignored"; the second can occur, and is then a wrong label.
     if truth.dtype == np.uint8:
         ignored: Any = np.uint16(ignore_index if ignore_index is not None and 0 <= ignore_index <= 255 else 0xFFFF)
@@ -43,7 +43,7 @@ def count_with_numba(pred: Labels, label: Labels, classes: int, ignore_index: in
 def count_with_torch(pred: Labels, label: Labels, classes: int, ignore_index: int | None) -> Counts:
     """`count_pixels` for any number of classes on any device."""
     guess, truth = as_tensor(pred), as_tensor(label)
-    device = guess.device if _on_accelerator(guess) else truth.device
+    device = guess.device if on_accelerator(guess) else truth.device
     side = classes + 2  # below 0, the classes, above
     cell = torch.int16 if side**2 < 2**15 else torch.int64
 
@@ -62,7 +62,7 @@ def count_with_torch(pred: Labels, label: Labels, classes: int, ignore_index: in
 
 
 @cache
-def _numba_works() -> bool:
+def numba_works() -> bool:
     """Whether the compiled kernel can be had: not without numba, nor where numba finds no folder for its cache."""
     try:
         import segshift.metrics.kernels  # noqa: F401  # here, because importing numba takes most of a second
@@ -75,7 +75,7 @@ def _limit(values: np.ndarray, limit: int) -> Any:
     return np.uint16(limit) if values.dtype == np.uint8 else np.uint64(limit)
 
 
-def _flat_unsigned(values: Labels) -> np.ndarray:
+def flat_unsigned(values: Labels) -> np.ndarray:
     """Flat uint8 or uint64, without a copy from contiguous uint8 and int64."""
     array = values.numpy() if isinstance(values, Tensor) else values
     if array.dtype != np.uint8:
@@ -87,5 +87,5 @@ def as_tensor(values: Labels) -> Tensor:
     return values if isinstance(values, Tensor) else torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), ["C", "W"]))
 
 
-def _on_accelerator(values: Labels) -> bool:
+def on_accelerator(values: Labels) -> bool:
     return isinstance(values, Tensor) and values.device.type != "cpu"
