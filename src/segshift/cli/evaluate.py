@@ -16,6 +16,7 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     replace: Annotated[bool, typer.Option("--replace", help="A label that stands for other images may be replaced.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = 1,
+    curves: Annotated[bool, typer.Option("--curves", help="Also count scores, for ROC and precision-recall: see `segshift figures`.")] = False,
 ) -> None:
     """Test a run on domains; the results are kept in its folder."""
     from segshift.errors import require_run
@@ -31,6 +32,8 @@ def command(
         raise unknown_name("checkpoint", checkpoint, ("last", "best"))
     opened = Run.open(run)
     opened.require_finished()
+    chosen = choose_device(device)
     for text in domain:
         label, named = label_and_domain(text)
-        evaluate_run(opened, named, None if label == named else label, checkpoint, batch_size, choose_device(device), workers, reporter(), replace)
+        name = None if label == named else label
+        evaluate_run(opened, named, name, checkpoint, batch_size, chosen, workers, reporter(), replace, curves=curves)

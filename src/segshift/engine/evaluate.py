@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
 from segshift.data.transforms import resize_sample
+from segshift.engine.counting import ScoreCounter, describe_curves
 from segshift.engine.loading import Failure, one_thread, read_cached
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
@@ -39,13 +40,17 @@ Predict = Callable[[Tensor], Tensor]
 @final
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation measured: (N, K, K) matrices, names and blocks of the images, the classes scored, seconds."""
+    """What an evaluation measured: (N, K, K) matrices, names and blocks of the images, the classes scored, seconds.
+
+    `score_counts`, (2, K, bins), are the pixels by score over the whole data set, as `ScoreHistogram` has them; None where nobody asked.
+    """
 
     confusions: np.ndarray
     names: list[str]
     blocks: list[str]
     space: LabelSpace
     seconds: float
+    score_counts: np.ndarray | None = None
 
     @property
     def total(self) -> np.ndarray:
@@ -80,16 +85,25 @@ def score(
     workers: int = 0,
     reporter: Reporter | None = None,
     fabric: Fabric | None = None,
+    curves: bool = False,
 ) -> Scores:
     """Predicts every image and counts. `space` is the model's; `size` (height, width) what it sees, None for each image's own.
 
+    With `curves` the scores of every pixel are counted too, for ROC and precision-recall.
     Several processes (`fabric`) share the images, every image once, and all have the whole result.
     """
-    parts = on_all(fabric, lambda: _score_share(predict, dataset, space, size, batch_size, device, workers, reporter, fabric))
+    parts = on_all(fabric, lambda: _score_share(predict, dataset, space, size, batch_size, device, workers, reporter, fabric, curves))
     order = np.argsort(np.concatenate([np.arange(place, len(dataset), len(parts)) for place in range(len(parts))]))
     names = [name for part in parts for name in part.names]
     matrices = np.concatenate([part.confusions for part in parts])
-    return replace(parts[0], confusions=matrices[order], names=[names[k] for k in order], seconds=max(part.seconds for part in parts))
+    counts = [part.score_counts for part in parts if part.score_counts is not None]
+    return replace(
+        parts[0],
+        confusions=matrices[order],
+        names=[names[k] for k in order],
+        seconds=max(part.seconds for part in parts),
+        score_counts=sum(counts[1:], start=counts[0]) if counts else None,
+    )
 
 
 def _score_share(
@@ -102,6 +116,7 @@ def _score_share(
     workers: int,
     reporter: Reporter | None,
     fabric: Fabric | None,
+    curves: bool,
 ) -> Scores:
     """The scores of every n-th image, of n processes."""
     if not dataset.labelled:
@@ -109,6 +124,9 @@ def _score_share(
     lookup_model, lookup_label, scored = mapping(space, dataset.label_space)
     to_common, from_label = torch.as_tensor(lookup_model), torch.as_tensor(lookup_label)
     same = space.classes == dataset.label_space.classes
+    counter = None
+    if curves:
+        counter = ScoreCounter(len(scored)) if same else ScoreCounter(len(scored), to_common, from_label)
     # Images of different sizes cannot share a batch; at their own size they go one by one.
     first, processes = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     loader = DataLoader(
@@ -126,7 +144,7 @@ def _score_share(
         images, labels, batch_names = loaded
         logits = predict(images.to(device).float().div_(255)).detach().float()
         for position, label in enumerate(labels):
-            predicted = label_map(logits[position], *label.shape).cpu()
+            predicted = (label_map(logits[position], *label.shape) if counter is None else counter.label_map(logits[position], label)).cpu()
             if not same:
                 predicted, label = to_common[predicted.long()], from_label[label.long()]
                 predicted = torch.where(predicted == IGNORE, torch.full_like(predicted, len(scored)), predicted)
@@ -135,7 +153,8 @@ def _score_share(
         if reporter is not None:
             reporter.advance(len(batch_names) * processes)
     stacked = np.stack(matrices) if matrices else np.zeros((0, len(scored), len(scored) + (not same)), np.int64)
-    return Scores(stacked, names, list(dataset.blocks), scored, time.perf_counter() - start)
+    counts = None if counter is None else counter.histogram.counts
+    return Scores(stacked, names, list(dataset.blocks), scored, time.perf_counter() - start, counts)
 
 
 def _count(predicted: Tensor, label: Tensor, classes: int, same: bool) -> np.ndarray:
@@ -157,10 +176,12 @@ def evaluate_run(
     overwrite: bool = False,
     fabric: Fabric | None = None,
     cache: str | None = None,
+    curves: bool = False,
 ) -> Evaluation:
     """Tests a run on a domain and keeps the result in its folder. Several processes (`fabric`) share the images; the first one writes.
 
-    `cache` is a folder for decoded images, as `compute.cache` of a recipe.
+    `cache` is a folder for decoded images, as `compute.cache` of a recipe. With `curves` the counts that ROC and precision-recall are drawn from
+    are kept too; an earlier result of this name loses its own otherwise.
 
     Raises RecipeError where the name already stands for other images, unless `overwrite` says that they may go.
     """
@@ -182,9 +203,11 @@ def evaluate_run(
     if known:
         reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")
     with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
-        scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter, fabric)
+        scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter, fabric, curves)
         over = "" if len(scores.space) == len(run.label_space) else f" over the {len(scores.space)} classes that both have"
-        reporter.end(f"mIoU {scores.miou:.3f}{over}")
+        areas = {} if scores.score_counts is None else describe_curves(scores.score_counts)
+        also = f", mean AUC {areas['mean_roc_auc']:.4f}, mean average precision {areas['mean_average_precision']:.3f}" if areas else ""
+        reporter.end(f"mIoU {scores.miou:.3f}{also}{over}")
     protocol = {
         "known_images": known,
         "prediction": "offline: fixed weights, evaluation mode",
@@ -201,13 +224,14 @@ def evaluate_run(
         "checkpoint": chosen,
         "checkpoint_hash": run.model_hash(checkpoint),
         **summarise(scores),
+        **({"curves": areas} if areas else {}),
         "size": list(run.size) if run.size else None,
         "scored_at": "label size",
         "protocol": protocol,
         "created": now(),
         "command": command_line(),
     }
-    return on_first(fabric, lambda: write_evaluation(run, record, scores.confusions, scores.names, scores.blocks))
+    return on_first(fabric, lambda: write_evaluation(run, record, scores.confusions, scores.names, scores.blocks, scores.score_counts))
 
 
 def images_known(run: Run, dataset: DomainDataset, checkpoint: str) -> str:

@@ -31,16 +31,19 @@ def predict_label(
 
 def label_map(logits: Float[Tensor, "k h w"], height: int, width: int) -> UInt8[Tensor, "height width"]:
     """Class of every pixel at another size: bilinear logits, then the argmax; of large pictures a strip of rows at a time."""
-    if tuple(logits.shape[-2:]) != (height, width):
-        if logits.shape[0] * height * width > CELLS_AT_A_TIME:
-            return torch.cat(list(interpolate_and_choose(logits, height, width)))
-        logits = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
-    return logits.argmax(0).to(torch.uint8)
+    strips = [strip.argmax(0).to(torch.uint8) for strip in resized(logits, height, width)]
+    return strips[0] if len(strips) == 1 else torch.cat(strips)
 
 
-def interpolate_and_choose(logits: Float[Tensor, "k h w"], height: int, width: int) -> Iterator[Tensor]:
-    """The rows of `label_map`, a strip at a time."""
+def resized(logits: Float[Tensor, "k h w"], height: int, width: int) -> Iterator[Tensor]:
+    """Bilinear logits at another size, (K, rows, width) at a time from the top: of large pictures a strip of rows, else all."""
     classes, rows, columns = logits.shape
+    if (rows, columns) == (height, width):
+        yield logits
+        return
+    if classes * height * width <= CELLS_AT_A_TIME:
+        yield F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+        return
     step = max(1, CELLS_AT_A_TIME // (classes * width))
     for start in range(0, height, step):
         # Row centres in the logits' rows, as bilinear interpolation with align_corners=False places them.
@@ -51,7 +54,7 @@ def interpolate_and_choose(logits: Float[Tensor, "k h w"], height: int, width: i
         strip = torch.lerp(logits[:, above], logits[:, below], weight.to(logits.dtype))
         if columns != width:
             strip = F.interpolate(strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False)[0]
-        yield strip.argmax(0).to(torch.uint8)
+        yield strip
 
 
 def blend(image: UInt8[Tensor, "3 h w"], colors: UInt8[np.ndarray, "h w 3"], opacity: float = 0.5) -> UInt8[np.ndarray, "h w 3"]:

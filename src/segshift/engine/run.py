@@ -26,7 +26,7 @@ from segshift.data.label_space import LABEL_SPACES, LabelSpace
 from segshift.engine.checkpoint import hash_tensors, load_state, write_atomic
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
-from segshift.errors import RecipeError, TrainingError, WeightsError, require_run
+from segshift.errors import MissingDataError, RecipeError, TrainingError, WeightsError, require_run
 from segshift.models import SegmentationModel, create_model, load_into
 
 SCHEMA = 1
@@ -158,6 +158,17 @@ class Evaluation:
         """The bootstrap's blocks, one an image."""
         return [str(block) for block in self._array("blocks")]
 
+    @cached_property
+    def score_counts(self) -> np.ndarray:
+        """(2, K, bins) integers: pixels of other classes and of the class by its score. MissingDataError where it was tested without curves."""
+        if "curves" not in self.record:
+            folder, checkpoint = self.arrays.parent.parent, str(self.record["checkpoint"])
+            label = self.name.removesuffix(f" ({checkpoint} checkpoint)")
+            other = f" --checkpoint {checkpoint}" if label != self.name else ""
+            again = f"segshift evaluate {folder} --domain '{label}:={self.record['domain']}'{other} --curves"
+            raise MissingDataError(f"{self.name} in {folder} has no curves: `{again}`")
+        return self._array("scores").astype(np.int64)
+
     def _array(self, key: str) -> np.ndarray:
         try:
             with open(self.arrays, "rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -167,15 +178,29 @@ class Evaluation:
             raise WeightsError(f"{self.arrays} is missing or damaged: evaluate again") from error
 
 
-def write_evaluation(run: Run, record: Mapping[str, Any], confusions: np.ndarray, names: Sequence[str], blocks: Sequence[str]) -> Evaluation:
+def write_evaluation(
+    run: Run,
+    record: Mapping[str, Any],
+    confusions: np.ndarray,
+    names: Sequence[str],
+    blocks: Sequence[str],
+    score_counts: np.ndarray | None = None,
+) -> Evaluation:
     """Keeps an evaluation in the run folder, arrays first, so that a record never stands without them."""
     file = run.path / "evaluations" / f"{slug(str(record['name']))}.json"
     buffer = io.BytesIO()
-    smallest = np.uint32 if confusions.max(initial=0) < 2**32 else np.uint64
-    np.savez_compressed(buffer, confusions=confusions.astype(smallest), names=np.array(names), blocks=np.array(blocks))
+    arrays = {"confusions": _narrowed(confusions), "names": np.array(names), "blocks": np.array(blocks)}
+    if score_counts is not None:
+        arrays["scores"] = _narrowed(score_counts)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's signature mixes the arrays with its one option
     write_atomic(file.with_suffix(".npz"), buffer.getvalue())
     write_atomic(file, _json(record))
     return Evaluation.open(file)
+
+
+def _narrowed(counts: np.ndarray) -> np.ndarray:
+    """Counts in 32 bits where they fit."""
+    return counts.astype(np.uint32 if counts.max(initial=0) < 2**32 else np.uint64)
 
 
 def create_folder(folder: Path, recipe: Recipe, record: Mapping[str, Any]) -> None:
