@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in ("quickstart", "train", "evaluate", "adapt", "compare", "report", "predict", "list", "recipe"):
+    for command in ("quickstart", "train", "evaluate", "adapt", "compare", "report", "figures", "predict", "list", "recipe"):
         assert f"  {command} " in out
 
 
@@ -40,7 +40,15 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 
 LIGHT = [["--help"], [], ["--version"], ["list"], ["list", "foo"]]
-MISSING = [["train", "x.yaml"], ["study", "x.yaml"], ["recipe", "show", "x.yaml"], ["evaluate", "x", "--domain", "streets"], ["compare", "x"], ["report", "x"]]
+MISSING = [
+    ["train", "x.yaml"],
+    ["study", "x.yaml"],
+    ["recipe", "show", "x.yaml"],
+    ["evaluate", "x", "--domain", "streets"],
+    ["compare", "x"],
+    ["report", "x"],
+    ["figures", "x"],
+]
 
 
 @pytest.mark.parametrize("arguments", LIGHT + MISSING, ids=" ".join)

@@ -13,6 +13,7 @@ from segshift.engine.run import Run
 from segshift.errors import DataError
 from segshift.models import create_model
 from segshift.report.comparison import Comparison, compare_runs
+from segshift.report.figures import Panel
 from segshift.report.overlays import LARGEST, draw_overlays, image_scores, spread_over, thumbnail
 
 MakeRun = Callable[..., Run]
@@ -75,3 +76,22 @@ def test_thumbnail_keeps_shape_and_brightness(tmp_path: Path) -> None:
     small = thumbnail(image)
     assert small.shape == (LARGEST // 2, LARGEST, 3)
     assert (small == 77).all()
+
+
+def test_a_gallery_shows_all_runs_on_the_same_images(comparison: Comparison, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segshift.report import gallery
+
+    seen: list[list[str]] = []
+
+    def draw(panels: list[Panel], *rest: object, **options: object) -> bytes:
+        seen.append([caption.split("\n")[0] for caption, _ in panels[0].pictures])
+        return b"drawn"
+
+    monkeypatch.setattr(gallery, "overlay_figure", draw)
+    source, repair = (row.run for row in comparison.rows)
+    other = make_run("other", label_space="cityscapes-19")
+    evaluate_run(other, DOMAIN, "test", workers=0)
+    assert list(gallery.draw_images(gallery.Gallery([source, repair]))) == [("images-test.png", b"drawn")]
+    assert list(gallery.draw_images(gallery.Gallery([source, other]))) == [("images-test.png", b"drawn")]
+    assert list(gallery.draw_images(gallery.Gallery([repair]))) == [("images-test.png", b"drawn")]  # its source model was not asked for
+    assert seen == [["image", "truth", *rest] for rest in (["before: source", "after: repair"], ["source", "other"], ["repair"])]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from segshift.cli import adapt, cache, compare, evaluate, listing, predict, quickstart, recipe, report, study, train, weather
+from segshift.cli import adapt, cache, compare, evaluate, figures, listing, predict, quickstart, recipe, report, study, train, weather
 
 app = typer.Typer(
     name="segshift",
@@ -27,6 +27,7 @@ app.command("evaluate")(evaluate.command)
 app.command("adapt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(adapt.command)
 app.command("compare")(compare.command)
 app.command("report")(report.command)
+app.command("figures")(figures.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)
 app.command("cache")(cache.command)

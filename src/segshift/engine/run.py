@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,9 +118,13 @@ class Run:
         return [Evaluation.open(file) for file in sorted((self.path / "evaluations").glob("*.json"))]
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
+        """The lines of metrics.jsonl; one that is being written, or that a kill cut off, is left out."""
         file = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()] if file.is_file() else []
+        lines = []
+        for line in file.read_text().splitlines() if file.is_file() else ():
+            with suppress(json.JSONDecodeError):
+                lines.append(json.loads(line))
+        return lines
 
 
 @final

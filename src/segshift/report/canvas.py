@@ -24,6 +24,9 @@ INK = "#1a1b1c"  # stands for the text colour; replaced in inline SVG, so no oth
 COLORS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#8a6fd1", "#c23b3b")
 """Okabe and Ito's colours, told apart by colour-blind readers and legible on white and on black; grey is the source model's."""
 MARKERS = "osD^vPX*"
+DASHES = ("-", "--", ":", "-.")
+COLUMN = 3.5
+"""Inches of one column of a printed page; figures for papers are drawn at this width, so that their text keeps its size."""
 STYLE = {
     "svg.fonttype": "path",
     "svg.hashsalt": "segshift",
@@ -55,15 +58,23 @@ def cut(text: str, length: int = 44) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def line_style(place: int) -> tuple[str, str]:
+    """Colour and dashes of a curve: 36 that differ, grey left out."""
+    colors = COLORS[1:]
+    return colors[place % len(colors)], DASHES[place // len(colors) % len(DASHES)]
+
+
 def plain(text: str) -> str:
     """The text with nothing that starts a formula."""
     return text.replace("$", r"\$")
 
 
 def render(figure: Figure, format: Format, inline: bool, title: str) -> bytes:
+    """The figure's file; a PNG of one printed column has the 300 dots an inch of print, a wider one 150."""
     buffer = io.BytesIO()
     if format == "png":
-        figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+        narrow = figure.get_figwidth() <= COLUMN
+        figure.savefig(buffer, format="png", dpi=300 if narrow else 150, facecolor="white", metadata={"Software": None})
         return buffer.getvalue()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", transparent=inline, facecolor="none" if inline else "white", metadata=metadata)

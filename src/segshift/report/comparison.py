@@ -149,7 +149,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
     matched = _match(evaluations, domains or known)
     if not matched:
         raise DataError(f"no evaluation in {', '.join(str(run.path) for run in runs)}: run `segshift evaluate RUN --domain DOMAIN` first")
-    names = _row_names([run for run, _, _ in ordered])
+    names = row_names([run for run, _, _ in ordered])
     rows = []
     for run, source, depth in ordered:
         cells = {}
@@ -275,7 +275,7 @@ def _match(evaluations: Mapping[Path, list[Evaluation]], wanted: Iterable[str]) 
     return matched
 
 
-def _row_names(runs: Sequence[Run]) -> dict[Path, str]:
+def row_names(runs: Sequence[Run]) -> dict[Path, str]:
     """Names of the rows; runs of one name are told apart by their folders."""
     names = [run.name for run in runs]
     return {run.path: run.name if names.count(run.name) == 1 else f"{run.name} ({run.path.name})" for run in runs}

@@ -144,18 +144,29 @@ def class_figure(rows: Sequence[Row], domain: str, home: str | None = None, form
         return render(figure, format, inline, f"IoU by class on {' and on '.join(domains)}")
 
 
-def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int, int]], format: Format = "svg", inline: bool = False) -> bytes:
+def overlay_figure(
+    panels: Sequence[Panel],
+    legend: Mapping[str, tuple[int, int, int]],
+    format: Format = "svg",
+    inline: bool = False,
+    picture_width: float = 2.7,
+    font: float = 8.0,
+) -> bytes:
     """Images, truths and predictions side by side, a line an image, with a legend of the classes that occur.
 
+    `picture_width` is in inches, at most 14 of them for a line; `font` in points.
     Raises DataError where there is no image.
     """
     if not panels or not panels[0].pictures:
         raise DataError("no image to draw: give at least one panel with a picture")
     columns = max(len(panel.pictures) for panel in panels)
-    width = min(14.0, 2.7 * columns)
+    width = min(14.0, picture_width * columns)
     heights = [max(picture.shape[0] / picture.shape[1] for _, picture in panel.pictures) for panel in panels]
-    legend_lines = -(-len(legend) // max(1, int(width / 1.25)))
-    tall = sum(heights) * width / columns + 0.42 * len(panels) + 0.22 * legend_lines + 0.2
+    entries_a_line = max(1, int(width / (0.156 * font)))
+    legend_lines = -(-len(legend) // entries_a_line)
+    title_lines = max(caption.count("\n") + 1 + (place == 0 and bool(panel.title)) for panel in panels for place, (caption, _) in enumerate(panel.pictures))
+    tall = sum(heights) * width / columns + font / 8 * (0.21 * title_lines * len(panels) + 0.22 * legend_lines) + 0.2
+    letters = int(44 * picture_width / 2.7 * 8 / font)
     with canvas(width, tall) as figure:
         grid = figure.subplots(len(panels), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
         for line, panel in zip(grid, panels, strict=True):
@@ -163,12 +174,12 @@ def overlay_figure(panels: Sequence[Panel], legend: Mapping[str, tuple[int, int,
                 axes.set_axis_off()
             for place, (axes, (caption, picture)) in enumerate(zip(line, panel.pictures, strict=False)):
                 axes.imshow(picture, interpolation="none")
-                text = f"{caption}\n{panel.title}" if place == 0 else caption
-                axes.set_title("\n".join(plain(cut(line)) for line in text.split("\n")), fontsize=8, loc="left", pad=2)
+                text = f"{caption}\n{panel.title}" if place == 0 and panel.title else caption
+                axes.set_title("\n".join(plain(cut(line, letters)) for line in text.split("\n")), fontsize=font, loc="left", pad=2)
         entries = [
             Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#808080", linewidth=0.4, label=plain(name)) for name, color in legend.items()
         ]
-        figure.legend(handles=entries, loc="outside lower center", ncols=max(1, int(width / 1.25)), fontsize=8, handlelength=1.2, handleheight=1.0)
+        figure.legend(handles=entries, loc="outside lower center", ncols=entries_a_line, fontsize=font, handlelength=1.2, handleheight=1.0)
         return render(figure, format, inline, "images, truths and predictions")
 
 

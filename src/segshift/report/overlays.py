@@ -37,9 +37,10 @@ class Overlays:
     choice: str
 
 
-def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int = 4) -> Overlays:
+def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int = 4, when: tuple[str, str] = ("before: ", "after: ")) -> Overlays:
     """Overlays of `source` and its repairs on one domain; `images` of them, from the source model's worst image to its best.
 
+    `when` stands before the name of the source and of each repair; other runs than repairs may be drawn without it.
     Raises UserError where the data or the weights are not there any more, DataError where the data are not those that were evaluated.
     """
     evaluation = source.cells[domain].evaluation
@@ -52,19 +53,27 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
     columns: list[list[tuple[str, UInt8[np.ndarray, "h w 3"]]]] = [[("image", thumbnail(sample.image))] for sample in samples]
     for column, sample in zip(columns, samples, strict=True):
         if sample.label is not None:
-            column.append(("truth\n", _paint(sample.image, sample.label, dataset.label_space, legend)))
+            column.append(("truth\n", paint(sample.image, sample.label, dataset.label_space, legend)))
     for row in (source, *repairs):
-        when = "before" if row is source else "after"
+        before = when[row is not source]
         model = row.run.load_model()
         to_common, _, common = mapping(row.run.label_space, dataset.label_space)
         for column, sample, index in zip(columns, samples, chosen, strict=True):
             label = torch.as_tensor(to_common)[predict_label(model, sample.image, row.run.size).long()]
             score = image_scores(row.cells[domain].evaluation.confusions[[index]])[0] if domain in row.cells else np.nan
-            caption = f"{when}: {row.name}\n{f'mIoU {100 * score:.0f} %' if score == score else ''}"
-            column.append((caption, _paint(sample.image, label, common, legend)))
-    ordered = {name: legend[name] for name in dict.fromkeys((*dataset.label_space.classes, *legend)) if name in legend}
+            caption = f"{before}{row.name}\n{f'mIoU {100 * score:.0f} %' if score == score else ''}"
+            column.append((caption, paint(sample.image, label, common, legend)))
     panels = tuple(Panel(sample.name, tuple(column)) for sample, column in zip(samples, columns, strict=True))
-    return Overlays(panels, ordered, f"{len(panels)} of {len(dataset)} images, evenly spaced from the source model's worst to its best by mIoU of the image")
+    return Overlays(
+        panels,
+        in_order(legend, dataset.label_space),
+        f"{len(panels)} of {len(dataset)} images, evenly spaced from the source model's worst to its best by mIoU of the image",
+    )
+
+
+def in_order(legend: Mapping[str, tuple[int, int, int]], space: LabelSpace) -> dict[str, tuple[int, int, int]]:
+    """The legend in the order of the classes, then what is no class of the space."""
+    return {name: legend[name] for name in dict.fromkeys((*space.classes, *legend)) if name in legend}
 
 
 def image_scores(confusions: np.ndarray) -> np.ndarray:
@@ -91,7 +100,7 @@ def thumbnail(image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "th tw 3"]:
     return np.ascontiguousarray(small.round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def _paint(image: Tensor, label: Tensor, space: LabelSpace, legend: dict[str, tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
+def paint(image: Tensor, label: Tensor, space: LabelSpace, legend: dict[str, tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
     """The classes' colours over the image; void shows the darkened image."""
     size = _shrunk(image.shape[1:])
     small = F.interpolate(label[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)

@@ -1,0 +1,181 @@
+"""Which figures run folders have, drawn one after the other; what cannot be drawn is said, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from segshift.data.dataset import open_domain
+from segshift.engine.run import Evaluation, Run, slug
+from segshift.errors import DataError, MissingDataError, UserError, require_run, unknown_name
+from segshift.report.canvas import COLUMN, Format
+from segshift.report.comparison import compare_runs, row_names
+from segshift.report.confusion_figure import confusion_figure
+from segshift.report.figures import overlay_figure
+from segshift.report.learning import learning_figure
+from segshift.report.overlays import Overlays, draw_overlays
+from segshift.report.samples import draw_samples
+from segshift.report.score_figures import KINDS as SCORE_KINDS
+from segshift.report.score_figures import score_figure
+
+GRID_WIDTH = 0.875
+"""Inches of a picture in a grid: four fill a printed column, more make it wider."""
+
+Drawing = tuple[str, bytes]
+"""A file name and its content."""
+
+
+@final
+@dataclass
+class Gallery:
+    """What to draw from and how; `notes` grow while figures are drawn."""
+
+    runs: Sequence[Run]
+    domains: Sequence[str] = ()
+    images: int = 4
+    format: Format = "png"
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def file(self, *words: str) -> str:
+        """The name of a figure's file."""
+        return f"{'-'.join(map(slug, words))}.{self.format}"
+
+    def finished(self) -> list[Run]:
+        """The runs whose evaluations are drawn; the others are noted."""
+        done = [run for run in self.runs if run.record.get("status") == "finished"]
+        for run in self.runs:
+            if run not in done:
+                self.note(f"{run.path} is {run.record.get('status', 'unknown')}, not finished: only its training curves are drawn; go on with --resume")
+        return done
+
+    def evaluations(self) -> Iterator[tuple[str, Evaluation]]:
+        """Those of the finished runs on the domains asked for, with the run's name."""
+        runs = self.finished()
+        names, found = row_names(runs), {run.path: run.evaluations() for run in runs}
+        known = {evaluation.name for of_run in found.values() for evaluation in of_run}
+        for domain in self.domains:
+            if known and domain not in known:
+                raise unknown_name("evaluated domain", domain, known)
+        for run in runs:
+            chosen = [evaluation for evaluation in found[run.path] if not self.domains or evaluation.name in self.domains]
+            if not chosen:
+                where = f" on {', '.join(self.domains)}" if self.domains else ""
+                self.note(f"{run.path} has no evaluation{where}: `segshift evaluate {run.path} --domain DOMAIN --curves`")
+            for evaluation in chosen:
+                yield names[run.path], evaluation
+
+
+def draw_learning(gallery: Gallery) -> Iterator[Drawing]:
+    """Loss and mIoU over epochs, all runs in one figure."""
+    if not gallery.runs:
+        return
+    yield gallery.file("learning"), learning_figure(gallery.runs, gallery.format)
+    still = [str(run.path) for run in gallery.runs if not any(line.get("event") == "epoch" for line in run.metrics())]
+    if still:
+        gallery.note(f"no training curve of {', '.join(still)}: nothing was trained there")
+    data = {(run.record.get("data", {}).get("validation") or {}).get("fingerprint") for run in gallery.runs} - {None}
+    if len(data) > 1:
+        gallery.note("the runs validate on different images: their validation curves cannot be compared")
+
+
+def draw_confusions(gallery: Gallery) -> Iterator[Drawing]:
+    """A confusion matrix a run and domain."""
+    for name, evaluation in gallery.evaluations():
+        matrix = evaluation.confusions.sum(0)
+        figure = confusion_figure(matrix, evaluation.record["classes"], f"{name} on {evaluation.name}", gallery.format)
+        yield gallery.file("confusion", name, evaluation.name), figure
+
+
+def draw_scores(gallery: Gallery, kind: str) -> Iterator[Drawing]:
+    """ROC or precision-recall, a figure a run and domain."""
+    for name, evaluation in gallery.evaluations():
+        try:
+            figure = score_figure(evaluation.score_counts, evaluation.record["classes"], kind, f"{name} on {evaluation.name}", gallery.format)
+        except (MissingDataError, DataError) as error:
+            gallery.note(str(error))
+            continue
+        yield gallery.file(kind, name, evaluation.name), figure
+
+
+def draw_images(gallery: Gallery) -> Iterator[Drawing]:
+    """Images, truths and predictions of all runs, a figure a domain; the first run's scores choose the images."""
+    runs = gallery.finished()
+    if not any(True for _ in gallery.evaluations()):
+        return
+    comparison = compare_runs(runs, gallery.domains)
+    named = {run.path.resolve() for run in runs}
+    for note in comparison.notes:
+        if note.endswith(": left out"):
+            gallery.note(note)
+    for column in comparison.columns:
+        rows = [row for row in comparison.rows if column.name in row.cells and row.run.path.resolve() in named]
+        if not rows:
+            continue
+        repairs = rows[0].is_source and len(rows) > 1 and all(row.source == rows[0].source for row in rows)
+        try:
+            overlays = draw_overlays(rows[0], rows[1:], column.name, gallery.images, ("before: ", "after: ") if repairs else ("", ""))
+        except UserError as error:
+            gallery.note(f"images of {column.name} are not drawn: {error}")
+            continue
+        yield gallery.file("images", column.name), _grid(overlays, gallery.format)
+
+
+KINDS: dict[str, Callable[[Gallery], Iterator[Drawing]]] = {
+    "learning": draw_learning,
+    "confusion": draw_confusions,
+    **{kind: lambda gallery, kind=kind: draw_scores(gallery, kind) for kind in SCORE_KINDS},  # type: ignore[misc]
+    "images": draw_images,
+}
+"""Figures of runs by name."""
+
+
+def draw_gallery(gallery: Gallery, kinds: Sequence[str] = ()) -> Iterator[Drawing]:
+    """The figures of the kinds, of all where none is named; each is drawn when it is asked for.
+
+    Raises UnknownNameError for a kind or a domain that does not exist, DataError where a kind that was named has no figure; of kinds that
+    were not named, `gallery.notes` say why.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown_name("kind of figure", kind, KINDS)
+    for kind in kinds or KINDS:
+        before, drawn = len(gallery.notes), 0
+        try:
+            for drawing in KINDS[kind](gallery):
+                drawn += 1
+                yield drawing
+        except DataError as error:
+            if kind in kinds:
+                raise
+            gallery.note(str(error))
+        if kind in kinds and not drawn:
+            raise DataError(f"no {kind} figure: {'; '.join(gallery.notes[before:] or gallery.notes) or 'name a run'}")
+
+
+def samples_drawing(domain: str, count: int, seed: int, format: Format) -> Drawing:
+    """A grid of random samples of a data set; the same seed gives the same ones. Raises UserError where it cannot be read."""
+    dataset = open_domain(domain, depth=False)
+    return f"samples-{slug(domain)}.{format}", _grid(draw_samples(dataset, count, seed), format)
+
+
+def find_all_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs of the folders and of folders of run folders, finished or not, each once. Raises MissingDataError where there is none."""
+    found: dict[Path, Run] = {}
+    for path in paths:
+        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json"))
+        if not inside:
+            require_run(path)
+        for file in inside or [path / "run.json"]:
+            found.setdefault(file.parent.resolve(), Run.open(file.parent))
+    return list(found.values())
+
+
+def _grid(overlays: Overlays, format: Format) -> bytes:
+    columns = max((len(panel.pictures) for panel in overlays.panels), default=1)
+    return overlay_figure(overlays.panels, overlays.legend, format, picture_width=max(GRID_WIDTH, COLUMN / max(columns, 3)), font=6.0)
