@@ -6,7 +6,8 @@ Exit codes: 0 done; 1 an error that the user can mend, in one line; 2 a wrong co
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
@@ -60,7 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, prog_name="segshift", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app(arguments, prog_name="segshift", standalone_mode=False)
     except Exception as error:
         if debug and not hasattr(error, "exit_code"):  # what the command line itself refuses has no traceback worth reading
             raise
@@ -70,6 +73,14 @@ def main(arguments: list[str] | None = None) -> None:
     if code == STOPPED:
         print("segshift: stopped", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
+    """Prints a warning about data as one line, others as Python does."""
+    if category.__name__ == "DataWarning":
+        print(f"segshift: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
 
 
 def _stop(error: Exception) -> None:

@@ -79,6 +79,16 @@ class DomainDataset(Dataset[Sample]):
         return self.source.labelled and self._labels
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """Images of the split that are not read, and why: pairs that the data set is known to publish broken."""
+        return self.source.left_out
+
+    @property
+    def unknown_colors(self) -> Mapping[str, int]:
+        """Pixels, by label file read so far, whose colour is no class and which are void; where labels are coded by colour."""
+        return self.source.unknown
+
+    @property
     def identities(self) -> list[str]:
         """What tells one image from another across splits, filters, sizes and weathers: its file, or the scene that is drawn."""
         return self.source.identities

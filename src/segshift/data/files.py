@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Integer
 
-from segshift.data.catalog import Entry
+from segshift.data.catalog import Entry, Layout
+from segshift.data.coded_labels import read_colors, read_first_channel
 from segshift.data.domain import Domain
 from segshift.data.estimated import estimator_of
 from segshift.data.images import read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
 from segshift.data.listing import order, select
 from segshift.data.mapping_file import read_mapping
-from segshift.data.place import Place, wanted
-from segshift.errors import DataError, MissingDataError
+from segshift.data.pairs import leave_out
+from segshift.data.place import Place, entry_there, wanted
+from segshift.errors import DataError, DataWarning, MissingDataError
 from segshift.types import Sample
 from segshift.weather.depth import Camera
 from segshift.weather.view import Refine
@@ -42,7 +48,10 @@ class Files:
 
 @dataclass(frozen=True)
 class FileSource:
-    """Images, labels, depths and cameras of the selected images; `no_depth` says why there is no depth, "" where there is."""
+    """Images, labels, depths and cameras of the selected images; `no_depth` says why there is no depth, "" where there is.
+
+    `left_out` says why an image of the split is not there; `unknown` counts, by label file, the pixels read so far whose colour is no class.
+    """
 
     root: Path
     entry: Entry
@@ -52,6 +61,8 @@ class FileSource:
     sequences: list[str]
     files: list[Files]
     no_depth: str
+    left_out: dict[str, str] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter, compare=False)
 
     @property
     def camera(self) -> Camera | None:
@@ -59,7 +70,7 @@ class FileSource:
 
     @property
     def depth_source(self) -> str:
-        return "disparity" if self.entry.layout is not None and self.entry.layout.depth_unit == "disparity" else "measured"
+        return "disparity" if self.layout.depth_unit == "disparity" else "measured"
 
     @property
     def refine(self) -> Refine | None:
@@ -75,7 +86,12 @@ class FileSource:
 
     def label_file(self, index: int) -> Path | None:
         label = self.files[index].label
-        return None if label is None else self.root / label
+        return self.root / label if label is not None and self.layout.stores_ids else None
+
+    @property
+    def layout(self) -> Layout:
+        assert self.entry.layout is not None
+        return self.entry.layout
 
     def read(self, index: int, depth: bool) -> tuple[Sample, Camera | None]:
         """The sample with its camera; its depth only where asked for."""
@@ -84,16 +100,30 @@ class FileSource:
         label = metres = None
         camera = camera_of(self.entry, self.sequences[index])
         if files.label is not None:
-            raw = read_label(self.root / files.label)
+            raw = self.read_ids(files.label)
             self.check_size("label", files.label, raw.shape, files.image, image.shape)
             label = torch.from_numpy(self.label_space.decode(raw, where=str(self.root / files.label)))
         if depth and files.camera is not None:
             camera = read_camera(self.root / files.camera)
         if depth and files.depth is not None:
-            assert self.entry.layout is not None
-            metres = read_depth(self.root / files.depth, self.entry.layout.depth_unit, camera)
+            metres = read_depth(self.root / files.depth, self.layout.depth_unit, camera)
             self.check_size("depth", files.depth, metres.shape, files.image, image.shape)
         return Sample(image, label, metres, self.names[index]), camera
+
+    def read_ids(self, label: str) -> Integer[np.ndarray, "h w"]:
+        """The raw ids of a label file, however it stores them; the first unknown colour is told, all are counted."""
+        path = self.root / label
+        if self.layout.first_channel:
+            return read_first_channel(path)
+        if not self.layout.colors:
+            return read_label(path)
+        raw, count, example = read_colors(path, self.layout.colors)
+        if count:
+            if not self.unknown:
+                message = f"{path}: {count} of {raw.size} pixels have a colour that is no class (first {example}): void, here and wherever else"
+                warnings.warn(message, DataWarning, stacklevel=2)
+            self.unknown[label] = count
+        return raw
 
     def check_size(self, what: str, path: str, shape: Sequence[int], image: str, image_shape: Sequence[int]) -> None:
         if tuple(shape) != tuple(image_shape[1:]):
@@ -105,8 +135,8 @@ class FileSource:
     def describe(self, depth: bool) -> Iterator[str]:
         """What the fingerprint is made of: per file its relative path, size and the hash of its first 64 KiB."""
         paths = [path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path]
-        if depth and self.entry.layout is not None:
-            yield f"{self.entry.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
+        if depth:
+            yield f"{self.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
         with ThreadPoolExecutor(8) as pool:  # reading waits for the disk more than it works
             for lines in pool.map(self.describe_files, (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))):
                 yield from lines
@@ -145,8 +175,13 @@ def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False
         raise MissingDataError(f"no folder {root} for data set {domain.name!r}; {wanted(domain.name, entry)}")
     if "labels" in filters:
         entry = read_mapping(mapping_path(root, filters["labels"]), entry)
-    place = Place(root, domain.name, entry, domain.split or entry.split)
+    split = domain.split or entry.split
+    entry = entry_there(root, entry, split)
+    if entry.spaces:
+        entry = replace(entry, classes=entry.spaces[filters.get("classes", next(iter(entry.spaces)))])
+    place = Place(root, domain.name, entry, split, filters)
     images = place.images()
+    left_out = leave_out(place, images) if entry.unmatched else {}
     every, sequences, blocks = order(list(images), entry)
     chosen = select(sequences, filters, str(replace(domain, filters=(), weather=())))
     names = [every[i] for i in chosen]
@@ -173,6 +208,7 @@ def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False
         sequences=[sequences[i] for i in chosen],
         files=[Files(images[name], found.get(name), depths.get(name), cameras.get(name)) for name in names],
         no_depth=no_depth,
+        left_out=left_out,
     )
 
 
