@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import segshift
 from segshift.cli import main
 from segshift.cli.listing import TABLES
 from segshift.data.catalog import DATASETS
+from segshift.errors import DataWarning
 from segshift.methods import METHODS
 from segshift.models import MODELS
 from segshift.models.catalog import REFUSED
@@ -157,6 +159,20 @@ def test_list_domains_says_classes_sizes_and_licence_in_100_columns(capsys: pyte
     for name, entry in DATASETS.items():
         assert entry.summary in said[name]
         assert f"licence: {entry.licence}" in said[name]
+
+
+def test_a_warning_about_data_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segshift.data.download.download", lambda *args, **kwargs: warnings.warn("2 images left out", DataWarning, stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, out, err = run(capsys, "download", "oxford-pets", "pets")
+    assert (code, out, err) == (0, "oxford-pets:pets\n", "segshift: 2 images left out\n")
+
+
+def test_download_without_a_network_or_with_an_account(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "download", "cityscapes", str(tmp_path))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "cannot be downloaded by a program" in err
 
 
 def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[str]) -> None:

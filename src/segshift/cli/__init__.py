@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from segshift.cli import adapt, compare, evaluate, listing, predict, quickstart, recipe, report, study, train, weather
+from segshift.cli import adapt, compare, download, evaluate, listing, predict, quickstart, recipe, report, study, train, weather
 
 app = typer.Typer(
     name="segshift",
@@ -31,6 +31,7 @@ app.command("report")(report.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)
 app.command("predict")(predict.command)
+app.command("download")(download.command)
 app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")
 

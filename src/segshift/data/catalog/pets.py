@@ -20,7 +20,7 @@ OXFORD_PETS = Entry(
     splits=("trainval", "test"),
     split="trainval",
     licence="CC BY-SA 4.0; the photographs belong to their owners",
-    source="https://www.robots.ox.ac.uk/~vgg/data/pets (images.tar.gz, annotations.tar.gz)",
+    source="https://www.robots.ox.ac.uk/~vgg/data/pets (images.tar.gz, annotations.tar.gz), or `segshift download oxford-pets FOLDER`",
     counts={"trainval": 3680, "test": 3669},
     # Hashes and sizes as tensorflow_datasets has published them.
     archives=(
