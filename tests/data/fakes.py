@@ -16,6 +16,7 @@ from miniature import CAMERA, picture, write
 from PIL import Image
 
 from segshift.data.catalog.camvid import IDS as CAMVID_COLORS
+from segshift.data.catalog.driving import IDD_LABELS
 
 H, W = 12, 16
 LABEL_IDS = range(34)
@@ -182,6 +183,20 @@ def mapillary_2(root: Path) -> Path:
     return mapillary(mapillary(root, "v1.2/"), "v2.0/", 123)
 
 
+def idd(root: Path) -> Path:
+    """A stripe a class, one column wide, and a box of a group over two of them; an image of part II is JPEG."""
+    for split, name, ending in (("train", "0/024541", "png"), ("train", "119/frame0029", "jpg"), ("val", "3/005506", "png"), ("test", "7/903279", "png")):
+        names = list(IDD_LABELS)
+        write(root / f"leftImg8bit/{split}/{name}_leftImg8bit.{ending}", picture(0, H, len(names)))
+        if split != "test":
+            stripes = [{"label": each, "polygon": [[i, 0], [i, 0], [i, H - 1]], "deleted": 0} for i, each in enumerate(names)]
+            group = {"label": "cargroup", "polygon": [[0, 0], [0, 1], [1, 1], [1, 0]]}
+            gone = {"label": "sky", "polygon": [[0, 0], [0, H], [W, H]], "deleted": 1}
+            text = json.dumps({"imgHeight": H, "imgWidth": len(names), "objects": [*stripes, group, gone, {"label": "sky", "polygon": [[0, 0]]}]})
+            write_text(root / f"gtFine/{split}/{name}_gtFine_polygons.json", text)
+    return root
+
+
 def kitti(root: Path) -> Path:
     for i in range(2):
         write(root / f"training/image_2/00000{i}_10.png", picture(i, H, W))
@@ -261,6 +276,7 @@ FAKES: Mapping[str, Callable[[Path], Path]] = {
     "bdd100k": bdd100k,
     "mapillary": mapillary,
     "mapillary-2": mapillary_2,
+    "idd": idd,
     "kitti": kitti,
     "gta5": gta5,
     "synthia": synthia,

@@ -73,7 +73,7 @@ def test_every_split_is_read_whole(name: str, root: Path) -> None:
         assert len(set(data.names)) == len(data) > 0
         assert len(set(data.identities)) == len(data)
         for sample in data:
-            assert sample.image.shape[2] == W
+            assert sample.image.shape[2] == (len(fakes.IDD_LABELS) if name == "idd" else W)
             if sample.label is not None:
                 assert sample.label.shape == sample.image.shape[1:]
                 assert set(sample.label.unique().tolist()) <= {*range(len(data.label_space)), VOID}
@@ -262,6 +262,25 @@ def test_mapillary_v1_2_is_found_in_either_archive(root: Path) -> None:
     assert (expected == 0).any()
 
 
+def test_idd_is_drawn_from_its_polygons(root: Path, tmp_path: Path) -> None:
+    data = open_domain("idd::train")
+    assert data.names == ["0/024541", "119/frame0029"]
+    expected = np.tile(np.array([train for _, train in fakes.IDD_LABELS.values()], np.uint8), (H, 1))
+    expected[:2, :2] = CITYSCAPES.classes.index("car")
+    np.testing.assert_array_equal(data[0].label, expected)
+    assert data.label_file(0) is None
+    assert ids_by_name(data.label_space)["terrain"] == [5]
+    fakes.idd(tmp_path)
+    path = tmp_path / "gtFine/train/0/024541_gtFine_polygons.json"
+    path.write_text(path.read_text().replace("autorickshaw", "tuktuk"))
+    assert refused(f"idd:{tmp_path}").startswith(f"{path}: polygon of unknown class 'tuktuk' (known: road, parking, ")
+    for text in ("{", "[]", '{"imgHeight": 2, "imgWidth": 2}', '{"imgHeight": 2, "imgWidth": 2, "objects": [{"label": "sky", "polygon": [1, 2, 3]}]}'):
+        path.write_text(text)
+        assert refused(f"idd:{tmp_path}").startswith(f"{path}: not polygons in JSON (")
+    path.write_text('{"imgHeight": 2, "imgWidth": 3, "objects": []}')
+    assert refused(f"idd:{tmp_path}").startswith(f"{path}: label of 3 x 2 pixels for an image of 40 x {H}")
+
+
 # Simulators
 
 
@@ -423,6 +442,7 @@ def test_official_counts() -> None:
         "bdd100k": {"train": 7000, "val": 1000, "test": 2000},
         "mapillary": {"train": 18000, "val": 2000, "test": 5000},
         "mapillary-2": {"train": 18000, "val": 2000, "test": 5000},
+        "idd": {"train": 6993, "val": 981, "test": 2029},
         "kitti": {"train": 200, "test": 200},
         "gta5": {"all": 24966},
         "synthia": {"all": 9400},

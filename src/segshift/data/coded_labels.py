@@ -1,16 +1,18 @@
-"""Labels that are no plain picture of ids: coded by colour, or with the id in the first of several 16-bit channels."""
+"""Labels that are no plain picture of ids: coded by colour, drawn from polygons, or with the id in the first of several 16-bit channels."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
+from PIL import Image, ImageDraw
 
 from segshift.data.images import load, open_picture
 from segshift.data.label_space import VOID
-from segshift.errors import DataError
+from segshift.errors import DataError, MissingDataError
 
 MOST = 0.5
 """Share of pixels of unknown colour above which a label is in another coding, and refused."""
@@ -42,6 +44,31 @@ def read_colors(path: Path, colors: Mapping[tuple[int, int, int], int]) -> tuple
             "these are other labels, or a picture that was resized or compressed; take the original files"
         )
     return raw, count, (red, green, blue)
+
+
+def read_polygons(path: Path, ids: Mapping[str, int]) -> UInt8[np.ndarray, "h w"]:
+    """Raw ids drawn from the polygons of a JSON file, each over those before it; 255 where there is none.
+
+    `NAMEgroup` counts as `NAME` where it has no id itself. The same as Cityscapes' and IDD's own scripts draw.
+    """
+    try:
+        given = json.loads(path.read_text())
+        picture = Image.new("L", (int(given["imgWidth"]), int(given["imgHeight"])), VOID)
+        draw = ImageDraw.Draw(picture)
+        for thing in given["objects"]:
+            name = thing["label"]
+            name = name.removesuffix("group") if name not in ids else name
+            if name not in ids:
+                raise DataError(f"{path}: polygon of unknown class {thing['label']!r} (known: {', '.join(ids)}): correct the file, or get it again")
+            if not thing.get("deleted") and len(thing["polygon"]) > 2:
+                draw.polygon([(float(x), float(y)) for x, y in thing["polygon"]], fill=ids[name])
+        return np.array(picture)
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: the file is gone: it was there when the data set was opened") from None
+    except DataError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: not polygons in JSON ({type(error).__name__}: {error}): get the file again") from None
 
 
 def read_first_channel(path: Path) -> UInt16[np.ndarray, "h w"]:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Integer
 
 from segshift.data.catalog import Entry, Layout
-from segshift.data.coded_labels import read_colors, read_first_channel
+from segshift.data.coded_labels import read_colors, read_first_channel, read_polygons
 from segshift.data.domain import Domain
 from segshift.data.estimated import estimator_of
 from segshift.data.images import read_camera, read_depth, read_image, read_label
@@ -115,6 +115,8 @@ class FileSource:
         path = self.root / label
         if self.layout.first_channel:
             return read_first_channel(path)
+        if self.layout.polygons:
+            return read_polygons(path, self.layout.polygons)
         if not self.layout.colors:
             return read_label(path)
         raw, count, example = read_colors(path, self.layout.colors)

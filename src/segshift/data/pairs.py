@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from segshift.data.place import Place, some
 from segshift.errors import DataError, DataWarning
 
+PNG = b"\x89PNG\r\n\x1a\n"
 SHARE, FEW = 0.01, 10
 """More than this share of the images, and more than a few, are no defect of the set but a copy that is not whole."""
 
@@ -43,8 +45,12 @@ def leave_out(place: Place, images: dict[str, str]) -> dict[str, str]:
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
-    """Width and height from the header; None where it cannot be read, which is told when the image is read."""
+    """Width and height from the header, of a PNG without a decoder; None where it cannot be read, which is told when the image is read."""
     try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(24)
+        if head.startswith(PNG) and len(head) == 24:
+            return struct.unpack(">II", head[16:])
         with Image.open(path) as picture:
             return picture.size
     except (OSError, SyntaxError, ValueError):

@@ -55,6 +55,36 @@ MAPILLARY_V2 = Entry(
     counts={"train": 18000, "val": 2000, "test": 5000},
 )
 
+# Name -> id and train id of the 19 classes (255: none). Source: anue_labels.py of the data set's public code, columns id and csTrainId.
+IDD_LABELS = {
+    "road": (0, 0), "parking": (1, 255), "drivable fallback": (2, 255), "sidewalk": (3, 1), "rail track": (4, 255), "non-drivable fallback": (5, 9),
+    "person": (6, 11), "animal": (7, 255), "rider": (8, 12), "motorcycle": (9, 17), "bicycle": (10, 18), "autorickshaw": (11, 255), "car": (12, 13),
+    "truck": (13, 14), "bus": (14, 15), "caravan": (15, 255), "trailer": (16, 255), "train": (17, 16), "vehicle fallback": (18, 255), "curb": (19, 255),
+    "wall": (20, 3), "fence": (21, 4), "guard rail": (22, 255), "billboard": (23, 255), "traffic sign": (24, 7), "traffic light": (25, 6), "pole": (26, 5),
+    "polegroup": (27, 255), "obs-str-bar-fallback": (28, 255), "building": (29, 2), "bridge": (30, 255), "tunnel": (31, 255), "vegetation": (32, 8),
+    "sky": (33, 10), "fallback background": (34, 255), "unlabeled": (35, 255), "ego vehicle": (36, 255), "rectification border": (37, 255),
+    "out of roi": (38, 255), "license plate": (39, 255),
+}  # fmt: skip
+IDD_SPACES = spaces_of(dict(IDD_LABELS.values()))
+
+IDD = Entry(
+    summary="IDD Segmentation, part I: unstructured traffic in India, labels drawn from its polygons",
+    classes=IDD_SPACES["19"],
+    spaces=IDD_SPACES,
+    layout=Layout(
+        images="leftImg8bit/{split}/{name}_leftImg8bit.*",  # PNG in part I, JPEG in part II
+        labels="gtFine/{split}/{name}_gtFine_polygons.json",
+        polygons={name: raw for name, (raw, _) in IDD_LABELS.items()},
+    ),
+    splits=("train", "val", "test"),
+    split="train",
+    unlabelled=("test",),
+    licence="IDD licence, for research, registration needed",
+    source="https://idd.insaan.iiit.ac.in (IDD Segmentation)",
+    sequence=r"(?:^|/)([^/]+)/[^/]*$",
+    counts={"train": 6993, "val": 981, "test": 2029},
+)
+
 KITTI = Entry(
     summary="KITTI semantics: 200 labelled images of 2015",
     classes=BY_LABEL_IDS["19"],

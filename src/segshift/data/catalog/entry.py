@@ -20,8 +20,9 @@ class Layout:
     ending `.*` stands for any image format. `camera` is a JSON file an image, as Cityscapes writes it.
 
     `depth_unit` is the metres that a stored depth of 1 stands for, or "disparity" for 16-bit disparity as Cityscapes stores it.
-    `colors` gives the raw id of each colour where labels are coded by colour; with `first_channel` labels are PNG of 16 bits and several
-    channels, the first of which holds the id.
+    Labels are pictures of ids, but: `colors` gives the raw id of each colour where they are coded by colour; `polygons` that of each name where
+    they are JSON files of polygons, as Cityscapes writes them; with `first_channel` they are PNG of 16 bits and several channels, the first of
+    which holds the id.
     `listed` is a text file of a split, an image a line, its name or path first; `rules` says by a regular expression on the name which images
     a split has. Without both, every image that fits the pattern is in the split.
     """
@@ -32,6 +33,7 @@ class Layout:
     depth_unit: float | str = 1.0
     camera: str | None = None
     colors: Mapping[Color, int] = field(default_factory=dict, hash=False)
+    polygons: Mapping[str, int] = field(default_factory=dict, hash=False)
     first_channel: bool = False
     listed: str | None = None
     rules: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -39,7 +41,7 @@ class Layout:
     @property
     def stores_ids(self) -> bool:
         """Whether a label file is a plain picture of ids."""
-        return not self.colors and not self.first_channel
+        return not self.colors and not self.polygons and not self.first_channel
 
 
 @dataclass(frozen=True)
