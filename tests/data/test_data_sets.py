@@ -404,7 +404,7 @@ def test_colour_pictures_where_ids_are_expected_are_refused(name: str, tmp_path:
     with pytest.raises(DataError) as caught:
         data[0]
     assert str(caught.value).startswith(f"{path}: label is a colour picture (RGB): ")
-    assert "take the data set's files of ids, or turn each colour into its class index" in str(caught.value)
+    assert "take the data set's files of ids; in a mapping file, `labels: {files: ..., stored: colors}` reads" in str(caught.value)
 
 
 def test_coded_labels_have_no_file_to_copy(root: Path) -> None:

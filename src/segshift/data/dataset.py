@@ -194,7 +194,8 @@ class DomainDataset(Dataset[Sample]):
             refine = self._refine if any(name == "fog" for name, _ in self.weather) else None
             seed = self.seed if any(WEATHER[name].random for name, _ in self.weather) else None
             weather = [self.weather, versions, estimated, refine, seed]
-        return json.dumps([1, self.domain.name, space.classes, ids, weather])
+        coding = [self.source.coding] if self.source.coding else []
+        return json.dumps([1, self.domain.name, space.classes, ids, weather, *coding])
 
 
 def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:

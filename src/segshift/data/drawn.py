@@ -39,6 +39,7 @@ class StreetSource:
     camera: Camera | None = None  # each street has its own
     left_out: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+    coding: tuple[()] = ()
 
     @property
     def identities(self) -> list[str]:

@@ -89,6 +89,11 @@ class FileSource:
         return self.root / label if label is not None and self.layout.stores_ids else None
 
     @property
+    def coding(self) -> list[Any]:
+        """What the labels' colours or polygons stand for, as the fingerprint covers it; empty for pictures of ids."""
+        return [*sorted(self.layout.colors.items()), *sorted(self.layout.polygons.items())]
+
+    @property
     def layout(self) -> Layout:
         assert self.entry.layout is not None
         return self.entry.layout

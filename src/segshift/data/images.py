@@ -70,7 +70,7 @@ def read_label(path: Path) -> Integer[np.ndarray, "h w"]:
     if picture.mode not in INDEXED:
         raise DataError(
             f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG); "
-            "take the data set's files of ids, or turn each colour into its class index"
+            "take the data set's files of ids; in a mapping file, `labels: {files: ..., stored: colors}` reads classes by their colours"
         )
     raw = np.array(picture)
     return raw.astype(np.uint8) if raw.dtype == np.bool_ else raw
