@@ -22,8 +22,9 @@ from torch.utils.data import Dataset
 from segshift.data.domain import Condition, Domain, parse_domain
 from segshift.data.drawn import StreetSource, open_streets
 from segshift.data.estimated import estimator_of
-from segshift.data.files import FileSource, open_files
+from segshift.data.files import FileSource
 from segshift.data.label_space import LabelSpace
+from segshift.data.opening import open_files
 from segshift.errors import DataError
 from segshift.types import Sample
 from segshift.weather import WEATHER

@@ -13,6 +13,7 @@ from segshift.data.place import Place, some
 from segshift.errors import DataError, DataWarning
 
 PNG = b"\x89PNG\r\n\x1a\n"
+CHUNK = 256
 SHARE, FEW = 0.01, 10
 """More than this share of the images, and more than a few, are no defect of the set but a copy that is not whole."""
 
@@ -27,11 +28,18 @@ def leave_out(place: Place, images: dict[str, str]) -> dict[str, str]:
         return {}
     left_out = {name: "has no label" for name in images if name not in labels}
     pairs = [name for name in images if name in labels]
+
+    def differ(names: list[str]) -> list[tuple[str, str]]:
+        sizes = [(name, size_of(place.root / images[name]), size_of(place.root / labels[name])) for name in names]
+        return [
+            (name, f"has a label of {label[0]} x {label[1]} pixels for an image of {image[0]} x {image[1]}")
+            for name, image, label in sizes
+            if image is not None and label is not None and image != label
+        ]
+
     with ThreadPoolExecutor(8) as pool:  # reading waits for the disk more than it works
-        sizes = pool.map(lambda name: (size_of(place.root / images[name]), size_of(place.root / labels[name])), pairs, chunksize=64)
-        for name, (image, label) in zip(pairs, sizes, strict=True):
-            if image is not None and label is not None and image != label:
-                left_out[name] = f"has a label of {label[0]} x {label[1]} pixels for an image of {image[0]} x {image[1]}"
+        for found in pool.map(differ, (pairs[i : i + CHUNK] for i in range(0, len(pairs), CHUNK))):
+            left_out.update(found)
     if not left_out:
         return {}
     first = next(iter(left_out))
