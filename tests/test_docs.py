@@ -173,7 +173,7 @@ def test_the_tables_of_data_sets_are_those_of_the_catalogue() -> None:
         if entry.layout is None or entry.classes is None:
             continue
         counts = [f"{split} {count}{' (no labels)' if split in entry.unlabelled else ''}" for split, count in entry.counts.items()]
-        sizes = " or ".join(entry.spaces) or str(len(entry.classes))
+        sizes = ", ".join(entry.spaces) or str(len(entry.classes))
         assert table.pop(name) == (sizes, ", ".join(counts), entry.licence, entry.source.replace("`", ""))
         expected += [(name, layout.images, str(layout.labels)) for layout in (entry.layout, *entry.also)]
     assert not table

@@ -326,6 +326,15 @@ def test_synthia_has_16_classes_or_13(root: Path) -> None:
     assert by_name == [{*sixteen.classes, "void"}, {*thirteen.classes, "void"}]
 
 
+def test_cityscapes_can_be_read_in_the_classes_of_synthia(root: Path) -> None:
+    nineteen = labels("cityscapes::val")[0]
+    for size in (16, 13):
+        space = DATASETS["synthia"].spaces[str(size)]
+        assert open_domain(f"cityscapes?classes={size}").label_space.classes == space.classes
+        expected = [space.classes.index(CITYSCAPES.classes[v]) if v != VOID and CITYSCAPES.classes[v] in space.classes else VOID for v in nineteen]
+        assert labels(f"cityscapes::val?classes={size}")[0] == expected
+
+
 @pytest.mark.parametrize("convert", [lambda label: label, lambda label: np.dstack([label] * 3)])
 def test_synthia_labels_of_8_bits_are_refused(tmp_path: Path, convert: object) -> None:
     fakes.synthia(tmp_path)

@@ -59,7 +59,7 @@ def domains() -> Iterator[str]:
 
     for name, entry in DATASETS.items():
         sizes = [size if size not in entry.spaces or i else f"{size} (default)" for i, size in enumerate(entry.spaces)]
-        classes = f"{' or '.join(sizes) or len(entry.classes)} classes" if entry.classes else "classes of its mapping file"
+        classes = f"{', '.join(sizes) or len(entry.classes)} classes" if entry.classes else "classes of its mapping file"
         counts = ", ".join(f"{split} {entry.counts[split]}{' without labels' if split in entry.unlabelled else ''}" for split in entry.splits)
         splits = f"images: {counts}" if counts else "splits: any subfolder"
         values = {key: f" ({', '.join(choice.values)})" for key, choice in entry.choices.items()}

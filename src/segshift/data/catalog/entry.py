@@ -125,7 +125,7 @@ class Entry:
     def own_keys(self) -> dict[str, Option]:
         """The keys that not every data set has."""
         sizes = tuple(self.spaces)
-        classes = {"classes": Option(f"{' or '.join(sizes)} classes (default {sizes[0]})", partial(one_of, choices=sizes))} if sizes else {}
+        classes = {"classes": Option(f"{', '.join(sizes)} classes (default {sizes[0]})", partial(one_of, choices=sizes))} if sizes else {}
         choices = {key: choice.option() for key, choice in self.choices.items()}
         video = self.layout is not None and (self.sequence is not None or self.classes is None)
         return {**self.options, **classes, **choices, **({"sequence": SEQUENCE} if video else {})}

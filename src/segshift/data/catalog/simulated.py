@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segshift.data.catalog.entry import Entry, Layout
-from segshift.data.catalog.spaces import label_ids, spaces_of, subset
+from segshift.data.catalog.spaces import label_ids, spaces_of, synthia_spaces
 from segshift.data.label_space import VOID
 
 GTA5_SPACES = spaces_of(label_ids() | {34: VOID})  # 34: licence plate, -1 in Cityscapes
@@ -13,11 +13,7 @@ SYNTHIA_IDS = dict.fromkeys((0, 13, 14, 22), VOID) | {
 }
 """Raw id -> the 19 classes; void, parking, road works and lane marking have none. Source: the data set's README."""
 
-ABSENT = ("terrain", "truck", "train")
-SYNTHIA_SPACES = {
-    "16": subset("synthia-16", ABSENT, SYNTHIA_IDS),
-    "13": subset("synthia-13", (*ABSENT, "wall", "fence", "pole"), SYNTHIA_IDS),
-}
+SYNTHIA_SPACES = synthia_spaces(SYNTHIA_IDS)
 
 # A few label files have another size than their image (sizes vary around 1914 x 1052).
 GTA5 = Entry(

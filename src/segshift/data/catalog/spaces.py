@@ -22,7 +22,7 @@ def label_ids() -> dict[int, int]:
 
 
 def spaces_of(ids: Mapping[int, int]) -> dict[str, LabelSpace]:
-    """What the key `classes` chooses from: 19 classes, or 20, where `background` takes what is void in the 19.
+    """What the key `classes` chooses from: 19 classes; 20, where `background` takes what is void in the 19; the 16 and 13 of SYNTHIA's protocol.
 
     >>> spaces_of({7: 0, 4: 255})["20"].ids
     {7: 0, 4: 19, 255: 19}
@@ -30,7 +30,13 @@ def spaces_of(ids: Mapping[int, int]) -> dict[str, LabelSpace]:
     background = len(CITYSCAPES)
     filled = {raw: background if train == VOID else train for raw, train in ids.items()} | {VOID: background}
     twenty = LabelSpace("cityscapes-20", (*CITYSCAPES.classes, "background"), (*CITYSCAPES.colors, BACKGROUND), filled)
-    return {"19": CITYSCAPES if ids == CITYSCAPES.ids else replace(CITYSCAPES, ids=dict(ids)), "20": twenty}
+    return {"19": CITYSCAPES if ids == CITYSCAPES.ids else replace(CITYSCAPES, ids=dict(ids)), "20": twenty, **synthia_spaces(ids)}
+
+
+def synthia_spaces(ids: Mapping[int, int]) -> dict[str, LabelSpace]:
+    """The 16 classes that SYNTHIA shares with the 19, and the 13 without those that it draws otherwise; the others are void."""
+    absent, thin = ("terrain", "truck", "train"), ("wall", "fence", "pole")
+    return {"16": subset("synthia-16", absent, ids), "13": subset("synthia-13", (*absent, *thin), ids)}
 
 
 def subset(name: str, without: Iterable[str], ids: Mapping[int, int]) -> LabelSpace:
