@@ -1,4 +1,4 @@
-"""Errors of the plane prior on drawn streets, whose depth is known: median relative error by class, and of fog's transmittance.
+"""Errors of the plane prior on drawn streets, whose depth is known: median relative error by class, and of fog.
 
     python benchmarks/plane.py [--streets 40]
 
@@ -17,6 +17,7 @@ import torch
 
 from segshift.data.label_space import LABEL_SPACES
 from segshift.data.streets import render_street
+from segshift.weather import prepare_fog
 from segshift.weather.plane import estimate_plane_depth
 from segshift.weather.view import GROUND, SKY
 
@@ -44,7 +45,15 @@ def main() -> None:
                     errors[name].append(float(np.median(error[inside])))
             errors["all that stands"].append(float(np.median(error[standing])))
             errors[f"transmittance, beta {BETA} (absolute)"].append(float(np.abs(np.exp(-BETA * depth) - np.exp(-BETA * street.depth)).mean()))
-        print(f"{title}, {count} streets of 512 x 256: median and 90 % quantile over streets, %")
+            if sign > 0:
+                image = torch.from_numpy(street.image).permute(2, 0, 1).contiguous()
+                truth = prepare_fog(image, torch.from_numpy(street.depth), camera)
+                for refine in (None, "guided"):
+                    scene = prepare_fog(image, torch.from_numpy(depth), camera, truth.airlight, refine)
+                    for beta in (0.005, BETA):
+                        gap = (scene.render(beta).float() - truth.render(beta).float()).abs().mean()
+                        errors[f"fog {beta}, refine {refine}"].append(float(gap) / 100)  # printed in hundredths
+        print(f"{title}, {count} streets of 512 x 256: median and 90 % quantile over streets, %; of fog in grey levels")
         for name, values in errors.items():
             print(f"{name:36}{100 * np.median(values):8.1f}{100 * np.quantile(values, 0.9):8.1f}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,7 +230,19 @@ def test_the_table_of_fog_is_that_of_the_code() -> None:
 
 def test_the_table_of_weathers_is_that_of_the_code() -> None:
     page = (DOCS / "weather.md").read_text()
-    found = {
-        name: tuple(map(float, cells.split("|"))) for name, cells in re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ((?:[\d.]+ \| ){4}[\d.]+) \|", page, re.MULTILINE)
-    }
-    assert found == {name: weather.severities for name, weather in WEATHER.items() if weather.unit is not None}
+    found = re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \|((?: [\d.]* ?\|){5}) (\w+)", page, re.MULTILINE)
+    severities = {name: tuple(float(cell) for cell in cells.split("|") if cell.strip()) for name, _, cells, _ in found}
+    own = {name: weather for name, weather in WEATHER.items() if not name.startswith("c_")}
+    assert severities == {name: weather.severities for name, weather in own.items()}
+    assert [(unit.partition(":")[0], depth) for _, unit, _, depth in found] == [(weather.unit or "none", weather.depth) for weather in own.values()]
+
+
+def test_the_code_about_weather_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "weather.md").read_text(), re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "weather.md", "exec"), names)
+    assert capsys.readouterr().out == "4 ['test_00000', 'test_00001']\n"
+    made = [names[name] for name in ("foggy", "light", "dense", "rainy", "published", "dark", "snowy", "wet", "noisy")]
+    assert all(picture.shape == names["image"].shape for picture in made)
+    assert not any(bool((picture == names["image"]).all()) for picture in made)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from segshift import render
 from segshift.cli import main
+from segshift.data import drawn
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Condition
 from segshift.engine import checkpoint
@@ -107,7 +108,7 @@ def test_a_set_grows_by_new_and_by_mended_images_but_not_by_changed_ones(mini_ca
     assert json.loads((out / "manifest.json").read_text())["splits"]["night-3"]["skipped"] == []
     before = files(out)
     paths[1].write_bytes(whole)
-    with pytest.raises(DataError, match=rf"{names[1]} has changed since it was rendered: remove .*night-3/{names[1]}\.png"):
+    with pytest.raises(DataError, match=rf"{names[1]} changed since they were rendered: remove .*night-3"):
         render_set(f"camvid:{root}", ["night=3"], out)
     with pytest.raises(DataError, match=r"with images such as .* lacks: name a new folder"):
         render_set(f"camvid:{root}:train?first=1", ["night=3"], out)
@@ -224,11 +225,126 @@ def test_a_bad_image_is_named_and_left_out_when_asked(mini_camvid: Path, tmp_pat
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]["night-3"]["skipped"] == [bad]
 
 
+def test_a_domain_with_weather_alone_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(drawn.COUNTS, "train", 2)
+    for written in (2, 0):
+        assert render_set("streets+night@2", ["c_contrast@1"], tmp_path / "out").written == written
+
+
+def write_folder(root: Path, images: int = 3, size: tuple[int, int] = (12, 8)) -> Path:
+    """Images, labels and depths of a road under a sky, with a camera."""
+    width, height = size
+    label = np.repeat(np.array([1] * (height // 2) + [0] * (height - height // 2), np.uint8)[:, None], width, 1)
+    for kind in ("images", "labels", "depth"):
+        (root / kind).mkdir(parents=True)
+    for index in range(images):
+        Image.effect_noise(size, 90).convert("RGB").save(root / "images" / f"{index}.png")
+        Image.fromarray(label).save(root / "labels" / f"{index}.png")
+        np.save(root / "depth" / f"{index}.npy", np.full((height, width), 40 + index, np.float32))
+    write_mapping(root)
+    return root
+
+
+def write_mapping(root: Path, height: float = 1.5, unit: float = 1.0) -> None:
+    camera = f"{{fx: 12, fy: 12, cx: 5.5, cy: 3.5, height: {height}, pitch: 0.02}}"
+    text = f"classes: [road, sky]\ndepth: {{files: depth, scale: {unit}}}\ncamera: {camera}\n"
+    (root / "mapping.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("change", ["label", "depth", "camera", "unit"])
+def test_all_that_a_picture_depends_on_is_watched(tmp_path: Path, change: str) -> None:
+    root, out = write_folder(tmp_path / "in"), tmp_path / "out"
+    domain = f"folder:{root}?labels=mapping.yaml" + ("&depth=plane" if change == "camera" else "")
+    render_set(domain, ["fog=0.02", "night=3"], out)
+    if change == "label":
+        Image.fromarray(np.zeros((8, 12), np.uint8)).save(root / "labels" / "1.png")
+    elif change == "depth":
+        np.save(root / "depth" / "1.npy", np.full((8, 12), 7, np.float32))
+    else:
+        write_mapping(root, **({"height": 2.0} if change == "camera" else {"unit": 0.5}))
+    before = files(out)
+    message = "1 changed since they were rendered" if change in ("label", "depth") else "another camera, refinement or classes"
+    with pytest.raises(DataError, match=message):
+        render_set(domain, ["fog=0.02"], out)
+    assert files(out) == before
+
+
+def test_pictures_with_and_without_depth_are_watched_apart(tmp_path: Path) -> None:
+    root, out = write_folder(tmp_path / "in"), tmp_path / "out"
+    domain = f"folder:{root}?labels=mapping.yaml"
+    render_set(domain, ["c_contrast@2", "fog=0.02"], out)
+    np.save(root / "depth" / "1.npy", np.full((8, 12), 7, np.float32))
+    assert render_set(domain, ["c_contrast@2"], out).kept == 3  # nothing of it comes from depth
+    with pytest.raises(DataError, match="1 changed"):
+        render_set(domain, ["fog=0.02"], out)
+
+
+def test_another_command_waits_and_a_foreign_split_is_not_taken_over(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with render.alone_in(out), pytest.raises(DataError, match=r"another command renders into .*out: wait for it"):
+        render_set(STREETS, [LIGHT], out)
+    render_set(STREETS, [LIGHT, "night=3"], out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["splits"]["night-3"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"night-3 is not in .*manifest\.json, and holds pictures"):
+        render_set(STREETS, ["night=3"], out)
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", '{"format": 2, "domain": "streets"}', '{"format": 1, "domain": "strets", "splits": {}}'])
+def test_a_manifest_of_another_version_is_one_line(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(DataError, match=r"manifest\.json is damaged or of another version"):
+        render_set(STREETS, [LIGHT], tmp_path)
+
+
+def test_a_stop_between_picture_and_label_leaves_no_old_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = write_folder(tmp_path / "in"), tmp_path / "out"
+    domain = f"folder:{root}?labels=mapping.yaml"
+    render_set(domain, ["night=3"], out)
+    (root / "labels" / "1.png").unlink()
+    Image.fromarray(np.zeros((8, 12), np.uint8)).save(root / "labels" / "1.bmp")
+    with pytest.raises(DataError, match="1 changed since"):
+        render_set(domain, ["night=3"], out)
+    (out / "images" / "night-3" / "1.png").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(render, "write_label", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            render_set(domain, ["night=3"], out, threads=1)
+    assert render_set(domain, ["night=3"], out).written == 1
+    assert sorted(path.name for path in (out / "labels" / "night-3").iterdir()) == ["0.png", "1.bmp", "2.png"]
+    render_set(domain, ["night=3"], tmp_path / "whole")
+    assert files(out) == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("conditions", [["fog=0.05", "c_contrast@1"], ["c_contrast@1", "fog=0.05"]])
+def test_a_condition_that_fails_leaves_out_itself_alone(tmp_path: Path, conditions: list[str]) -> None:
+    root = write_folder(tmp_path / "in")
+    np.save(root / "depth" / "1.npy", np.zeros((8, 12), np.float32))
+    done = render_set(f"folder:{root}?labels=mapping.yaml", conditions, tmp_path / "out", skip_bad=True)
+    assert [name for name, _ in done.skipped] == ["1"]
+    assert done.written == 5
+    splits = json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]
+    assert {split: entry["skipped"] for split, entry in splits.items()} == {"fog-0.05": ["1"], "c_contrast@1": []}
+
+
+def test_names_in_folders_and_labels_that_cannot_be_read(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "in")
+    for kind, suffix in (("images", "png"), ("labels", "png"), ("depth", "npy")):
+        (root / kind / "city").mkdir()
+        (root / kind / f"0.{suffix}").rename(root / kind / "city" / f"a.b.{suffix}")
+    (root / "labels" / "2.png").write_bytes(b"no label")
+    done = render_set(f"folder:{root}?labels=mapping.yaml", "fog=0.02", tmp_path / "out", skip_bad=True)
+    assert [name for name, _ in done.skipped] == ["2"]
+    assert (tmp_path / "out" / "labels" / "fog-0.02" / "city" / "a.b.png").is_file()
+    assert open_domain(done.domains[0]).names == ["1", "city/a.b"]
+
+
 def test_what_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(DataError, match=r"holds something else \(photo\.jpg\): name a new folder"):
         render_set(STREETS, [LIGHT], tmp_path)
-    with pytest.raises(DataError, match="one weather a set; put the others into the domain"):
+    with pytest.raises(DataError, match="one weather a set; put those before it into the domain"):
         render_set(STREETS, ["night@2+rain=20"], tmp_path / "out")
     with pytest.raises(DataError, match=r"rain=1000: at most 500 \(mm/h\)"):
         render_set(STREETS, ["rain=1000"], tmp_path / "out")
@@ -237,13 +353,13 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     render_set(STREETS, [LIGHT], tmp_path / "out")
     with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32\+fog=0.01, with images such as test_00000 that streets::val"):
         render_set("streets::val?first=3&size=48x32", [LIGHT], tmp_path / "out")
-    with pytest.raises(DataError, match="test_00000 has changed since it was rendered"):
+    with pytest.raises(DataError, match="test_00000 and 2 more changed since they were rendered"):
         render_set("streets::test?first=3&size=32x32", [LIGHT], tmp_path / "out")
     with pytest.raises(DataError, match=r"was rendered from streets::test\?first=3&size=48x32, not from folder"):
         render_set(f"folder:{tmp_path}/out:fog-0.01", ["night=3"], tmp_path / "out")
     render_set(STREETS, [LIGHT], tmp_path / "out", seed=1)  # nothing of fog is drawn
     render_set(STREETS, ["night=3"], tmp_path / "out")
-    with pytest.raises(DataError, match=r"with another seed \(0\)"):
+    with pytest.raises(DataError, match="was rendered with seed 0, not 1: name a new folder"):
         render_set(STREETS, ["night=3"], tmp_path / "out", seed=1)
     with pytest.raises(DataError, match="begun with --labels copy"):
         render_set(STREETS, [LIGHT], tmp_path / "out", labels="link")
@@ -251,7 +367,7 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"mapping\.yaml has other classes"):
         render_set(STREETS, [LIGHT], tmp_path / "out")
     (tmp_path / "out" / "manifest.json").write_text("{")
-    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(DataError, match=r"manifest\.json is damaged"):
         render_set(STREETS, [LIGHT], tmp_path / "out")
 
 
@@ -269,12 +385,19 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert code == 0
     assert "2 images written" in shown
     assert "depth: none" in shown
-    assert "classes taken for sky: none; ground: none; vehicles: none" in shown
+    assert "no labels that tell sky, ground or vehicles" in shown
     assert [line for line in shown.splitlines() if "domain" in line] == [f"as a domain: folder:{tmp_path}/dark:night@{severity}" for severity in (1, 5)]
     assert not (tmp_path / "dark" / "labels").exists()
-    code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1,5")
+    code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"))
+    assert "3 images written" in shown
+    code, shown, _ = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1-2,5")
     assert "0 images written" in shown
-    assert "2 there before" in shown
+    assert "3 there before" in shown
+    (photos / "b.png").write_bytes(b"no picture")
+    code, shown, err = run("night", str(tmp_path / "photos"), str(tmp_path / "dark"), "--severity", "1", "--skip-bad")
+    assert (code, err.count("skipped: ")) == (0, 1)
+    assert "0 images written" in shown
+    assert "1 there before, 1 image skipped" in shown
     for arguments, message in (
         (("fgo", STREETS), "unknown weather 'fgo': did you mean 'fog'?"),
         (("fog@3", STREETS), "write the weather alone, and its strength as `fog IN OUT --severity 3`"),
@@ -282,7 +405,12 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (("fog", STREETS, "--value", "-1"), "0 or above"),
         (("fog", STREETS, "--value", "a"), "takes numbers with commas between"),
         (("fog", STREETS, "--value", "0,01"), "decimals have a point"),
+        (("fog", STREETS, "--severity", "5-1"), "such as 1,3,5 or 1-5"),
+        (("fog", STREETS, "--value", "5"), "fog=5: at most 1 (beta per metre)"),
+        (("fog+rain", STREETS), "one weather a command, put those before it into IN"),
+        (("rain_cityscapes", STREETS, "--value", "2"), "no physical value: give --severity, from 1 to 3"),
         (("fog", STREETS, "--severity", "0-3"), "severities are 1, 2, 3, 4, 5"),
+        (("rain_cityscapes", STREETS, "--severity", "1-5"), "severities are 1, 2, 3"),
         (("fog", STREETS, "--value", "1", "--severity", "1"), "give one of them"),
         (("fog", str(tmp_path / "photos")), "fog@1 needs depth: data set 'folder' has none"),
         (("fog", "photoes"), "unknown data set 'photoes'"),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from miniature import H, W, refused, write
+import yaml
+from miniature import H, W, indices, picture, refused, write
 from torch.utils.data import DataLoader
 
 from segshift.data.dataset import open_domain
@@ -83,6 +84,29 @@ def test_spawned_workers_read_the_same_samples(mini_cityscapes: Path) -> None:
     for mine, theirs in zip(data, DataLoader(data, collate_fn=only, num_workers=1, multiprocessing_context="spawn"), strict=True):
         assert mine.name == theirs.name
         assert torch.equal(mine.image, theirs.image)
+
+
+@pytest.mark.slow
+def test_spawned_workers_draw_the_same_weather_on_the_plane_prior(tmp_path: Path) -> None:
+    camera = {"fx": 64.0, "fy": 64.0, "cx": 31.5, "cy": 15.5, "height": 1.4, "pitch": 0.02}
+    for seed in range(5):
+        write(tmp_path / "images" / f"{seed}.png", picture(seed, 32, 64))
+        write(tmp_path / "labels" / f"{seed}.png", indices(seed, 3, 4, 8).repeat(8, axis=0).repeat(8, axis=1))
+    (tmp_path / "mapping.yaml").write_text(yaml.safe_dump({"classes": ["road", "car", "sky"], "camera": camera}))
+    data = open_domain(f"folder:{tmp_path}?labels=mapping.yaml&depth=plane+rain@3+night@2", seed=7)
+    drawn = list(DataLoader(data, collate_fn=only, num_workers=2, multiprocessing_context="spawn"))
+    assert [sample.name for sample in drawn] == data.names
+    for index in (4, 0, 3, 1, 2):  # another order than that of the workers
+        mine, theirs = data[index], drawn[index]
+        assert torch.equal(mine.image, theirs.image)
+        assert mine.label is not None
+        assert theirs.label is not None
+        assert torch.equal(mine.label, theirs.label)
+        assert mine.depth is not None
+        assert theirs.depth is not None
+        assert torch.equal(mine.depth, theirs.depth)
+    clear = open_domain(f"folder:{tmp_path}?labels=mapping.yaml&depth=plane")
+    assert not any(torch.equal(sample.image, clear[index].image) for index, sample in enumerate(drawn))
 
 
 def test_depth_is_spared_where_nobody_asks(mini_cityscapes: Path) -> None:

@@ -129,7 +129,7 @@ def test_noise_has_its_closed_form(severity):
         "impulse_noise": hit / 2 + (1 - hit) * (levels >= level),
     }
     for name, expected in below.items():
-        noisy = corrupt(torch.full((3, 128, 256), level, dtype=torch.uint8), name, severity, generator(severity))
+        noisy = corrupt(torch.full((3, 128, 256), level, dtype=torch.uint8), name, severity, generator=generator(severity))
         found = np.bincount(noisy.flatten().numpy(), minlength=256).cumsum() / n
         # Kolmogorov's bound at 0.1 %; level 255 holds all, which is 1 in both.
         assert np.abs(found - expected)[:255].max() < 1.95 / math.sqrt(n), name
@@ -140,11 +140,11 @@ def test_noise_has_its_closed_form(severity):
 
 def test_noise_leaves_what_it_must():
     image = picture(32, 48)
-    noisy = corrupt(image, "impulse_noise", 5, generator())
+    noisy = corrupt(image, "impulse_noise", 5, generator=generator())
     kept = noisy == image
     assert bool(((noisy == 0) | (noisy == 255) | kept).all())
     black = torch.zeros(3, 20, 30, dtype=torch.uint8)
-    assert torch.equal(corrupt(black, "shot_noise", 5, generator()), black)  # no light, no photons
+    assert torch.equal(corrupt(black, "shot_noise", 5, generator=generator()), black)  # no light, no photons
 
 
 @pytest.mark.parametrize(("radius", "smoothing", "total"), [(3, 0.1, 1.0), (4, 0.5, 1.0), (6, 0.5, 1.0), (8, 0.5, 1.013), (10, 0.5, 1.011)])
@@ -176,9 +176,9 @@ def test_glass_is_two_gaussians_and_a_shuffle_between(monkeypatch):
     twice = image.double().numpy()
     for _ in range(2):
         twice = gaussian_filter(twice, (0, 1.5, 1.5), mode="nearest")
-    shuffled = corrupt(image, "glass_blur", 5, generator()).numpy()
+    shuffled = corrupt(image, "glass_blur", 5, generator=generator()).numpy()
     monkeypatch.setattr(torch, "randint", lambda low, high, size, generator: torch.zeros(size, dtype=torch.int64))
-    still = corrupt(image, "glass_blur", 5, generator()).numpy()
+    still = corrupt(image, "glass_blur", 5, generator=generator()).numpy()
     assert np.abs(still + 1 - twice).max() <= 1.01  # two fractions cut off, together between 0 and 2 below
     assert np.abs(shuffled + 1 - twice).mean() > 5
 
@@ -225,7 +225,7 @@ def test_fog_and_brightness_equal_independent_formulas():
     image = picture(33, 47)
     white = torch.full_like(image, 255)
     clouds = plasma(64, 1.7, generator(1))[:33, :47].double()
-    assert torch.equal(corrupt(white, "fog", 3, generator(1))[1], (255 * (1 + 2.5 * clouds) / 3.5 + 1e-3).floor().to(torch.uint8))
+    assert torch.equal(corrupt(white, "fog", 3, generator=generator(1))[1], (255 * (1 + 2.5 * clouds) / 3.5 + 1e-3).floor().to(torch.uint8))
     for severity in SEVERITIES:
         bright = corrupt(image, "brightness", severity)
         for v, u in ((0, 0), (5, 35), (7, 20), (20, 8), (25, 30), (32, 46)):
@@ -238,7 +238,7 @@ def test_snow_is_symmetric_and_whitens():
     """On an even grey the flakes and their turned copies are all that is not the same everywhere."""
     grey = torch.full((3, 60, 90), 51, dtype=torch.uint8)
     for severity, share in zip(SEVERITIES, (0.8, 0.7, 0.7, 0.65, 0.55), strict=True):
-        snowy = corrupt(grey, "snow", severity, generator(severity))
+        snowy = corrupt(grey, "snow", severity, generator=generator(severity))
         assert torch.equal(snowy, snowy.flip(1, 2))
         assert bool((snowy[0] == snowy[2]).all())
         assert int(snowy.min()) >= int(255 * (0.2 * share + (1 - share) * 0.8) + 1e-3)
@@ -252,7 +252,7 @@ SHARE_OF_PICTURE, AMOUNT_OF_ICE = (1.0, 0.8, 0.7, 0.65, 0.6), (0.4, 0.6, 0.7, 0.
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_frost_adds_ice_to_a_share_of_the_picture(severity):
     image = (street() // 4).to(torch.uint8)
-    frosty, ice = (corrupt(x, "frost", severity, generator(0)) for x in (image, torch.zeros_like(image)))
+    frosty, ice = (corrupt(x, "frost", severity, generator=generator(0)) for x in (image, torch.zeros_like(image)))
     assert int(frosty.max()) < 255
     away = frosty.double() - ice - SHARE_OF_PICTURE[severity - 1] * image
     assert float(away.abs().max()) <= 1.01  # two fractions cut off
@@ -266,7 +266,7 @@ def test_frost_has_the_published_light_and_contrast():
     met = set()
     for severity, seed in itertools.product(SEVERITIES, range(7)):
         amount = AMOUNT_OF_ICE[severity - 1]
-        frosty = corrupt(black, "frost", severity, generator(seed)).double()
+        frosty = corrupt(black, "frost", severity, generator=generator(seed)).double()
         # Half a level is cut off; clipping at 255 moves the light ones by less than one level more.
         found = (frosty.mean((1, 2)).numpy() + 0.5) / amount
         nearest = int(np.abs(PHOTOGRAPHS[:, :3] - found).sum(1).argmin())
@@ -340,7 +340,7 @@ AS_FAR = {("snow", 3), ("frost", 5)}
 def test_severity_moves_the_picture_away(name):
     image = street()
     draws = 1 if name in DETERMINISTIC else 12 if name == "fog" else 6
-    distance = [np.mean([psnr(image, corrupt(image, name, severity, generator(seed))) for seed in range(draws)]) for severity in SEVERITIES]
+    distance = [np.mean([psnr(image, corrupt(image, name, severity, generator=generator(seed))) for seed in range(draws)]) for severity in SEVERITIES]
     assert distance[4] < distance[0] < 50  # severity 1 is seen: 50 dB is less than one level
     for severity, (less, more) in enumerate(itertools.pairwise(distance), start=2):
         if (name, severity) in NEARER:
@@ -356,23 +356,23 @@ def test_any_size_is_taken_and_only_the_generator_decides(name):
     for (height, width), severity in itertools.product(sizes, SEVERITIES):
         image = torch.randint(0, 256, (3, height, width), generator=generator(height), dtype=torch.uint8)
         before = image.clone()
-        first = corrupt(image, name, severity, generator(5))
+        first = corrupt(image, name, severity, generator=generator(5))
         assert first.dtype == torch.uint8
         assert first.shape == image.shape
-        assert torch.equal(first, corrupt(image, name, severity, generator(5)))
+        assert torch.equal(first, corrupt(image, name, severity, generator=generator(5)))
         assert torch.equal(image, before)
         first.zero_()  # the result is a new image
         assert torch.equal(image, before)
     image, drawn = street(), generator(5)
     state = drawn.get_state()
-    first = corrupt(image, name, 3, drawn)
-    assert torch.equal(first, corrupt(image.permute(1, 2, 0).contiguous().permute(2, 0, 1), name, 3, generator(5)))  # as a decoder lays it out
+    first = corrupt(image, name, 3, generator=drawn)
+    assert torch.equal(first, corrupt(image.permute(1, 2, 0).contiguous().permute(2, 0, 1), name, 3, generator=generator(5)))  # as a decoder lays it out
     if name in DETERMINISTIC:
         assert torch.equal(drawn.get_state(), state)
-        assert torch.equal(first, corrupt(image, name, 3, generator(6)))
+        assert torch.equal(first, corrupt(image, name, 3, generator=generator(6)))
     else:
         assert not torch.equal(drawn.get_state(), state)
-        assert not torch.equal(first, corrupt(image, name, 3, generator(6)))
+        assert not torch.equal(first, corrupt(image, name, 3, generator=generator(6)))
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_an_even_picture_stays_even(name):
         even = torch.full((3, height, width), 120, dtype=torch.uint8)
         # The published disks of radius 8 and 10 have a sum of 1.013 and 1.011.
         level = {4: 121, 5: 121}.get(severity, 120) if name == "defocus_blur" else 120
-        assert corrupt(even, name, severity, generator()).unique().tolist() == [level]
+        assert corrupt(even, name, severity, generator=generator()).unique().tolist() == [level]
 
 
 def test_without_a_generator_torch_draws():
@@ -391,7 +391,7 @@ def test_without_a_generator_torch_draws():
     torch.manual_seed(3)
     first, second = corrupt(image, "gaussian_noise", 1), corrupt(image, "gaussian_noise", 1)
     assert not torch.equal(first, second)
-    assert torch.equal(first, corrupt(image, "gaussian_noise", 1, generator(3)))
+    assert torch.equal(first, corrupt(image, "gaussian_noise", 1, generator=generator(3)))
 
 
 def test_the_table_has_the_fifteen_in_their_published_order():
@@ -424,6 +424,6 @@ def test_bad_input_gets_one_line_with_its_remedy():
 def test_on_a_gpu_as_on_the_cpu():
     image = street()
     for name in CORRUPTIONS:
-        there = corrupt(image.cuda(), name, 3, generator(1))
+        there = corrupt(image.cuda(), name, 3, generator=generator(1))
         assert there.is_cuda
-        assert torch.equal(there.cpu(), corrupt(image, name, 3, generator(1))), name
+        assert torch.equal(there.cpu(), corrupt(image, name, 3, generator=generator(1))), name

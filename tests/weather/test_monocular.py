@@ -49,6 +49,67 @@ def save_tiny(folder: Path, kind: str = "metric", seed: int = 0) -> Path:
     return folder
 
 
+def save_zoedepth(folder: Path) -> None:
+    import transformers
+
+    backbone = transformers.BeitConfig(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=64,
+        out_features=[f"stage{i}" for i in (1, 2, 3, 4)],
+        reshape_hidden_states=False,
+        use_relative_position_bias=True,
+    )
+    config = transformers.ZoeDepthConfig(
+        backbone_config=backbone,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        bottleneck_features=8,
+        num_relative_features=8,
+        bin_embedding_dim=8,
+        num_attractors=[4, 4, 2, 1],
+        bin_configurations=[{"n_bins": 8, "min_depth": 0.001, "max_depth": 80.0, "name": "kitti"}],
+    )
+    transformers.ZoeDepthForDepthEstimation(config).save_pretrained(folder)
+    transformers.ZoeDepthImageProcessor(size={"height": 64, "width": 64}, keep_aspect_ratio=True, ensure_multiple_of=32).save_pretrained(folder)
+
+
+def save_depth_pro(folder: Path) -> None:
+    import transformers
+
+    encoder = {"model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "patch_size": 16, "image_size": 64}
+    config = transformers.DepthProConfig(
+        fusion_hidden_size=8,
+        patch_size=64,
+        intermediate_hook_ids=[3, 2],
+        intermediate_feature_dims=[8, 8],
+        scaled_images_feature_dims=[8, 8, 8],
+        image_model_config=encoder,
+        patch_model_config=encoder,
+        fov_model_config=encoder,
+        num_fov_head_layers=1,
+    )
+    transformers.DepthProForDepthEstimation(config).save_pretrained(folder)
+    transformers.DepthProImageProcessor(size={"height": 256, "width": 256}).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(("kind", "save"), [("zoedepth", save_zoedepth), ("depth_pro", save_depth_pro)])
+def test_the_other_kinds_of_metric_network_are_read(tmp_path, kind, save):
+    pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    save(tmp_path)
+    network = load_depth_network(tmp_path)
+    assert network.identity.startswith(f"{kind}:")
+    for size in ((50, 90), (61, 47)):
+        depth = network(image(*size))
+        assert depth.shape == size
+        assert float(depth.min()) >= torch.tensor(NEAREST)
+        assert bool(torch.isfinite(depth).all())
+        assert torch.equal(depth, network(image(*size)))
+
+
 def image(height: int = 50, width: int = 90) -> torch.Tensor:
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 

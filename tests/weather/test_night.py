@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from segshift.data.label_space import LABEL_SPACES
 from segshift.data.streets import render_street
 from segshift.errors import DataError
 from segshift.weather import WEATHER, Camera, View
 from segshift.weather.lamplight import BEAM, POLE, STREET, draw_lamps, own_beam, points_of, street_light
-from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, apply_night, blur, expose, glare
+from segshift.weather.night import DAYLIGHT_LEFT, FULL_WELL, LOST, READ_NOISE, SKY_LEFT, SODIUM, add_night, apply_night, blur, expose, glare, sky_share
 from segshift.weather.srgb import decode, encode
 
 CLASSES = LABEL_SPACES["cityscapes-19"].classes
@@ -61,7 +62,7 @@ def test_the_sky_is_darker_by_its_share():
     label[:20] = 1
     bright = decode(apply_night(View(image, label=label, classes=("ground", "sky")), 2.0, seeded()))
     lamp = SODIUM[2] * STREET / 2
-    share = SKY_LEFT * DAYLIGHT_LEFT[2] / 4 / (DAYLIGHT_LEFT[2] / 4 + lamp)
+    share = SKY_LEFT ** (2 / 5) * DAYLIGHT_LEFT[2] / 4 / (DAYLIGHT_LEFT[2] / 4 + lamp)
     assert float(bright[2, :20].mean() / bright[2, 22:].mean()) == pytest.approx(share, rel=0.02)  # as above
 
 
@@ -74,11 +75,68 @@ def test_sky_between_twigs_is_as_dark_as_the_sky_whatever_its_label():
         label[row - 1 : row + 2, column - 1 : column + 2] = train
     image[:, 20:22] = 220
     image[:, 32, 150:160] = 220  # a white line on the ground is not sky
+    image[:, 36:39, 200:210], label[36:39, 200:210] = 220, 255  # nor is something white without a label, far from sky and trees
     night = apply_night(View(image, label=label, classes=("ground", "sky", "tree")), 9.0, seeded()).float().mean(0)
     sky = float(night[:8].mean())
     for row, column, _ in specks:
         assert float(night[row - 1 : row + 2, column - 1 : column + 2].mean()) < 1.5 * sky
     assert float(night[32, 150:160].mean()) > 2 * sky
+    assert float(night[36:39, 200:210].mean()) > 2 * sky
+
+
+def test_half_a_pixel_of_sky_is_no_brighter_at_night_than_the_sky():
+    image = torch.full((3, 40, 256), 20, dtype=torch.uint8)
+    image[:, :10] = 220
+    day = decode(image)
+    sky, twig = day[:, 0, 0], 0.1 * day[:, 0, 0]
+    shares = torch.linspace(0, 1, 256)
+    image[:, 20:30] = encode((sky[:, None] * shares + twig[:, None] * (1 - shares))[:, None].contiguous()).expand(3, 10, 256)
+    label = torch.zeros(40, 256, dtype=torch.uint8)
+    label[:10], label[20:30] = 1, 2
+    image[0, 35:], image[1, 35:], image[2, 35:] = 90, 200, 60  # sunlit leaves: bright, but green
+    label[35:] = 2
+    share = sky_share(View(image, label=label, classes=("ground", "sky", "tree")), decode(image))
+    assert float(share[35:].max()) == 0
+    assert float(share[25, 255]) == pytest.approx(1, abs=0.01)
+    assert bool((share[25].diff() >= -1e-3).all())
+    left = day.new_tensor(0.3)
+    night = decode(image)[0] * (1 - (1 - left) * share)
+    assert float(night[20:30].max()) <= 1.02 * float(night[0, 0])
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_the_street_is_never_brighter_than_by_day_whatever_the_sky(index):
+    view = street(index)
+    ground = view.where(("road", "sidewalk"))
+    levels = [float(apply_night(view, stops, seeded())[:, ground].float().mean()) for stops in (0.0, 1.0, 2.0, 5.0, 9.0)]
+    assert levels == sorted(levels, reverse=True)
+    bright = replace(view, image=torch.where(view.where(("sky",)), torch.tensor(255, dtype=torch.uint8), view.image))
+    assert float(apply_night(bright, 2.0, seeded())[:, ground].float().mean()) == pytest.approx(levels[2], rel=0.05)
+
+
+def test_lamps_stand_on_the_vehicle_itself():
+    label = torch.zeros(60, 120, dtype=torch.uint8)
+    rows, columns = torch.meshgrid(torch.arange(60), torch.arange(120), indexing="ij")
+    label[((rows - 30).abs() < 15) & ((columns - 40 + rows).abs() < 12)] = 1  # slanted: most of its box is road
+    lamps = draw_lamps(View(torch.zeros(3, 60, 120, dtype=torch.uint8), label=label, classes=("road", "car")), seeded()).amax(0)
+    places = (lamps > 0.9 * lamps.max()).nonzero()
+    assert len(places) >= 2
+    assert bool((label[places[:, 0], places[:, 1]] == 1).all())
+
+
+def test_a_vehicle_seen_from_the_side_has_a_red_and_a_white_end():
+    label = torch.zeros(40, 120, dtype=torch.uint8)
+    label[15:35, 30:90] = 1
+    lamps = draw_lamps(View(torch.zeros(3, 40, 120, dtype=torch.uint8), label=label, classes=("road", "car")), seeded())
+    ends = [lamps[2, :, :60].max() / lamps[0, :, :60].max(), lamps[2, :, 60:].max() / lamps[0, :, 60:].max()]
+    assert min(ends) < 0.1 < 0.5 < max(ends)
+
+
+def test_light_at_a_lamp_is_finite():
+    start = 30.0 * float(torch.rand((), generator=seeded()))
+    at = (torch.full((1, 1), -6.0), torch.full((1, 1), POLE), torch.full((1, 1), start))
+    assert float(street_light(at, seeded())) == 0
+    assert math.isfinite(float(street_light((at[0], at[1] - 1e-3, at[2]), seeded())))
 
 
 def test_light_of_lamps_falls_downwards():
@@ -99,7 +157,9 @@ def test_a_row_of_cars_with_one_label_and_no_depth_has_lamps_of_a_cars_size():
     label = torch.zeros(40, 300, dtype=torch.uint8)
     label[20:30, 20:280] = 1
     lamps = draw_lamps(View(torch.zeros(3, 40, 300, dtype=torch.uint8), label=label, classes=("road", "car")), seeded())
-    assert 0 < int((lamps.sum(0) > 0.5 * lamps.sum(0).max()).sum()) < 12
+    numbered, count = ndimage.label((lamps.sum(0) > 0.3 * lamps.sum(0).max()).numpy())
+    assert 17 <= count <= 34  # 260 px by 10 are 17 cars
+    assert int(np.bincount(numbered.ravel())[1:].max()) < 12
 
 
 def test_noise_is_that_of_electrons():
@@ -219,3 +279,16 @@ def test_what_it_refuses():
     ):
         with pytest.raises(DataError, match=message):
             apply_night(wrong, 3.0, seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    view = street(0)
+    image, depth, label = view.image, view.depth, view.label
+    there = add_night(image.cuda(), depth.cuda(), 6.0, view.camera, label.cuda(), CLASSES, generator=seeded(1))
+    assert there.is_cuda
+    assert torch.equal(there.cpu(), add_night(image, depth, 6.0, view.camera, label, CLASSES, generator=seeded(1)))
+    alone = add_night(image.cuda(), None, 6.0, generator=seeded(1))
+    assert torch.equal(alone.cpu(), add_night(image, None, 6.0, generator=seeded(1)))
+    assert add_night(image.cuda(), None, 0.0, generator=seeded()).is_cuda

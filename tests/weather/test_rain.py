@@ -194,3 +194,18 @@ def test_bad_input_gets_one_line_with_its_remedy():
     refused(r"camera\.scaled", camera=Camera(1.0, 1.0, 0.0, 0.0, width=30, height_px=20))
     with pytest.raises(DataError, match="rain needs depth"):
         apply_rain(View(image), 10.0, seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    image, depth = scene()
+    depth[3, 3] = 0
+    for given in (image, image / 255):
+        there = add_rain(given.cuda(), depth.cuda(), 50.0, CAMERA, generator=seeded(1), lens_drops=3)
+        assert there.is_cuda
+        assert torch.equal(there.cpu(), add_rain(given, depth, 50.0, CAMERA, generator=seeded(1), lens_drops=3))
+    light = torch.tensor([0.7, 0.8, 0.9])
+    there = add_rain(image.cuda(), depth.cuda(), 50.0, generator=seeded(1), airlight=light.cuda())
+    assert torch.equal(there.cpu(), add_rain(image, depth, 50.0, generator=seeded(1), airlight=light))
+    assert add_rain(image.cuda(), depth.cuda(), 0.0, generator=seeded()).is_cuda

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from segshift.data.dataset import generator_of, open_domain
 from segshift.errors import UnknownNameError
+from segshift.weather import WEATHER
 from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes, draw_pattern
-from tests.weather.known import CAMERA, scene, seeded
+from tests.weather.known import CAMERA, psnr, scene, seeded, street
 
 
 def test_raincityscapes_is_its_equation():
@@ -35,3 +38,31 @@ def test_raincityscapes_is_its_equation():
     assert not torch.equal(drawn[0], drawn[2])
     with pytest.raises(UnknownNameError, match="did you mean 'heavy'"):
         add_rain_cityscapes(image, depth, "havy", generator=seeded())
+
+
+def test_severities_are_the_presets_in_a_domain():
+    clear = open_domain("streets?size=96x48")[3]
+    for severity, preset in enumerate(RAINCITYSCAPES, start=1):
+        data = open_domain(f"streets?size=96x48+rain_cityscapes@{severity}")
+        generator = generator_of(0, clear.name, "rain_cityscapes")
+        expected = add_rain_cityscapes(clear.image, clear.depth, preset, data.camera_of(3), generator=generator)
+        assert torch.equal(data[3].image, expected), preset
+
+
+@pytest.mark.parametrize("index", [1, 5, 11])
+def test_severity_lowers_psnr_clearly(index):
+    view, entry = street(index, 96, 192), WEATHER["rain_cityscapes"]
+    values = [psnr(entry.apply(view, entry.value(severity), seeded(2)), view.image) for severity in (1, 2, 3)]
+    for less, more in itertools.pairwise(values):
+        assert more < less - 0.2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    image, depth = scene()
+    depth[3, 3] = 0
+    there = add_rain_cityscapes(image.cuda(), depth.cuda(), "heavy", CAMERA, generator=seeded(1))
+    assert there.is_cuda
+    here = add_rain_cityscapes(image, depth, "heavy", CAMERA, generator=seeded(1))
+    assert int((there.cpu().int() - here.int()).abs().max()) <= 1  # exp differs in the last bit

@@ -220,6 +220,20 @@ def test_specks_without_a_label_do_not_stay_dark():
     assert int(specks[10, 50]) == 255  # the caller's label is left alone
 
 
+@pytest.mark.parametrize(("long", "taken"), [(2, True), (3, False)])
+def test_a_crumb_takes_what_is_on_its_left_up_to_its_length(long, taken):
+    label = np.full((2, 200), 3, np.uint8)
+    label[:, 100:] = 5
+    label[0, 100 : 100 + long] = 255
+    label[1, 0] = 255  # nothing is on its left
+    kernels.fill_crumbs(label, np.uint8(255), 2)
+    assert label[0, 99 : 101 + long].tolist() == [3, *([3] * long if taken else [255] * long), 5]
+    assert label[1, 0] == 3
+    empty = np.full((1, 2), 255, np.uint8)
+    kernels.fill_crumbs(empty, np.uint8(255), 2)
+    assert empty.tolist() == [[255, 255]]
+
+
 def test_snow_lies_on_upper_edges_only():
     image = torch.full((3, 60, 40), 0.2)
     depth = torch.full((60, 40), 500.0)
@@ -314,3 +328,15 @@ def test_bad_input_gets_one_line_with_its_remedy():
     refused(r"camera\.scaled", camera=Camera(1.0, 1.0, 0.0, 0.0, width=30, height_px=20))
     with pytest.raises(DataError, match="snow needs depth"):
         apply_snow(View(image), 2.0, seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    image, depth, label = scene()
+    depth[3, 3] = 0
+    for given in (image, image / 255):
+        there = add_snow(given.cuda(), depth.cuda(), 3.0, CAMERA, label.cuda(), CLASSES, generator=seeded(1))
+        assert there.is_cuda
+        assert torch.equal(there.cpu(), add_snow(given, depth, 3.0, CAMERA, label, CLASSES, generator=seeded(1)))
+    assert add_snow(image.cuda(), depth.cuda(), 0.0, generator=seeded()).is_cuda

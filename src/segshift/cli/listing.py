@@ -74,7 +74,8 @@ def weather() -> Iterator[str]:
 
     for name, entry in WEATHER.items():
         depth = {"needed": "needs depth", "used": "better with depth", "unused": "from the image alone"}[entry.depth]
-        given = f"{name}@1 to 5" if entry.unit is None else f"{name}=VALUE in {entry.unit}, or {name}@1 to 5"
+        severities = f"{name}@1 to {len(entry.severities)}"
+        given = severities if entry.unit is None else f"{name}=VALUE in {entry.unit}, or {severities}"
         yield join(name, entry.summary, f"[{given}; {depth}]", cite(entry.paper))
 
 

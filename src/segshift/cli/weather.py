@@ -33,6 +33,8 @@ def command(
     from segshift.data.domain import Condition, parse_domain
     from segshift.errors import DataError
 
+    if "+" in name:
+        raise DataError(f"{name}: one weather a command, put those before it into IN, as in `night {source}+fog@2`")
     if set("@=") & set(name):
         found = re.split("[@=]", name)
         raise DataError(f"{name}: write the weather alone, and its strength as `{found[0]} IN OUT --{'severity' if '@' in name else 'value'} {found[-1]}`")
@@ -51,8 +53,9 @@ def command(
 
     if WEATHER[name].depth != "unused":
         typer.echo(f"depth: {'none' if done.depth == 'unused' else done.depth}")
-    if WEATHER[name].uses_labels:
-        typer.echo("classes taken for " + "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in done.classes.items()))
+    if WEATHER[name].uses_labels or done.depth == "plane prior":
+        shown = "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in done.classes.items())
+        typer.echo(f"classes taken for {shown}" if any(done.classes.values()) else "no labels that tell sky, ground or vehicles: nothing is drawn by them")
     if name == "fog":
         betas = [WEATHER[name].value(c.value) if c.severity else c.value for c in conditions]
         typer.echo("visibility: " + ", ".join(f"{visibility(beta):.0f} m at beta {beta:g}" for beta in betas))
@@ -75,16 +78,30 @@ def numbers_of(name: str, severity: str, value: str) -> list[float]:
     text, option = value or severity, "--value" if value else "--severity"
     if not text:
         return [float(step) for step in range(1, len(WEATHER[name].severities) + 1)]
-    span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", severity)
-    if span is not None and int(span[1]) < int(span[2]) <= len(WEATHER[name].severities):
-        return [float(step) for step in range(int(span[1]), int(span[2]) + 1)]
     parts = [part.strip() for part in text.split(",")]
+    if value and WEATHER[name].unit is None:
+        raise DataError(f"{name} has no physical value: give --severity, from 1 to {len(WEATHER[name].severities)}")
     if any(re.fullmatch(r"0\d+", part) for part in parts[1:]):
         raise DataError(f"{option} {text}: commas stand between numbers, decimals have a point, as 0.01,0.02")
     try:
-        return [float(part) for part in parts]
+        return [number for part in parts for number in (span(part) if severity else [float(part)])]
     except ValueError:
-        raise DataError(f"{option} {text}: takes numbers with commas between, such as {'0.005,0.01' if value else '1,3,5'}") from None
+        raise DataError(f"{option} {text}: takes numbers with commas between, such as {'0.005,0.01' if value else '1,3,5 or 1-5'}") from None
+
+
+def span(text: str) -> list[float]:
+    """A number, or all from the first to the last of `1-5`.
+
+    >>> span("3"), span("1-3")
+    ([3.0], [1.0, 2.0, 3.0])
+    """
+    ends = re.fullmatch(r"(\d+)\s*-\s*(\d+)", text)
+    if ends is None:
+        return [float(text)]
+    first, last = int(ends[1]), min(int(ends[2]), 100)  # what is too much is told with the others
+    if first > last:
+        raise ValueError
+    return [float(step) for step in range(first, last + 1)]
 
 
 def domain_of(text: str, keys: dict[str, str]) -> Any:

@@ -177,8 +177,9 @@ class DomainDataset(Dataset[Sample]):
         return self._fingerprint
 
     def settings(self) -> str:
-        """Hash (hex) of what `fingerprint` covers beside the images: data set, label space, weather, seed, source of depth."""
-        return hashlib.blake2b(self._describe().encode(), digest_size=16).hexdigest()
+        """Hash (hex) of what `fingerprint` covers beside the images: data set, label space, weather, seed, source of depth, cameras."""
+        geometry = self.source.describe_geometry() if self._weather_depth else ""
+        return hashlib.blake2b(f"{self._describe()}\n{geometry}".encode(), digest_size=16).hexdigest()
 
     def image_fingerprint(self, index: int) -> str:
         """Hash (hex) of what `fingerprint` covers of one image; of a file that cannot be read, its name alone."""

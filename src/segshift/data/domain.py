@@ -3,7 +3,7 @@
     NAME[:ROOT[:SPLIT]][?key=value&key=value][+weather...]
 
 Without ROOT, data that lies in files is looked for in $SEGSHIFT_DATA/NAME.
-A weather is `fog=0.02`, its physical parameter, or `fog@3`, a severity from 1 to 5; several are applied from left to right.
+A weather is `fog=0.02`, its physical parameter, or `fog@3`, a severity from 1 (least) on; several are applied from left to right.
 In ROOT, SPLIT and values, `%` followed by two hexadecimal digits stands for one of `% : ? & = +` (`%3A` is a colon).
 As a mapping: {name, root, split, any key, weather: {fog: 0.02} or {fog: {severity: 3}} or text}; there ROOT is taken as it is.
 """
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segshift.data.catalog import DATASETS, Entry
+from segshift.data.catalog import DATASETS, FILTERS, Entry
 from segshift.errors import DataError, unknown_name
 
 GRAMMAR = "NAME[:ROOT[:SPLIT]][?key=value&key=value][+weather=value]"
@@ -25,7 +25,7 @@ RESERVED = "%:?&=+"
 
 @dataclass(frozen=True)
 class Condition:
-    """A weather and its strength: the physical parameter, or a severity from 1 to 5."""
+    """A weather and its strength: the physical parameter, or a severity from 1 on."""
 
     name: str
     value: float
@@ -113,7 +113,7 @@ def weather_of(weather: Any, where: str) -> Iterator[Condition]:
             severity = isinstance(value, Mapping) and set(value) == {"severity"}
             number = value["severity"] if severity else value
             if isinstance(number, bool) or not isinstance(number, int | float):
-                raise DataError(f"{where}: weather {name!r} takes a number, or {{severity: 1 to 5}}, not {value!r}")
+                raise DataError(f"{where}: weather {name!r} takes a number, or {{severity: 3}}, not {value!r}")
             yield Condition(str(name), float(number), severity)
     elif weather is not None:
         raise DataError(f"{where}: `weather` takes {{fog: 0.02}}, {{fog: {{severity: 3}}}} or 'fog=0.02', not {weather!r}")
@@ -126,6 +126,8 @@ def conditions_of(texts: list[str]) -> Iterator[Condition]:
             value = float(found[3]) if found else math.nan
         except ValueError:
             value = math.nan
+        if found is not None and found[1] in {*FILTERS, "depth", "refine", "sequence", "labels"}:
+            raise DataError(f"weather {text!r}: {found[1]} is a key of the domain, it stands before the first `+`: {GRAMMAR}")
         if found is None or not math.isfinite(value):
             raise DataError(f"weather {text!r}: takes NAME=VALUE such as fog=0.02, or NAME@SEVERITY such as fog@3")
         yield Condition(found[1], value, found[2] == "@")
@@ -160,16 +162,20 @@ def check_weather(weather: tuple[Condition, ...]) -> None:
     from segshift.weather import WEATHER  # imports torch, which a domain in clear weather does not need
 
     for condition in weather:
-        if condition.name not in WEATHER:
-            raise unknown_name("weather", condition.name, WEATHER)
+        name = condition.name
+        if name not in WEATHER:
+            raise unknown_name("weather", name, WEATHER)
+        entry = WEATHER[name]
         if condition.severity:
-            WEATHER[condition.name].value(condition.value)
-        elif WEATHER[condition.name].unit is None:
-            raise DataError(f"weather {condition}: {condition.name} has severities alone, write {condition.name}@1 to {condition.name}@5")
+            entry.value(condition.value)
+        elif entry.unit is None:
+            raise DataError(f"weather {condition}: {name} has severities alone, write {name}@1 to {name}@{len(entry.severities)}")
         elif not (math.isfinite(condition.value) and condition.value >= 0):
-            raise DataError(f"weather {condition}: the value is a physical amount ({WEATHER[condition.name].unit}), 0 or above")
-        elif condition.value > WEATHER[condition.name].most:
-            raise DataError(f"weather {condition}: at most {WEATHER[condition.name].most:g} ({WEATHER[condition.name].unit})")
+            raise DataError(f"weather {condition}: the value is a physical amount ({entry.unit}), 0 or above")
+        elif condition.value > entry.most:
+            raise DataError(f"weather {condition}: at most {entry.most:g} ({entry.unit})")
+        elif entry.whole and not condition.value.is_integer():
+            raise DataError(f"weather {condition}: the value is a whole number ({entry.unit})")
     names = [condition.name for condition in weather]
     if len(set(names)) < len(names):
         raise DataError(f"weather {'+'.join(map(str, weather))}: each weather once; add the values of the same one")

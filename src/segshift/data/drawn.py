@@ -61,6 +61,10 @@ class StreetSource:
         """What the fingerprint is made of: the version of the drawing and its parameters."""
         yield json.dumps([self.version, self.split, self.look, self.seed, self.height, self.width, self.indices])
 
+    def describe_geometry(self) -> str:
+        """Nothing: depth and camera are drawn."""
+        return ""
+
     def describe_image(self, index: int, depth: bool) -> str:
         """The same for one image."""
         return json.dumps([self.version, self.split, self.look, self.seed, self.height, self.width, self.indices[index]])

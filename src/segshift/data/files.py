@@ -137,10 +137,14 @@ class FileSource:
         """What the fingerprint is made of: per file its relative path, size and the hash of its first 64 KiB."""
         paths = [path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path]
         if depth:
-            yield f"{self.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
+            yield self.describe_geometry()
         with ThreadPoolExecutor(8) as pool:  # reading waits for the disk more than it works
             for lines in pool.map(self.describe_files, (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))):
                 yield from lines
+
+    def describe_geometry(self) -> str:
+        """Unit of depth and cameras, as the entry or the mapping file gives them."""
+        return f"{self.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
 
     def describe_files(self, paths: Sequence[str]) -> list[str]:
         lines = []

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,17 @@ def load_state(path: Path, only: tuple[str, ...] = ()) -> dict[str, Any]:
 def write_atomic(path: Path, payload: bytes | str) -> None:
     """Writes a whole file or nothing: temporary name, sync, rename."""
     data = payload.encode() if isinstance(payload, str) else payload
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # nor can what is not there be removed from a read-only disk
+            temporary.unlink(missing_ok=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full: free some space" if full else f"{error.strerror}: check the folder"
         kept = "; the previous file is kept" if path.exists() else ""

@@ -8,11 +8,13 @@ writes out/images/fog-0.01/NAME.png, the labels beside them in out/labels/, out/
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -24,6 +26,7 @@ from torch import Tensor
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Condition, Domain, parse_domain, short
+from segshift.data.listing import SUFFIXES
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.logs import Reporter
 from segshift.errors import DataError, MissingDataError
@@ -41,7 +44,7 @@ from segshift.render.manifest import (
     roles_of,
 )
 from segshift.types import Sample
-from segshift.weather import WEATHER
+from segshift.weather import WEATHER, View
 
 __all__ = ["Rendered", "render_set"]
 
@@ -68,17 +71,17 @@ class Rendered:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image: splits that were written and that were there, and why the others could not be."""
+    """What became of one image: splits that were written and that were there, and by split why others could not be."""
 
     name: str
-    written: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    reason: str = ""
+    written: list[str]
+    kept: list[str]
+    failed: dict[str, str]
 
 
 def render_set(
     domain: str | Domain,
-    conditions: Sequence[Condition | str],
+    conditions: Sequence[Condition | str] | str,
     out: Path | str,
     *,
     seed: int = 0,
@@ -97,38 +100,57 @@ def render_set(
     out, clear = Path(out), parse_domain(domain)
     if not conditions:
         raise DataError("nothing to render: give at least one severity or value")
-    wanted = [single(condition) for condition in conditions]
-    manifest = open_manifest(out, clear)
+    wanted = list(dict.fromkeys(single(condition) for condition in ([conditions] if isinstance(conditions, str) else conditions)))
+    open_manifest(out, clear)  # what is wrong with the folder is told before anything is read
     datasets = {split_of(condition): open_domain(replace(clear, weather=(*clear.weather, condition)), depth=False, seed=seed) for condition in wanted}
     first = next(iter(datasets.values()))
     sources = {dataset.weather_depth: dataset for dataset in datasets.values()}
     hashes = {depth: hash_sources(dataset) for depth, dataset in sources.items()}
     described = {split: describe_split(dataset, hashes[dataset.weather_depth], labels) for split, dataset in datasets.items()}
-    for split, description in described.items():
-        check_split(out, split, manifest["splits"].get(split), description)
-    mapping = describe_mapping(first) if first.labelled else None
-    if mapping is not None:
-        check_mapping(out, mapping)
-    manifest["splits"] |= described
-    write_manifest(out, manifest)  # first, so that a folder that was stopped at once is known again
-    if mapping is not None:
-        write_atomic(out / MAPPING, mapping)
     done = Rendered(domains_of(out, list(datasets), first.labelled), next((str(d) for d in sources if d), "unused"), roles_of(first))
     left: dict[str, list[str]] = {split: [] for split in datasets}
     reporter = reporter or Reporter(None)
-    with reporter.task("rendering", len(first) * len(datasets)):
-        for outcome in render_images(datasets, out, labels, skip_bad, threads or os.cpu_count() or 1):
-            reporter.advance(len(datasets))
-            done.written += len(outcome.written)
-            done.kept += len(outcome.kept)
-            if outcome.reason:
-                done.skipped.append((outcome.name, outcome.reason))
-                for split in left.keys() - {*outcome.written, *outcome.kept}:
+    with alone_in(out):
+        manifest = open_manifest(out, clear)
+        for split, description in described.items():
+            check_split(out, split, manifest["splits"].get(split), description)
+        mapping = describe_mapping(first) if first.labelled else None
+        if mapping is not None:
+            check_mapping(out, mapping)
+        manifest["splits"] |= described
+        write_manifest(out, manifest)  # first, so that a folder that was stopped at once is known again
+        if mapping is not None:
+            write_atomic(out / MAPPING, mapping)
+        with reporter.task("rendering", len(first) * len(datasets)):
+            for outcome in render_images(datasets, out, labels, skip_bad, threads or os.cpu_count() or 1):
+                reporter.advance(len(datasets))
+                done.written += len(outcome.written)
+                done.kept += len(outcome.kept)
+                for split, reason in outcome.failed.items():
                     left[split].append(outcome.name)
-    for split in datasets:
-        manifest["splits"][split] |= {"finished": True, "skipped": left[split]}
-    write_manifest(out, manifest)
+                    if (outcome.name, reason) not in done.skipped[-len(datasets) :]:
+                        done.skipped.append((outcome.name, reason))
+        for split in datasets:
+            manifest["splits"][split] |= {"finished": True, "skipped": left[split]}
+        write_manifest(out, manifest)
     return done
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Holds the folder, which is made where it is not there; DataError where another command renders into it, or nobody may write there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"cannot write to {out} ({error.strerror}): name a folder that you may write to") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DataError(f"another command renders into {out}: wait for it, or name another folder") from None
+    finally:
+        os.close(folder)
 
 
 def write_manifest(out: Path, manifest: Mapping[str, object]) -> None:
@@ -139,7 +161,7 @@ def single(condition: Condition | str) -> Condition:
     """One weather, checked."""
     weather = parse_domain(f"streets+{condition}").weather
     if len(weather) != 1:
-        raise DataError(f"{condition}: one weather a set; put the others into the domain, such as streets::test+night@2")
+        raise DataError(f"{condition}: one weather a set; put those before it into the domain, such as streets::test+fog@2 for night")
     return weather[0]
 
 
@@ -168,39 +190,47 @@ def render_image(datasets: Mapping[str, DomainDataset], index: int, out: Path, l
     """Reads one image once and writes it in each condition that is not there yet: the picture, then its label, which says that both are whole."""
     name = next(iter(datasets.values())).names[index]
     pending = {split: dataset for split, dataset in datasets.items() if not (picture_of(name, out, split).exists() and label_there(dataset, index, out, split))}
-    kept = tuple(split for split in datasets if split not in pending)
-    written: list[str] = []
-    try:
-        for split, image, sample in pictures(pending, index):
-            write_atomic(picture_of(name, out, split), encode(image))
-            if pending[split].labelled:
-                write_label(pending[split], index, sample, label_of(pending[split], index, out, split), labels)
-            written.append(split)
-    except (DataError, MissingDataError) as error:
-        if not skip_bad:
-            raise type(error)(f"{error}; with --skip-bad such images are left out and named") from None
-        return Outcome(name, tuple(written), kept, str(error))
-    return Outcome(name, tuple(written), kept)
+    done = Outcome(name, [], [split for split in datasets if split not in pending], {})
+    if not pending:
+        return done
+
+    @contextmanager
+    def skipping(*splits: str) -> Iterator[None]:
+        try:
+            yield
+        except (DataError, MissingDataError) as error:
+            if not skip_bad:
+                raise type(error)(f"{error}; with --skip-bad such images are left out and named") from None
+            done.failed.update(dict.fromkeys(splits, str(error)))
+
+    with skipping(*pending):
+        reader = next((dataset for dataset in pending.values() if dataset.weather_depth), next(iter(pending.values())))
+        sample, view = reader.clear(index)
+        view = reader.weathered(view, sample.name, reader.weather[:-1])  # the same in all
+        prepared = {key: prepare(view) for key, prepare in ((key, WEATHER[key].prepare) for key in last_weathers(pending)) if prepare is not None}
+        for split, dataset in pending.items():
+            with skipping(split):
+                image = last_weather(dataset, view, sample.name, prepared)
+                if dataset.labelled:
+                    forget_labels(label_of(dataset, index, out, split))  # so that a label is always the last that is written
+                write_atomic(picture_of(name, out, split), encode(image))
+                if dataset.labelled:
+                    write_label(dataset, index, sample, label_of(dataset, index, out, split), labels)
+                done.written.append(split)
+    return done
 
 
-def pictures(datasets: Mapping[str, DomainDataset], index: int) -> Iterator[tuple[str, UInt8[Tensor, "3 h w"], Sample]]:
-    """One image in the last weather of each data set, all others being the same in all; what does not depend on the value is computed once."""
-    if not datasets:
-        return
-    reader = next((dataset for dataset in datasets.values() if dataset.weather_depth), next(iter(datasets.values())))
-    sample, view = reader.clear(index)
-    view = reader.weathered(view, sample.name, reader.weather[:-1])
-    prepared: dict[str, Callable[[float], Tensor]] = {}
-    for split, dataset in datasets.items():
-        name, value = dataset.weather[-1]
-        prepare = WEATHER[name].prepare
-        if prepare is None:
-            yield split, dataset.weathered(view, sample.name, dataset.weather[-1:]).image, sample
-        else:
-            if name not in prepared:
-                with dataset.naming(sample.name):
-                    prepared[name] = prepare(view)
-            yield split, prepared[name](value), sample
+def last_weathers(datasets: Mapping[str, DomainDataset]) -> set[str]:
+    return {dataset.weather[-1][0] for dataset in datasets.values()}
+
+
+def last_weather(dataset: DomainDataset, view: View, name: str, prepared: Mapping[str, Callable[[float], Tensor]]) -> UInt8[Tensor, "3 h w"]:
+    """The view in the data set's last weather; what does not depend on its value is done once for all values."""
+    key, value = dataset.weather[-1]
+    if key not in prepared:
+        return dataset.weathered(view, name, dataset.weather[-1:]).image
+    with dataset.naming(name):
+        return prepared[key](value)
 
 
 def picture_of(name: str, out: Path, split: str) -> Path:
@@ -216,17 +246,26 @@ def label_there(dataset: DomainDataset, index: int, out: Path, split: str) -> bo
     return not dataset.labelled or label_of(dataset, index, out, split).exists()
 
 
+def forget_labels(target: Path) -> None:
+    """Removes a label of this name, of whatever format."""
+    for suffix in {*SUFFIXES, target.suffix}:
+        target.with_name(f"{target.stem}{suffix}").unlink(missing_ok=True)
+
+
 def write_label(dataset: DomainDataset, index: int, sample: Sample, target: Path, how: Labels) -> None:
     given = dataset.label_file(index)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if given is None:  # drawn
         assert sample.label is not None
         write_atomic(target, encode(sample.label))
     elif how == "link":
-        target.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(given.resolve())
     else:
-        write_atomic(target, given.read_bytes())
+        try:
+            content = given.read_bytes()
+        except OSError as error:
+            raise MissingDataError(f"{given}: cannot be read ({error.strerror}): it was there when the data set was opened") from None
+        write_atomic(target, content)
 
 
 def split_of(condition: Condition) -> str:

@@ -18,9 +18,10 @@ from segshift.weather.airlight import estimate_airlight
 from segshift.weather.corruptions import CORRUPTIONS, DETERMINISTIC, apply_corruption, corrupt
 from segshift.weather.depth import Camera, complete_depth, disparity_to_depth
 from segshift.weather.fog import FOG_PRESETS, FogScene, add_fog, apply_fog, prepare_fog, sweep_fog, visibility
+from segshift.weather.lens import LENS_SEVERITIES, MOST_DROPS, add_lens_drops, apply_lens_drops
 from segshift.weather.night import DARKEST, NIGHT_SEVERITIES, add_night, apply_night
 from segshift.weather.rain import HEAVIEST, RAIN_SEVERITIES, add_rain, apply_rain
-from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes
+from segshift.weather.rain_cityscapes import RAINCITYSCAPES, add_rain_cityscapes, apply_rain_cityscapes
 from segshift.weather.snow import HEAVIEST as HEAVIEST_SNOW
 from segshift.weather.snow import SNOW_SEVERITIES, add_snow, apply_snow
 from segshift.weather.view import View
@@ -35,6 +36,7 @@ __all__ = [
     "View",
     "Weather",
     "add_fog",
+    "add_lens_drops",
     "add_night",
     "add_rain",
     "add_rain_cityscapes",
@@ -57,12 +59,12 @@ class Apply(Protocol):
 
 @dataclass(frozen=True)
 class Weather:
-    """One weather: `value` of `apply` is its physical parameter in `unit`; `severities` are its values for severity 1 to 5.
+    """One weather: `value` of `apply` is its physical parameter in `unit`; `severities` are its values for severity 1, 2, and so on.
 
     `unit` is None where only severities are defined. `depth` is what the weather does without it: refuse ("needed"), do with less ("used"), or
     nothing else ("unused"). `uses_labels`: the picture depends on the labels where there are any. `random`: it draws
-    from the generator. `most` is the greatest value that is taken. `version` counts up when pictures change. `prepare` does
-    what is the same for every value: from a view, it gives the picture as a function of the value.
+    from the generator. `most` is the greatest value that is taken, `whole` refuses a fraction. `version` counts up when pictures change.
+    `prepare` does what is the same for every value: from a view, it gives the picture as a function of the value.
     """
 
     name: str
@@ -70,23 +72,25 @@ class Weather:
     depth: Literal["needed", "used", "unused"]
     summary: str
     paper: str
-    severities: tuple[float, float, float, float, float]
+    severities: tuple[float, ...]
     apply: Apply
     uses_labels: bool = False
     random: bool = True
     most: float = math.inf
+    whole: bool = False
     version: int = 1
     prepare: Callable[[View], Callable[[float], UInt8[Tensor, "3 h w"]]] | None = None
 
     def value(self, severity: float) -> float:
-        """The physical parameter of a severity, a whole number from 1 (least) to 5.
+        """The physical parameter of a severity, a whole number from 1 (least) to the number of `severities`.
 
         >>> WEATHER["fog"].value(3)
         0.01
         """
-        if severity not in range(1, len(self.severities) + 1):
+        known = range(1, len(self.severities) + 1)
+        if severity not in known:
             other = "" if self.unit is None else f"; `{self.name}=VALUE` gives the value in {self.unit}"
-            raise DataError(f"{self.name} of severity {severity:g}: severities are 1, 2, 3, 4, 5{other}")
+            raise DataError(f"{self.name} of severity {severity:g}: severities are {', '.join(map(str, known))}{other}")
         return self.severities[int(severity) - 1]
 
 
@@ -101,6 +105,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             severities=(0.005, 0.0075, 0.01, 0.015, 0.02),  # 1, 3 and 5 are the published presets
             apply=apply_fog,
             random=False,
+            most=1.0,
             version=2,
             prepare=sweep_fog,
         ),
@@ -114,6 +119,15 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             apply=apply_rain,
             most=HEAVIEST,
         ),
+        "rain_cityscapes": Weather(
+            name="rain_cityscapes",
+            unit=None,
+            depth="needed",
+            summary="streaks that fade with depth and fog that grows with it, at the published light, medium and heavy",
+            paper="Hu et al., CVPR 2019 (RainCityscapes)",
+            severities=(1.0, 2.0, 3.0),
+            apply=apply_rain_cityscapes,
+        ),
         "night": Weather(
             name="night",
             unit="stops below daylight",
@@ -123,7 +137,7 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             severities=NIGHT_SEVERITIES,
             apply=apply_night,
             most=DARKEST,
-            version=2,
+            version=3,
             uses_labels=True,
         ),
         "snow": Weather(
@@ -137,6 +151,17 @@ WEATHER: Mapping[str, Weather] = MappingProxyType(
             most=HEAVIEST_SNOW,
             version=2,
             uses_labels=True,
+        ),
+        "lens": Weather(
+            name="lens",
+            unit="drops",
+            depth="unused",
+            summary="drops of water on the lens, each with the blurred scene upside down",
+            paper="Roser and Geiger, ICCV Workshops 2009",
+            severities=LENS_SEVERITIES,
+            apply=apply_lens_drops,
+            most=MOST_DROPS,
+            whole=True,
         ),
         **{
             f"c_{name}": Weather(

@@ -10,7 +10,9 @@ from segshift.errors import DataError
 WITH_DEPTH = "streets, cityscapes, a folder with `depth`; or have it estimated: ?depth=plane from labels and camera, ?depth=FOLDER by a metric network"
 
 
-def check_image(image: Tensor, weather: str) -> None:
+def check_image(image: object, weather: str) -> None:
+    if not isinstance(image, Tensor):
+        raise DataError(f"image is a {type(image).__name__}: {weather} takes a tensor (3, H, W), such as torch.from_numpy(array).permute(2, 0, 1)")
     if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
         raise DataError(f"image of shape {tuple(image.shape)}: {weather} takes (3, H, W)")
     if image.dtype != torch.uint8 and not image.is_floating_point():

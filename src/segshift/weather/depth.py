@@ -69,7 +69,8 @@ class Camera:
     def check_size(self, h: int, w: int) -> None:
         """Refuse an image h high and w wide that is not the one the intrinsics are for."""
         if (self.width is not None and self.width != w) or (self.height_px is not None and self.height_px != h):
-            raise DataError(f"camera is for {self.width} x {self.height_px} pixels, the image has {w} x {h}: use camera.scaled({h}, {w}) for a resized image")
+            have = f"{self.width} x {self.height_px}"
+            raise DataError(f"camera is for {have} pixels, the image has {w} x {h}: correct its width and height_px, or take camera.scaled({h}, {w})")
 
     def ray_factor(self, h: int, w: int, device: torch.device | str | None = None) -> Float[Tensor, "{h} {w}"]:
         """Range over depth for each pixel of an image h high and w wide: equation (1), at least 1."""

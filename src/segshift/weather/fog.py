@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import final
 
@@ -126,7 +127,8 @@ def apply_fog(view: View, value: float, generator: torch.Generator) -> UInt8[Ten
 
 def sweep_fog(view: View) -> Callable[[float], UInt8[Tensor, "3 h w"]]:
     """The view in fog as a function of beta, airlight and range being computed once."""
-    return prepare_fog(view.image, view.depth, view.camera, refine=view.refine, label=view.label).render
+    scene = cache(lambda: prepare_fog(view.image, view.depth, view.camera, refine=view.refine, label=view.label))
+    return lambda beta: add_fog(view.image, view.depth, beta) if beta <= 0 else scene().render(beta)
 
 
 def visibility(beta: float) -> float:

@@ -34,10 +34,13 @@ CUT_OFF = 1.2
 """Height above the road, in metres, that the beam hardly passes."""
 GLOW = 2.0**-4
 """What a lamp sends into the lens, where daylight's white is 1."""
-RADIUS = 0.09
+RADIUS = 0.06
 """Radius of a lamp in metres."""
 STEP = 0.15
 """Change of depth, as a share, from one vehicle to the next."""
+WIDE, SIDE, LONG = 1.5, 2.2, 4.0
+"""Width over height of a vehicle from ahead, from where on it is seen from the side, and the most that a vehicle has."""
+GOLDEN = 0.618
 LIT = {"red": (1.0, 0.06, 0.03), "amber": (1.0, 0.55, 0.05), "green": (0.10, 1.0, 0.45), "white": (1.0, 0.97, 0.85)}
 SIGNALS = (("red", 0.2), ("amber", 0.5), ("green", 0.8))
 """Colours of a traffic light, and where on its height each shines, from above."""
@@ -86,7 +89,7 @@ def points_of(view: View) -> Points | None:
 
 
 def draw_lamps(view: View, generator: torch.Generator) -> Float[Tensor, "3 h w"]:
-    """The lamps of others: one of three on each traffic light, two on each vehicle, red or white."""
+    """The lamps of others: one of three on each traffic light, two on each vehicle; the colours are drawn, for labels do not tell front from back."""
     from scipy.ndimage import find_objects, label  # heavy
 
     lamps = torch.zeros(3, *view.image.shape[1:])
@@ -98,8 +101,7 @@ def draw_lamps(view: View, generator: torch.Generator) -> Float[Tensor, "3 h w"]
         draws = torch.rand(count, generator=generator)
         for number, (place, draw) in enumerate(zip(find_objects(numbered), draws.tolist(), strict=True), start=1):
             inside = numbered[place] == number
-            height, width = inside.shape
-            light(lamps, draw, place[0].start, place[1].start, height, width, radius_of(view, place, inside))
+            light(lamps, draw, place[0].start, place[1].start, inside, radius_of(view, place, inside))
     return lamps
 
 
@@ -122,17 +124,33 @@ def radius_of(view: View, place: tuple[slice, slice], inside: np.ndarray) -> flo
     return max(least, RADIUS * view.camera.fx / max(1.0, float(np.median(view.depth[place].numpy()[inside]))))
 
 
-def light_signal(lamps: Tensor, draw: float, top: int, left: int, height: int, width: int, radius: float) -> None:
+def light_signal(lamps: Tensor, draw: float, top: int, left: int, inside: np.ndarray, radius: float) -> None:
+    height, width = inside.shape
     name, share = SIGNALS[int(draw * len(SIGNALS))]
     shine(lamps, LIT[name], top + share * height - 0.5, left + 0.5 * width - 0.5, radius)
 
 
-def light_vehicle(lamps: Tensor, draw: float, top: int, left: int, height: int, width: int, radius: float) -> None:
-    """A pair at the height of lamps; one lamp on what is narrow, as a motorcycle."""
+def light_vehicle(lamps: Tensor, draw: float, top: int, left: int, inside: np.ndarray, radius: float) -> None:
+    """A pair at the height of lamps, on the vehicle's own pixels: alike from ahead or behind, white and red from the side.
+
+    What is narrow has one, as a motorcycle; of what is longer than a vehicle's side, a row with one label, every part of a vehicle's width its own pair.
+    """
+    height, width = inside.shape
     if min(height, width) < 3:
         return
-    for share in (0.14, 0.86) if 2 * width > height else (0.5,):
-        shine(lamps, LIT["red" if draw < 0.5 else "white"], top + 0.6 * height, left + share * width - 0.5, radius)
+    row = min(height - 1, round(0.6 * height))
+    parts = round(width / (WIDE * height)) if width > LONG * height else 1
+    for part, columns in enumerate(np.array_split(np.arange(width), parts)):
+        own = columns[inside[row, columns]]
+        if not len(own):
+            continue
+        drawn = (draw + part * GOLDEN) % 1
+        first, last = ("red", "red") if drawn < 0.5 else ("white", "white")
+        if parts == 1 and width > SIDE * height:
+            first, last = ("red", "white") if drawn < 0.5 else ("white", "red")
+        for share, name in ((0.14, first), (0.86, last)) if 2 * len(columns) > height else ((0.5, first),):
+            column = own[round(share * (len(own) - 1))]
+            shine(lamps, LIT[name], float(top + row), left + float(column), radius)
 
 
 def shine(lamps: Tensor, color: tuple[float, float, float], row: float, column: float, radius: float) -> None:

@@ -2,16 +2,17 @@
 
 All in linear light, E = ((s + 0.055) / 1.055)^2.4 of a picture s in [0, 1] (sRGB, IEC 61966-2-1), daylight being 1:
 
-    D(x) = 2^-k c_d E(x),   darker still where the sky is                                                 (1)
-    L(x) = E(x) (c_s S(x) + c_h H(x))                                                                     (2)
+    D(x) = 2^-k c_d E(x) (1 - (1 - q^(k / 5)) s(x))                                                       (1)
+    L(x) = E(x) (c_s S(x) + c_h H(x)) (1 - s(x))                                                          (2)
     G    = D + L + P * lamps                                                                              (3)
-    N    = g / F (Poisson(F G) + sigma n),   g = 2^(-0.35 k) mean(E) / mean(D + L)                         (4)
+    N    = g / F (Poisson(F G) + sigma n),   g = 2^(-0.35 k) mean(E (1 - s)) / mean((D + L) (1 - s))       (4)
 
-k the stops that daylight has fallen by (the parameter of this weather), c_d the colour of what is left of it. S is the light of street
-lamps, H that of the car's own head lamps (`lamplight.py`), c_s and c_h their colours. Traffic lights and vehicles carry lamps where
-labels tell them apart, P is the glare of the lens: a sum of Gaussians. The camera wins back 0.65 of each stop by its gain g, which it
-meters without the lamps; a pixel holds F electrons at white by day, so that shot noise (Poisson, here its Gaussian limit) and read
-noise (sigma electrons, n normal) grow with k. The result is clipped and encoded again.
+k the stops that daylight has fallen by (the parameter of this weather), c_d the colour of what is left of it. s is the share of a pixel's
+light that comes from the sky, q what the sky falls by beyond the street at 5 stops. S is the light of street lamps, H that of the car's own
+head lamps (`lamplight.py`), c_s and c_h their colours. Traffic lights and vehicles carry lamps where labels tell them apart, P is the glare
+of the lens: a sum of Gaussians. The camera wins back 0.65 of each stop by its gain g, which it meters below the sky and without the lamps
+of others; a pixel holds F electrons at white by day, so that shot noise (Poisson, here its Gaussian limit) and read noise (sigma electrons,
+n normal) grow with k. The result is clipped and encoded again.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ READ_NOISE = 2.5
 DAYLIGHT_LEFT = (0.80, 0.95, 1.30)
 SODIUM = (1.45, 0.92, 0.42)
 HEADLIGHT = (1.05, 1.0, 0.88)
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 THIN = ("vegetation", "tree", "pole", "fence", "traffic light", "traffic sign", "sign symbol")
 """Classes that sky shows through, or past, inside their labels."""
 SKY_LEFT = 0.3
-"""The sky's share of the light that is left: by day it is brighter than the street, at night darker."""
+"""q of equation (1): at dusk the sky is brighter than the street, at night darker."""
+DARK = 0.25
+"""Light of twigs and leaves against the sky, at most: what is beyond it in a pixel is sky."""
 GLARE = ((0.002, 0.80), (0.010, 0.15), (0.045, 0.05))
 """Widths, as shares of the picture's width, and weights of the Gaussians of the glare."""
 
@@ -88,22 +90,27 @@ def apply_night(view: View, value: float, generator: torch.Generator) -> UInt8[T
         return view.image.clone().to(device)
     day = decode(view.image)
     sky = sky_share(view, day)
-    light = 2.0**-stops * colour(DAYLIGHT_LEFT) * (1 - (1 - SKY_LEFT) * sky)
+    light = 2.0**-stops * colour(DAYLIGHT_LEFT) * (1 - (1 - SKY_LEFT ** (stops / 5)) * sky)
     points = points_of(view)
     lit = colour(SODIUM) * street_light(points, generator) + colour(HEADLIGHT) * own_beam(points)
     lamps = glare(draw_lamps(view, generator))
     night = day * (light + lit * (1 - sky))
-    gain = 2.0 ** (-LOST * stops) * float(day.mean() / night.mean().clamp_min(1e-9))
+    metered = 1 - sky if bool((sky < 1).any()) else torch.ones_like(sky)
+    gain = 2.0 ** (-LOST * stops) * float((day * metered).mean() / (night * metered).mean().clamp_min(1e-9))
     return encode(expose(night + lamps, gain, generator)).to(device)
 
 
 def sky_share(view: View, day: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
-    """How much of each pixel is sky: 1 where labels say so; by its light in trees and past poles, in void beside them, and along the sky's outline."""
+    """The share of each pixel's light that comes from the sky: 1 where labels say so.
+
+    In trees and past poles, in void beside them and along the sky's outline a pixel is a of the sky and 1 - a of something dark, of DARK of the sky's light
+    in all channels: a = (m - DARK) / (1 - DARK), m the least ratio of a channel to the sky's, which is small for green leaves; the share is a / m.
+    """
     sky, thin = view.where(SKY), view.where(THIN)
     if view.label is None or sky is None or not bool(sky.any()):
         return torch.zeros(day.shape[1:])
-    grey = torch.einsum("c,chw->hw", day.new_tensor(LUMINANCE), day)
-    through = ((grey / grey[sky].median().clamp_min(1e-4) - 0.5) / 0.3).clamp_(0, 1)
+    ratio = (day / day[:, sky].median(1).values.clamp_min(1e-4)[:, None, None]).amin(0).clamp_(DARK, 1)
+    through = (ratio - DARK) / ((1 - DARK) * ratio)
     thin = torch.zeros_like(sky) if thin is None else thin
     off = max(2, day.shape[2] // 256)
     mixed = thin | grow(sky, off) | ((view.label == IGNORE) & grow(sky | thin, 3 * off))

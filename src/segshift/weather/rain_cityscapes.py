@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
 from segshift.errors import DataError, unknown_name
@@ -30,11 +30,12 @@ from segshift.weather.airlight import check_airlight, estimate_airlight
 from segshift.weather.depth import Camera
 from segshift.weather.falling.air import assumed_camera, known_depth
 from segshift.weather.falling.particles import Particles, hidden_share
+from segshift.weather.view import View
 
 RAINCITYSCAPES: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {"light": (0.01, 0.005, 0.01), "medium": (0.02, 0.01, 0.005), "heavy": (0.03, 0.015, 0.002)}
 )
-"""(alpha, beta, a) as published."""
+"""(alpha, beta, a) as published, from least to most rain."""
 
 
 def add_rain_cityscapes(
@@ -59,7 +60,7 @@ def add_rain_cityscapes(
     if preset not in RAINCITYSCAPES:
         raise unknown_name("preset", preset, RAINCITYSCAPES)
     alpha, beta, size = RAINCITYSCAPES[preset]
-    d = known_depth(depth, image, camera, "rain").to(image.device)
+    d = known_depth(depth, image, camera, "rain_cityscapes").to(image.device)
     _, h, w = image.shape
     streaks = draw_pattern(h, w, generator) if pattern is None else pattern
     light = estimate_airlight(image) if airlight is None else check_airlight(airlight, image.device)
@@ -72,6 +73,14 @@ def add_rain_cityscapes(
     mixed = image.to(torch.float32) * (1 - rain - fog) + white * (rain + light[:, None, None] * fog)
     mixed = mixed.clamp_(0, white)
     return mixed.round_().to(torch.uint8) if image.dtype == torch.uint8 else mixed.to(image.dtype)
+
+
+def apply_rain_cityscapes(view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
+    """RainCityscapes as a row of the weather table: `value` is 1 for the preset light, 2 for medium, 3 for heavy."""
+    if value not in (1, 2, 3):
+        raise DataError(f"rain_cityscapes of {value}: it is 1 (light), 2 (medium) or 3 (heavy)")
+    preset = tuple(RAINCITYSCAPES)[int(value) - 1]
+    return add_rain_cityscapes(view.image, view.depth, preset, view.camera, generator=generator)
 
 
 def draw_pattern(h: int, w: int, generator: torch.Generator, density: float = 0.0012) -> Float[Tensor, "{h} {w}"]:

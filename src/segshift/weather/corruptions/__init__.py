@@ -68,7 +68,7 @@ DETERMINISTIC = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelat
 """Those that draw nothing from the generator."""
 
 
-def corrupt(image: UInt8[Tensor, "3 h w"], name: str, severity: int, generator: torch.Generator | None = None) -> UInt8[Tensor, "3 h w"]:
+def corrupt(image: UInt8[Tensor, "3 h w"], name: str, severity: int, *, generator: torch.Generator | None = None) -> UInt8[Tensor, "3 h w"]:
     """The image under one of CORRUPTIONS, as a new image of the same size on the same device; equal generators give equal images.
 
     `severity` is a whole number from 1 (least) to 5. Without a generator torch's default one draws; it must be one of the CPU,
@@ -93,4 +93,4 @@ def corrupt(image: UInt8[Tensor, "3 h w"], name: str, severity: int, generator: 
 
 def apply_corruption(name: str, view: View, value: float, generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
     """A corruption as a row of the weather table, once `name` is given: `value` is the severity."""
-    return corrupt(view.image, name, int(value), generator)
+    return corrupt(view.image, name, int(value), generator=generator)

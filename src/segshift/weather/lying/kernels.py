@@ -105,12 +105,12 @@ def fill_crumbs(label, void, most):
     """Runs of `void` at most `most` pixels long take the label on their left, in place; at the left edge, that on their right."""
     h, w = label.shape
     for i in range(h):
-        run = 0
-        while run < w:
-            start = run
-            run = find_end(label[i], start)
-            if label[i, start] == void and run - start <= most and run - start < w:
-                label[i, start:run] = label[i, start - 1] if start > 0 else label[i, run]
+        end = 0
+        while end < w:
+            start = end
+            end = find_end(label[i], start)
+            if label[i, start] == void and end - start <= most and end - start < w:
+                label[i, start:end] = label[i, start - 1] if start > 0 else label[i, end]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -35,7 +35,7 @@ SIDE = 128
 """Side of the noise, a power of two: 32 m of street."""
 BLOCK = 16
 CRUMB = 100
-"""Void that is narrower than this part of the image is taken for what is beside it."""
+"""Void at most this part of the image wide is taken for what is beside it."""
 
 
 def lay_snow(
