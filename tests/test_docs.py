@@ -166,7 +166,29 @@ def test_the_whole_mapping_file_has_every_key_and_so_has_the_table(inside: Path)
     assert (entry.block, entry.classes.name if entry.classes else "") == (2, "my city")
 
 
+def test_the_tables_of_data_sets_are_those_of_the_catalogue() -> None:
+    table = {row[0].strip("*"): row[1:] for row in rows("data set", "classes", "images", "licence", "source")}
+    places = rows("data set", "image", "label")
+    expected: list[tuple[str, ...]] = []
+    for name, entry in DATASETS.items():
+        if entry.layout is None or entry.classes is None:
+            continue
+        counts = [f"{split} {count}{' (no labels)' if split in entry.unlabelled else ''}" for split, count in entry.counts.items()]
+        sizes = ", ".join(entry.spaces) or str(len(entry.classes))
+        assert table.pop(name) == (sizes, ", ".join(counts), entry.licence, entry.source.replace("`", ""))
+        expected += [(name, layout.images, str(layout.labels)) for layout in (entry.layout, *entry.also)]
+    assert not table
+    assert places == expected
+
+
 def test_the_filters_and_keys_are_all_there() -> None:
+    own = {row[0]: row[1:] for row in rows("key", "of", "value", "default")}
+    choices = {(key, name): choice for name, entry in DATASETS.items() for key, choice in entry.choices.items()}
+    assert {key for key, _ in choices} | {"classes"} == set(own)
+    for (key, name), choice in choices.items():
+        assert re.search(rf"(^|`){name}(`|$)", own[key][0])
+        assert own[key][2] == ("all" if choice.several else next(iter(choice.values)))
+        assert key == "pattern" or all(f"`{value}`" in own[key][1] for value in choice.values)
     assert [row[0] for row in rows("key", "value", "leaves")] == ["sequence", *FILTERS]
     assert [row[0] for row in rows("key", "value", "default")] == list(DATASETS["streets"].options)
     assert [row[0] for row in rows("key", "value", "otherwise")] == ["depth", "refine"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fakes import FAKES
 from PIL import Image
 
 from segshift import render
@@ -41,6 +42,21 @@ def test_a_rendered_set_is_a_domain_with_the_same_pictures_and_labels(tmp_path: 
             assert ours.label is not None
             assert theirs.label is not None
             assert torch.equal(ours.label, theirs.label)
+
+
+@pytest.mark.parametrize("name", ["camvid-32", "synthia", "idd", "acdc", "oxford-pets"])
+def test_labels_that_are_no_pictures_of_ids_are_rendered_as_train_ids(name: str, tmp_path: Path) -> None:
+    FAKES[name](tmp_path / "in")
+    (written,) = render_set(f"{name}:{tmp_path}/in", ["night=3"], tmp_path / "out").domains
+    ours, theirs = open_domain(written), open_domain(f"{name}:{tmp_path}/in+night=3")
+    assert ours.names == theirs.names
+    assert ours.blocks == theirs.blocks
+    assert ours.label_space.classes == theirs.label_space.classes
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert torch.equal(mine.image, yours.image)
+        assert mine.label is not None
+        assert yours.label is not None
+        assert torch.equal(mine.label, yours.label)
 
 
 def test_the_manifest_says_all_that_the_pictures_depend_on(tmp_path: Path) -> None:

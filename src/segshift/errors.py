@@ -19,6 +19,10 @@ class DataError(UserError, ValueError):
     """Images, labels or depths that cannot be used as they are."""
 
 
+class DataWarning(UserWarning):
+    """Images or labels that are used, but not all of them, or not as they are; one line."""
+
+
 class MissingDataError(UserError, FileNotFoundError):
     """A file or folder that should be there is not."""
 

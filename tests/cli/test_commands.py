@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import segshift
 from segshift.cli import main
 from segshift.cli.listing import TABLES
 from segshift.data.catalog import DATASETS
+from segshift.errors import DataWarning
 from segshift.methods import METHODS
 from segshift.models import MODELS
 from segshift.models.catalog import REFUSED
@@ -126,15 +128,16 @@ def test_list_prints_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
         "pairs": [*(refusal.architecture for refusal in REFUSED), "fcn_resnet50", "lraspp_mobilenet_v3_large"],
         "methods": list(METHODS),
         "tunings": list(TUNINGS),
-        "domains": list(DATASETS),
+        "domains": [*DATASETS, "(all)"],
         "weather": list(WEATHER),
     }
     assert list(TABLES) == list(tables)
     for table, names in tables.items():
         code, out, _ = run(capsys, "list", table)
         assert code == 0
-        assert [line.split()[0] for line in out.splitlines()] == names
-        assert not re.search(r"\[paper: -?\]|   \S", re.sub(r"^\S+ +", "", out, flags=re.MULTILINE))  # nothing empty
+        assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == names
+        assert table == "domains" or len(out.splitlines()) == len(names)
+        assert not re.search(r"\[paper: -?\]|   \S", re.sub(r"^\S* +", "", out, flags=re.MULTILINE))  # nothing empty
 
 
 def test_list_says_which_encoders_work(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,11 +150,37 @@ def test_list_says_which_encoders_work(capsys: pytest.CaptureFixture[str]) -> No
     assert "with mobilenet_v3_large alone" in pairs
 
 
-def test_list_says_what_may_be_seen_and_what_a_domain_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_says_what_may_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "list", "tunings")[1].count("[may see: nothing itself]") == len(TUNINGS)
-    domains = run(capsys, "list", "domains")[1].splitlines()
-    assert domains[0].endswith("[splits: train, val, test]  [keys: look, size, seed, count, part, every, first, depth, refine]")
-    assert domains[-1].endswith("[splits: any subfolder]  [keys: labels, sequence, part, every, first, depth, refine]")
+
+
+def test_list_domains_says_classes_sizes_and_licence_in_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "list", "domains")[1]
+    assert max(map(len, out.splitlines())) <= 100
+    parts = re.split(r"^(\S+) +", out, flags=re.MULTILINE)[1:]
+    said = {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    assert said["streets"].endswith("19 classes; images: train 400, val 50, test 100 keys: look, size, seed, count; licence: Apache-2.0, part of segshift")
+    assert "19 (default), 20, 16, 13 classes; images: train 1600, val 406, test 2000 without labels keys: " in said["acdc"]
+    assert "keys: classes, condition (fog, night, rain, snow), sequence; licence: ACDC" in said["acdc"]
+    assert said["folder"].endswith("classes of its mapping file; splits: any subfolder keys: labels, sequence; licence: its owner's")
+    assert said["(all)"].startswith("keys of every data set: part, every, first, depth, refine part: i/n: ")
+    for name, entry in DATASETS.items():
+        assert entry.summary in said[name]
+        assert f"licence: {entry.licence}" in said[name]
+
+
+def test_a_warning_about_data_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segshift.data.download.download", lambda *args, **kwargs: warnings.warn("2 images left out", DataWarning, stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, out, err = run(capsys, "download", "oxford-pets", "pets")
+    assert (code, out, err) == (0, "oxford-pets:pets\n", "segshift: 2 images left out\n")
+
+
+def test_download_without_a_network_or_with_an_account(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "download", "cityscapes", str(tmp_path))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "cannot be downloaded by a program" in err
 
 
 def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import FAKES
 from miniature import CAMERA, H, W, indices, picture, write
 
 
@@ -42,3 +43,19 @@ def folder(tmp_path: Path) -> Path:
         write(root / "labels" / f"{name}.png", np.array([0, 7, 26], np.uint8)[indices(i, 3)])
     (root / "mapping.yaml").write_text("classes: [road, car]\nids: {7: road, 26: 1, 0: void}\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All miniature copies, as $SEGSHIFT_DATA holds them; read only."""
+    root = tmp_path_factory.mktemp("data sets")
+    for name, make in FAKES.items():
+        make(root / name)
+    return root
+
+
+@pytest.fixture
+def copied(copies: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of all copies, in which domains without a root are looked for."""
+    monkeypatch.setenv("SEGSHIFT_DATA", str(copies))
+    return copies

@@ -20,6 +20,7 @@ EXAMPLES = {
     "labels": "m.yaml",
     "depth": "plane",
     "refine": "none",
+    "classes": None,  # the choices of the entry itself
 }
 
 over_entries = pytest.mark.parametrize(("name", "entry"), DATASETS.items(), ids=DATASETS)
@@ -30,6 +31,7 @@ def test_an_entry_says_what_a_user_must_know(name: str, entry: Entry) -> None:
     assert re.fullmatch("[a-z0-9_-]+", name)
     assert entry.summary
     assert entry.licence
+    assert entry.split == next(iter(entry.splits), None)
     assert entry.source
     assert "\n" not in entry.summary
     assert set(FILTERS) <= set(entry.keys)
@@ -42,11 +44,20 @@ def test_an_entry_is_whole(name: str, entry: Entry) -> None:
     assert entry.split in (*entry.splits, None)
     assert entry.block is None or entry.sequence is not None
     assert entry.sequence is None or re.compile(entry.sequence).groups == 1
+    assert {*entry.folders, *entry.unlabelled} <= set(entry.splits)
+    assert set(entry.counts) == set(entry.splits)
+    assert not entry.spaces or entry.classes is next(iter(entry.spaces.values()))
+    assert not set(entry.choices) & {"split", "name", "classes", *entry.options, *FILTERS}
     if entry.layout is None:
         assert entry.classes is not None
         assert entry.split is not None
     else:
-        assert all(pattern.count("{name}") == 1 for pattern in (entry.layout.images, entry.layout.labels, entry.layout.depth) if pattern)
+        for layout in (entry.layout, *entry.also):
+            patterns = [pattern for pattern in (layout.images, layout.labels, layout.depth) if pattern]
+            assert all(pattern.count("{name}") == 1 for pattern in patterns)
+            known = {"split", "name", *(word for choice in entry.choices.values() for words in choice.values.values() for word in words)}
+            assert {word for pattern in patterns for word in re.findall(r"{(.*?)}", pattern)} <= known
+            assert not layout.rules or set(layout.rules) == set(entry.splits)
     assert pickle.loads(pickle.dumps(entry)).summary == entry.summary, "an entry travels to DataLoader workers"
 
 
@@ -54,7 +65,7 @@ def test_an_entry_is_whole(name: str, entry: Entry) -> None:
 def test_every_key_is_understood_and_refuses_nonsense(name: str, entry: Entry) -> None:
     root = "" if entry.layout is None else "root"
     for key, option in entry.keys.items():
-        value = EXAMPLES[key]
+        value = next(iter(entry.choices[key].values)) if key in entry.choices else EXAMPLES[key] or next(iter(entry.spaces))
         assert option.canonical(option.canonical(value)) == option.canonical(value)
         assert parse_domain(f"{name}:{root}:?{key}={value.replace(':', '%3A')}").filters == ((key, value),)
         with pytest.raises(ValueError, match=r"^takes "):

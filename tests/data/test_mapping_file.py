@@ -14,7 +14,7 @@ from miniature import H, W, indices, picture, refused, write
 from segshift.data import mapping_file
 from segshift.data.catalog import DATASETS, Layout
 from segshift.data.dataset import open_domain
-from segshift.errors import MissingDataError
+from segshift.errors import DataWarning, MissingDataError
 from segshift.weather import Camera
 
 
@@ -171,3 +171,57 @@ def test_a_label_folder_that_is_named_must_be_there(folder: Path) -> None:
     (folder / "m.yaml").write_text("{classes: [a], images: images, labels: annotations}")
     message = refused(f"folder:{folder}?labels=m.yaml", MissingDataError)
     assert message.startswith(f"no folder {folder / 'annotations'} with the labels; 'folder' is laid out as ROOT/images/SPLIT/NAME.* and ROOT/annotations/")
+
+
+# Labels stored as colours
+
+COLORED = "classes: [road, car]\ncolors: [[128, 64, 128], [0, 0, 142]]\nlabels: {files: colored, stored: colors}\n"
+
+
+def colored(folder: Path, text: str = COLORED) -> None:
+    """Labels of the folder as colours: the first row road, the second car, the third black, the fourth one pixel of another colour."""
+    (folder / "m.yaml").write_text(text)
+    for name in ("a_10", "a_9", "b"):
+        picture = np.zeros((H, W, 3), np.uint8)
+        picture[0], picture[1] = (128, 64, 128), (0, 0, 142)
+        picture[3, 0] = (1, 1, 1) if name == "b" else (0, 0, 0)
+        write(folder / f"colored/{name}.png", picture)
+
+
+def test_a_folder_may_store_classes_as_colours(folder: Path) -> None:
+    colored(folder)
+    data = open_domain(f"folder:{folder}?labels=m.yaml")
+    with pytest.warns(DataWarning, match=rf"b\.png: 1 of {H * W} pixels have a colour that is no class \(first \(1, 1, 1\)\): void"):
+        labels = [sample.label for sample in data]
+    for label in labels:
+        assert label is not None
+        assert [label[row].unique().tolist() for row in range(4)] == [[0], [1], [255], [255]]
+    assert data.unknown_colors == {"colored/b.png": 1}
+
+
+def test_the_colours_count_in_the_fingerprint(folder: Path) -> None:
+    colored(folder)
+    (folder / "other.yaml").write_text(COLORED.replace("142", "143"))
+    assert open_domain(f"folder:{folder}?labels=m.yaml").fingerprint() != open_domain(f"folder:{folder}?labels=other.yaml").fingerprint()
+
+
+def test_known_classes_bring_their_colours(folder: Path) -> None:
+    colored(folder, "{classes: cityscapes-19, labels: {files: colored, stored: colors}}")
+    label = open_domain(f"folder:{folder}?labels=m.yaml")[0].label
+    assert label is not None
+    assert [label[row].unique().tolist() for row in range(3)] == [[0], [13], [255]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{classes: [a], labels: {files: colored, stored: colours}}", "labels: takes a folder or pattern, or {files: folder or pattern, stored: ids or"),
+        ("{classes: [a], labels: {files: colored, stored: colors}}", "labels: stored as colors need `colors`, one [red, green, blue] a class"),
+        ("{classes: [a], colors: [[1, 2, 3]], ids: {1: a}, labels: {files: colored, stored: colors}}", "labels: stored as colors have no ids"),
+        ("{classes: [a, b], colors: [[1, 2, 3], [1, 2, 3]], labels: {files: colored, stored: colors}}", "colors: two classes have one colour"),
+        ("{classes: [a], labels: {files: ../colored, stored: ids}}", "labels: takes a folder inside the data set"),
+    ],
+)
+def test_colours_that_cannot_be_read_are_told(folder: Path, text: str, message: str) -> None:
+    colored(folder, text)
+    assert message in refused(f"folder:{folder}?labels=m.yaml")

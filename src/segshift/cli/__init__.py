@@ -6,11 +6,12 @@ Exit codes: 0 done; 1 an error that the user can mend, in one line; 2 a wrong co
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
-from segshift.cli import adapt, cache, compare, evaluate, figures, listing, predict, quickstart, recipe, report, study, train, weather
+from segshift.cli import adapt, cache, compare, download, evaluate, figures, listing, predict, quickstart, recipe, report, study, train, weather
 
 app = typer.Typer(
     name="segshift",
@@ -32,6 +33,7 @@ app.command("study")(study.command)
 app.command("weather")(weather.command)
 app.command("cache")(cache.command)
 app.command("predict")(predict.command)
+app.command("download")(download.command)
 app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")
 
@@ -62,7 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, prog_name="segshift", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app(arguments, prog_name="segshift", standalone_mode=False)
     except Exception as error:
         if debug and not hasattr(error, "exit_code"):  # what the command line itself refuses has no traceback worth reading
             raise
@@ -72,6 +76,14 @@ def main(arguments: list[str] | None = None) -> None:
     if code == STOPPED:
         print("segshift: stopped", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
+    """Prints a warning about data as one line, others as Python does."""
+    if category.__name__ == "DataWarning":
+        print(f"segshift: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
 
 
 def _stop(error: Exception) -> None:

@@ -24,7 +24,7 @@ def command(
     """
     from segshift.cli.console import reporter
     from segshift.data.cache import cache_samples
-    from segshift.data.catalog import size_of
+    from segshift.data.catalog.keys import size_of
     from segshift.data.dataset import open_domain
     from segshift.engine.loading import counter
     from segshift.errors import DataError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -54,10 +55,18 @@ def tunings() -> Iterator[str]:
 
 def domains() -> Iterator[str]:
     from segshift.data.catalog import DATASETS
+    from segshift.data.catalog.keys import DEPTH, FILTERS, REFINE
 
     for name, entry in DATASETS.items():
-        splits = ", ".join(entry.splits) or "any subfolder"
-        yield join(name, entry.summary, f"[splits: {splits}]", f"[keys: {', '.join(entry.keys)}]")
+        sizes = [size if size not in entry.spaces or i else f"{size} (default)" for i, size in enumerate(entry.spaces)]
+        classes = f"{', '.join(sizes) or len(entry.classes)} classes" if entry.classes else "classes of its mapping file"
+        counts = ", ".join(f"{split} {entry.counts[split]}{' without labels' if split in entry.unlabelled else ''}" for split in entry.splits)
+        splits = f"images: {counts}" if counts else "splits: any subfolder"
+        values = {key: f" ({', '.join(choice.values)})" for key, choice in entry.choices.items()}
+        keys = f"keys: {', '.join(key + values.get(key, '') for key in entry.own_keys)}; " if entry.own_keys else ""
+        yield from block(name, entry.summary, f"{classes}; {splits}", f"{keys}licence: {entry.licence}")
+    shared = {**FILTERS, "depth": DEPTH, "refine": REFINE}
+    yield from block("(all)", f"keys of every data set: {', '.join(shared)}", *(f"{key}: {option.summary}" for key, option in shared.items()))
 
 
 def weather() -> Iterator[str]:
@@ -75,7 +84,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "pairs": ("which encoders a model refuses, and why; the others are timm's and mit_b0 to mit_b5", pairs),
     "methods": ("what drives a repair, what it may see, and its options", methods),
     "tunings": ("what may change in a model, and its options", tunings),
-    "domains": ("data sets, with the splits and keys of a domain", domains),
+    "domains": ("data sets, with their classes, sizes, licence and the keys of a domain", domains),
     "weather": ("what a domain can be put under, and its unit", weather),
 }
 """Name -> what it lists, and its lines."""
@@ -87,6 +96,12 @@ r"""Help of the command; click leaves the paragraph after `\b` as it is."""
 def join(name: str, *parts: str) -> str:
     """The name and what is said of it, on one line."""
     return f"{name:28} {'  '.join(part for part in parts if part)}"
+
+
+def block(name: str, *parts: str) -> Iterator[str]:
+    """The name and what is said of it, a paragraph a part, in 100 columns."""
+    for i, part in enumerate(parts):
+        yield from wrap(part, 100, initial_indent=f"{'' if i else name:18} ", subsequent_indent=" " * 21, break_on_hyphens=False)
 
 
 def cite(paper: str) -> str:

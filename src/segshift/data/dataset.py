@@ -22,8 +22,9 @@ from torch.utils.data import Dataset
 from segshift.data.domain import Condition, Domain, parse_domain
 from segshift.data.drawn import StreetSource, open_streets
 from segshift.data.estimated import estimator_of
-from segshift.data.files import FileSource, open_files
+from segshift.data.files import FileSource
 from segshift.data.label_space import LabelSpace
+from segshift.data.opening import open_files
 from segshift.errors import DataError
 from segshift.types import Sample
 from segshift.weather import WEATHER
@@ -79,6 +80,16 @@ class DomainDataset(Dataset[Sample]):
     @property
     def labelled(self) -> bool:
         return self.source.labelled and self._labels
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Images of the split that are not read, and why: pairs that the data set is known to publish broken."""
+        return self.source.left_out
+
+    @property
+    def unknown_colors(self) -> Mapping[str, int]:
+        """Pixels, by label file read so far, whose colour is no class and which are void; where labels are coded by colour."""
+        return self.source.unknown
 
     @property
     def identities(self) -> list[str]:
@@ -193,7 +204,8 @@ class DomainDataset(Dataset[Sample]):
             refine = self._refine if any(name == "fog" for name, _ in self.weather) else None
             seed = self.seed if any(WEATHER[name].random for name, _ in self.weather) else None
             weather = [self.weather, versions, estimated, refine, seed]
-        return json.dumps([1, self.domain.name, space.classes, ids, weather])
+        coding = [self.source.coding] if self.source.coding else []
+        return json.dumps([1, self.domain.name, space.classes, ids, weather, *coding])
 
 
 def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -37,6 +37,9 @@ class StreetSource:
     depth_source: str = "measured"
     refine: Refine | None = None
     camera: Camera | None = None  # each street has its own
+    left_out: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    coding: tuple[()] = ()
 
     @property
     def identities(self) -> list[str]:

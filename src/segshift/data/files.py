@@ -1,27 +1,27 @@
-"""The images of a domain as they lie in files: found once when opened, read one by one."""
+"""The images of a domain as they lie in files, read one by one; `opening.py` finds them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Integer
 
-from segshift.data.catalog import Entry
-from segshift.data.domain import Domain
-from segshift.data.estimated import estimator_of
+from segshift.data.catalog import Entry, Layout
+from segshift.data.coded_labels import read_colors, read_first_channel, read_polygons
 from segshift.data.images import read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
-from segshift.data.listing import order, select
-from segshift.data.mapping_file import read_mapping
-from segshift.data.place import Place, wanted
-from segshift.errors import DataError, MissingDataError
+from segshift.errors import DataError, DataWarning, MissingDataError
 from segshift.types import Sample
 from segshift.weather.depth import Camera
 from segshift.weather.view import Refine
@@ -42,7 +42,10 @@ class Files:
 
 @dataclass(frozen=True)
 class FileSource:
-    """Images, labels, depths and cameras of the selected images; `no_depth` says why there is no depth, "" where there is."""
+    """Images, labels, depths and cameras of the selected images; `no_depth` says why there is no depth, "" where there is.
+
+    `left_out` says why an image of the split is not there; `unknown` counts, by label file, the pixels read so far whose colour is no class.
+    """
 
     root: Path
     entry: Entry
@@ -52,6 +55,8 @@ class FileSource:
     sequences: list[str]
     files: list[Files]
     no_depth: str
+    left_out: dict[str, str] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter, compare=False)
 
     @property
     def camera(self) -> Camera | None:
@@ -59,7 +64,7 @@ class FileSource:
 
     @property
     def depth_source(self) -> str:
-        return "disparity" if self.entry.layout is not None and self.entry.layout.depth_unit == "disparity" else "measured"
+        return "disparity" if self.layout.depth_unit == "disparity" else "measured"
 
     @property
     def refine(self) -> Refine | None:
@@ -75,7 +80,17 @@ class FileSource:
 
     def label_file(self, index: int) -> Path | None:
         label = self.files[index].label
-        return None if label is None else self.root / label
+        return self.root / label if label is not None and self.layout.stores_ids else None
+
+    @property
+    def coding(self) -> list[Any]:
+        """What the labels' colours or polygons stand for, as the fingerprint covers it; empty for pictures of ids."""
+        return [*sorted(self.layout.colors.items()), *sorted(self.layout.polygons.items())]
+
+    @property
+    def layout(self) -> Layout:
+        assert self.entry.layout is not None
+        return self.entry.layout
 
     def read(self, index: int, depth: bool) -> tuple[Sample, Camera | None]:
         """The sample with its camera; its depth only where asked for."""
@@ -84,16 +99,32 @@ class FileSource:
         label = metres = None
         camera = camera_of(self.entry, self.sequences[index])
         if files.label is not None:
-            raw = read_label(self.root / files.label)
+            raw = self.read_ids(files.label)
             self.check_size("label", files.label, raw.shape, files.image, image.shape)
             label = torch.from_numpy(self.label_space.decode(raw, where=str(self.root / files.label)))
         if depth and files.camera is not None:
             camera = read_camera(self.root / files.camera)
         if depth and files.depth is not None:
-            assert self.entry.layout is not None
-            metres = read_depth(self.root / files.depth, self.entry.layout.depth_unit, camera)
+            metres = read_depth(self.root / files.depth, self.layout.depth_unit, camera)
             self.check_size("depth", files.depth, metres.shape, files.image, image.shape)
         return Sample(image, label, metres, self.names[index]), camera
+
+    def read_ids(self, label: str) -> Integer[np.ndarray, "h w"]:
+        """The raw ids of a label file, however it stores them; the first unknown colour is told, all are counted."""
+        path = self.root / label
+        if self.layout.first_channel:
+            return read_first_channel(path)
+        if self.layout.polygons:
+            return read_polygons(path, self.layout.polygons)
+        if not self.layout.colors:
+            return read_label(path)
+        raw, count, example = read_colors(path, self.layout.colors)
+        if count:
+            if not self.unknown:
+                message = f"{path}: {count} of {raw.size} pixels have a colour that is no class (first {example}): void, here and wherever else"
+                warnings.warn(message, DataWarning, stacklevel=2)
+            self.unknown[label] = count
+        return raw
 
     def check_size(self, what: str, path: str, shape: Sequence[int], image: str, image_shape: Sequence[int]) -> None:
         if tuple(shape) != tuple(image_shape[1:]):
@@ -105,7 +136,7 @@ class FileSource:
     def describe(self, depth: bool) -> Iterator[str]:
         """What the fingerprint is made of: per file its relative path, size and the hash of its first 64 KiB."""
         paths = [path for files in self.files for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())) if path]
-        if depth and self.entry.layout is not None:
+        if depth:
             yield self.describe_geometry()
         with ThreadPoolExecutor(8) as pool:  # reading waits for the disk more than it works
             for lines in pool.map(self.describe_files, (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))):
@@ -113,8 +144,7 @@ class FileSource:
 
     def describe_geometry(self) -> str:
         """Unit of depth and cameras, as the entry or the mapping file gives them."""
-        assert self.entry.layout is not None
-        return f"{self.entry.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
+        return f"{self.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"
 
     def describe_files(self, paths: Sequence[str]) -> list[str]:
         lines = []
@@ -137,92 +167,6 @@ class FileSource:
         with open(self.root / path, "rb", buffering=0) as file:
             head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
             return f"{path} {os.fstat(file.fileno()).st_size} {head}"
-
-
-def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False) -> FileSource:
-    """The files of a domain, matched, in time order and filtered; raises DataError or MissingDataError for what is missing.
-
-    With `labels=False` labels are not looked for, except for a weather that takes them where they are (`weather_labels`).
-    """
-    entry, filters = domain.entry, dict(domain.filters)
-    root = root_of(domain)
-    if not root.is_dir():
-        raise MissingDataError(f"no folder {root} for data set {domain.name!r}; {wanted(domain.name, entry)}")
-    if "labels" in filters:
-        entry = read_mapping(mapping_path(root, filters["labels"]), entry)
-    place = Place(root, domain.name, entry, domain.split or entry.split)
-    images = place.images()
-    every, sequences, blocks = order(list(images), entry)
-    chosen = select(sequences, filters, str(replace(domain, filters=(), weather=())))
-    names = [every[i] for i in chosen]
-    estimator = estimator_of(filters.get("depth"))
-    plane = estimator is not None and estimator.needs_plane
-    found = place.labels(names) if labels else labels_for_weather(place, names, plane) if weather_labels or plane else {}
-    if found and entry.classes is None:
-        raise DataError(
-            f"{root}: labels without classes: name them in a mapping file inside the data set's folder, "
-            f"{domain.name}:ROOT?labels=mapping.yaml (a list `classes` is enough)"
-        )
-    depths, no_depth = place.depths(names) if estimator is None else ({}, "")
-    cameras, no_camera = place.cameras(names)
-    if plane:
-        no_depth = no_plane(entry, bool(found), no_camera, {sequences[i] for i in chosen})
-    elif no_camera and estimator is None and not no_depth:
-        depths, no_depth = {}, no_camera
-    return FileSource(
-        root=root,
-        entry=entry,
-        label_space=entry.classes or LabelSpace("unlabelled", (), ()),
-        names=names,
-        blocks=[blocks[i] for i in chosen],
-        sequences=[sequences[i] for i in chosen],
-        files=[Files(images[name], found.get(name), depths.get(name), cameras.get(name)) for name in names],
-        no_depth=no_depth,
-    )
-
-
-def labels_for_weather(place: Place, names: list[str], needed: bool) -> dict[str, str]:
-    """The labels that a weather draws with; none where not every image has one and they are not `needed`, or they have no classes."""
-    try:
-        return place.labels(names, optional=True) if place.entry.classes is not None else {}
-    except DataError:
-        if needed:
-            raise
-        return {}
-
-
-def no_plane(entry: Entry, labelled: bool, no_camera: str, sequences: set[str]) -> str:
-    """Why the plane prior cannot be had, "" where it can."""
-    if not labelled:
-        return "depth=plane needs labels, and there are none"
-    if no_camera or (entry.layout is not None and entry.layout.camera):
-        return no_camera
-    if entry.camera is None or "height" not in entry.camera or ("pitch" not in entry.camera and not entry.cameras):
-        return "depth=plane needs the camera, its height above the road and its pitch: give `camera` with fx, fy, cx, cy, height and pitch in the mapping file"
-    unknown = sorted(sequences - set(entry.cameras)) if entry.cameras else []
-    if unknown:
-        return f"depth=plane needs the camera's pitch, which is not known for sequence {', '.join(unknown)} (known: {', '.join(entry.cameras)})"
-    return ""
-
-
-def root_of(domain: Domain) -> Path:
-    """ROOT as written, or else $SEGSHIFT_DATA/NAME, so that a recipe need not say where its data lies."""
-    if domain.root:
-        return Path(domain.root).expanduser()
-    if not os.environ.get("SEGSHIFT_DATA"):
-        raise MissingDataError(
-            f"domain '{domain}': where is data set {domain.name!r}? Write {domain.name}:ROOT[:SPLIT], "
-            f"or set SEGSHIFT_DATA to the folder with {domain.name}/ in it"
-        )
-    return Path(os.environ["SEGSHIFT_DATA"]).expanduser() / domain.name
-
-
-def mapping_path(root: Path, text: str) -> Path:
-    tried = [root / Path(text).expanduser(), Path(text).expanduser()]
-    for path in tried:
-        if path.is_file():
-            return path
-    raise MissingDataError(f"no mapping file {' or '.join(dict.fromkeys(map(str, tried)))}: `labels` is a path from the data set's folder, or from here")
 
 
 def camera_of(entry: Entry, sequence: str = "") -> Camera | None:

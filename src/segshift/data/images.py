@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from segshift.errors import DataError, MissingDataError
@@ -20,18 +22,27 @@ BROKEN = (SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.Dec
 INDEXED = ("L", "P", "1", "I", "I;16", "I;16L", "I;16B")
 
 
-def load(path: Path) -> Image.Image:
-    """The decoded picture in the file's own mode."""
+@contextmanager
+def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """The picture, opened and not yet decoded; what goes wrong inside the block names the file."""
     try:
         with Image.open(path) as picture:
-            picture.load()
-            return picture
+            yield picture
     except FileNotFoundError:
         raise MissingDataError(f"{path}: the file is gone: it was there when the data set was opened") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image, or its beginning is damaged: get the file again, or remove it with its partners") from None
     except (OSError, *BROKEN) as error:
         raise DataError(f"{path}: cannot be read ({error}): the file is cut off or damaged, get it again, or remove it with its partners") from None
+
+
+def load(path: Path, raw_mode: str | None = None) -> Image.Image:
+    """The decoded picture in the file's own mode; `raw_mode` is how Pillow shall take the file's bytes, where not as it would."""
+    with open_picture(path) as picture:
+        if raw_mode is not None:
+            picture.tile = [tile._replace(args=raw_mode) for tile in picture.tile]
+        picture.load()
+        return picture
 
 
 def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
@@ -57,7 +68,10 @@ def read_label(path: Path) -> Integer[np.ndarray, "h w"]:
     """The indices that a grey or palette picture stores, of 8 or 16 bits; a palette's colours are not looked at."""
     picture = load(path)
     if picture.mode not in INDEXED:
-        raise DataError(f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG)")
+        raise DataError(
+            f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG); "
+            "take the data set's files of ids; in a mapping file, `labels: {files: ..., stored: colors}` reads classes by their colours"
+        )
     raw = np.array(picture)
     return raw.astype(np.uint8) if raw.dtype == np.bool_ else raw
 

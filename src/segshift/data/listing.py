@@ -9,22 +9,26 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segshift.data.catalog import Entry
-from segshift.errors import DataError, unknown_name
+from segshift.errors import DataError, MissingDataError, unknown_name
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")
 """What `.*` stands for: for images the first, for labels and depth the second."""
 
 
-def fill(pattern: str, split: str | None) -> str:
-    """The pattern for one split; without a split its folder is left out.
+def fill(pattern: str, split: str | None, words: Mapping[str, str] | None = None) -> str:
+    """The pattern for one split, other words filled in too; without a split its folder is left out.
 
     >>> fill("images/{split}/{name}.*", "val"), fill("images/{split}/{name}.*", None)
     ('images/val/{name}.*', 'images/{name}.*')
+    >>> fill("{split}/{name}_beta_{beta}.png", "val", {"beta": "0.02"})
+    'val/{name}_beta_0.02.png'
     """
     filled = pattern.replace("{split}", split) if split else pattern.replace("{split}/", "")
     if "{split}" in filled:
         raise DataError(f"the layout {pattern} needs a split: write NAME:ROOT:SPLIT")
+    for word, value in (words or {}).items():
+        filled = filled.replace(f"{{{word}}}", value)
     return filled
 
 
@@ -47,9 +51,10 @@ def list_files(root: Path, pattern: str, suffixes: Sequence[str] = SUFFIXES, ski
     found: dict[str, str] = {}
     for path in walk(root / start, start, skip):
         stem, dot, ending = path.rpartition(".")
-        any_format = suffix == ".*"
-        fits = f"{dot}{ending.lower()}" in suffixes if any_format else path.endswith(suffix)
-        end = len(stem) if any_format else len(path) - len(suffix)
+        any_format = suffix.endswith(".*")
+        tail = suffix[:-2] if any_format else suffix
+        fits = (stem.endswith(tail) and f"{dot}{ending.lower()}" in suffixes) if any_format else path.endswith(tail)
+        end = len(stem if any_format else path) - len(tail)
         if not fits or not path.startswith(prefix) or end <= len(prefix):
             continue
         name = path[len(prefix) : end]
@@ -71,6 +76,21 @@ def walk(folder: Path | str, relative: str, skip: Collection[str] = ()) -> Itera
             yield relative + entry.name
         elif relative + entry.name not in skip:
             yield from walk(entry.path, f"{relative}{entry.name}/", skip)
+
+
+def read_list(path: Path, pattern: str) -> list[str]:
+    """Names of a list file: the first word of a line, a path that fits the pattern or a name itself; empty lines and `#` are passed over.
+
+    Raises MissingDataError where there is no such file.
+    """
+    prefix, _, suffix = pattern.partition("{name}")
+    try:
+        words = [line.split()[0] for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    except FileNotFoundError:
+        raise MissingDataError(f"no file {path} with the images of the split") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of images ({error}): get the file again") from None
+    return [word.removeprefix(prefix).removesuffix(suffix) for word in words]
 
 
 def natural(text: str) -> tuple[list[str | int], str]:

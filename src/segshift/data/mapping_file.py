@@ -6,7 +6,7 @@
     ids: {7: road, 8: road, 26: 1, 0: void}     # value in the file -> class, train id or void; default: files store train ids
                                       # 255 is void unless it is named here, as in a mask: {0: background, 255: road}
     images: images                    # folder, or pattern such as 'rgb/{split}/{name}.jpg'; default images
-    labels: labels                    # the same; default labels
+    labels: labels                    # the same; default labels; or {files: labels, stored: colors} where classes are coded by their colours
     depth: {files: depth, unit: cm}   # unit m (default), cm, mm or disparity, or `scale`: metres per stored value; 0 is unknown
     camera: {fx: 512, fy: 512, cx: 256, cy: 128}     # pixels; also baseline, height (metres), pitch (radians), width, height_px
     sequence: '^([^_]+)_'             # regular expression on the image's name, its first group is the video sequence
@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 from segshift.data.catalog import Entry, Layout
+from segshift.data.catalog.entry import Color
 from segshift.data.label_space import LABEL_SPACES, VOID, LabelSpace, default_colors
 from segshift.errors import DataError, UserError, unknown_name
 
@@ -50,7 +51,9 @@ def read_mapping(path: Path, entry: Entry) -> Entry:
     assert entry.layout is not None
     wrong = [str(unknown_name("key", str(key), KEYS)) for key in given if key not in KEYS]
     space = collect(wrong, read_space, given, path.stem)
-    files = {key: collect(wrong, read_pattern, given[key], key) for key in ("images", "labels") if key in given}
+    images = collect(wrong, read_pattern, given["images"], "images") if "images" in given else None
+    labels, coded = collect(wrong, read_label_files, given["labels"]) or (None, False) if "labels" in given else (None, False)
+    coding = collect(wrong, read_coding, given, space) if coded and space is not None else {}
     depth, unit = collect(wrong, read_depth_files, given["depth"]) or (None, 1.0) if "depth" in given else (None, 1.0)
     camera = collect(wrong, read_intrinsics, given["camera"]) if "camera" in given else None
     sequence = collect(wrong, read_rule, given["sequence"]) if "sequence" in given else None
@@ -59,7 +62,7 @@ def read_mapping(path: Path, entry: Entry) -> Entry:
         wrong.append("depth: unit disparity needs camera with fx, fy, cx, cy and baseline")
     if wrong:
         raise DataError(f"{path}: {len(wrong)} mistake{'s' if len(wrong) > 1 else ''} in the mapping file: {'; '.join(wrong)}")
-    layout = Layout(files.get("images") or entry.layout.images, files.get("labels") or entry.layout.labels, depth, unit)
+    layout = Layout(images or entry.layout.images, labels or entry.layout.labels, depth, unit, colors=coding)
     optional = "labels" not in given  # a folder that is named must be there
     return replace(entry, labels_optional=optional, classes=space, layout=layout, camera=camera, sequence=sequence, block=block)
 
@@ -121,6 +124,26 @@ def read_pattern(given: Any, key: str) -> str:
     if given.count("{name}") > 1 or re.search(r"[{}]", given.replace("{name}", "").replace("{split}", "")):
         raise DataError(f"{key}: pattern {given!r}: it may hold {{name}} once, and {{split}}")
     return given
+
+
+def read_label_files(given: Any) -> tuple[str, bool]:
+    """The pattern, and whether labels are coded by colour."""
+    if not isinstance(given, dict):
+        return read_pattern(given, "labels"), False
+    if set(given) != {"files", "stored"} or given["stored"] not in ("ids", "colors"):
+        raise DataError("labels: takes a folder or pattern, or {files: folder or pattern, stored: ids or colors}")
+    return read_pattern(given["files"], "labels"), given["stored"] == "colors"
+
+
+def read_coding(given: dict[str, Any], space: LabelSpace) -> dict[Color, int]:
+    """Train id of each class's colour; black is void where no class has it."""
+    if given.get("ids") is not None:
+        raise DataError("labels: stored as colors have no ids: give one colour a class in `colors`")
+    if given.get("colors") is None and not isinstance(given["classes"], str):
+        raise DataError("labels: stored as colors need `colors`, one [red, green, blue] a class")
+    if len(set(space.colors)) < len(space):
+        raise DataError("colors: two classes have one colour, so labels stored as colors cannot tell them apart")
+    return {(0, 0, 0): VOID} | {color: train for train, color in enumerate(space.colors)}
 
 
 def read_depth_files(given: Any) -> tuple[str, float | str]:

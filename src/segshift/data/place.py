@@ -2,91 +2,190 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from segshift.data.catalog import Entry, Layout
-from segshift.data.listing import LOSSLESS, SUFFIXES, fill, folder_of, list_files
+from segshift.data.listing import LOSSLESS, SUFFIXES, fill, folder_of, list_files, read_list
 from segshift.errors import DataError, MissingDataError
 
 
 @dataclass(frozen=True)
 class Place:
-    """One split (None: all images) of a data set in its folder; `entry` has what a mapping file says."""
+    """One split (None: all images) of a data set in its folder; `entry` has what a mapping file says, `keys` what the domain chooses."""
 
     root: Path
     name: str
     entry: Entry
     split: str | None
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def layout(self) -> Layout:
-        """The patterns with the split filled in."""
+    def layouts(self) -> dict[str, Layout]:
+        """Beginning of the names -> patterns with split and choices filled in; one layout where no key takes several values."""
         given = self.entry.layout
         assert given is not None
-        labels, depth, camera = (None if pattern is None else fill(pattern, self.split) for pattern in (given.labels, given.depth, given.camera))
-        return Layout(fill(given.images, self.split), labels, depth, given.depth_unit, camera)
+        choices = self.entry.choices
+        filled = {}
+        for values in product(*(choice.chosen(self.keys.get(key)) for key, choice in choices.items())):
+            chosen = dict(zip(choices, values, strict=True))
+            words = {word: text for key, value in chosen.items() for word, text in choices[key].values[value].items()}
+            begin = "".join(f"{value}/" for key, value in chosen.items() if choices[key].several)
+            filled[begin] = replace(
+                given,
+                images=self.fill(given.images, words),
+                labels=given.labels and self.fill(given.labels, words),
+                depth=given.depth and self.fill(given.depth, words),
+                camera=given.camera and self.fill(given.camera, words),
+            )
+        return filled
+
+    def fill(self, pattern: str, words: Mapping[str, str]) -> str:
+        return fill(pattern, self.entry.folders.get(self.split or "", self.split), words)
 
     def images(self) -> dict[str, str]:
         """Name -> path of every image."""
-        pattern, folder = self.layout.images, self.root / folder_of(self.layout.images)
+        return {f"{begin}{name}": path for begin, layout in self.layouts.items() for name, path in self.images_of(layout).items()}
+
+    def images_of(self, layout: Layout) -> dict[str, str]:
+        pattern, folder = layout.images, self.root / folder_of(layout.images)
         if not folder.is_dir():
-            raise MissingDataError(f"no folder {folder}{self.splits_there()}; {wanted(self.name, self.entry)}")
-        others = {folder_of(other) for other in (self.layout.labels, self.layout.depth, self.layout.camera) if other}
+            raise MissingDataError(f"no folder {folder}{self.splits_there()}{hint(self.root, pattern)}; {wanted(self.name, self.entry)}")
+        others = {folder_of(other) for other in (layout.labels, layout.depth, layout.camera) if other}
         images = list_files(self.root, pattern, SUFFIXES, skip=others - {folder_of(pattern)})
         if not images:
-            raise MissingDataError(f"no image in {folder} fits {pattern}; {wanted(self.name, self.entry)}")
+            raise MissingDataError(f"no image in {folder} fits {pattern}{hint(self.root, pattern)}; {wanted(self.name, self.entry)}")
+        members = self.members(layout, images)
+        if not members:
+            raise MissingDataError(f"none of {len(images)} images in {folder} is in split {self.split!r}; {wanted(self.name, self.entry)}")
+        return members
+
+    def members(self, layout: Layout, images: dict[str, str]) -> dict[str, str]:
+        """Those of the images that the split's list or rule names."""
+        if layout.listed is not None:
+            path = self.root / self.fill(layout.listed, {})
+            try:
+                names = read_list(path, layout.images)
+            except MissingDataError as error:
+                raise MissingDataError(f"{error}; {wanted(self.name, self.entry)}") from None
+            missing = [name for name in names if name not in images]
+            if missing:
+                raise DataError(
+                    f"{len(missing)} of {len(names)} images that {path} names are not in {self.root / folder_of(layout.images)}: {some(missing)} "
+                    f"(looked for {layout.images}; {len(images)} images are there): extract the images again"
+                )
+            return {name: images[name] for name in names}
+        if layout.rules and self.split:
+            rule = re.compile(layout.rules[self.split])
+            return {name: path for name, path in images.items() if rule.search(name)}
         return images
 
     def splits_there(self) -> str:
         """Which splits have a folder, for the message about one that has none."""
         base, found, _ = self.entry.layout.images.partition("{split}") if self.entry.layout else ("", "", "")
-        if not self.split or not found or not (self.root / base).is_dir():
+        if not self.split or not found or "{" in base or not (self.root / base).is_dir():
             return ""
         folders = sorted(path.name for path in (self.root / base).iterdir() if path.is_dir())
-        there = [name for name in folders if not self.entry.splits or name in self.entry.splits]
+        names = {self.entry.folders.get(split, split): split for split in self.entry.splits}
+        there = [names.get(name, name) for name in folders if not names or name in names]
         return f" for split {self.split!r} (splits that are there: {', '.join(there) or 'none'})"
 
     def labels(self, names: list[str], optional: bool = False) -> dict[str, str]:
         """Name -> path of the label of each of these images; empty where images are read alone."""
-        pattern = self.layout.labels
-        if pattern is None:
-            return {}
-        folder = self.root / folder_of(pattern)
-        if not folder.is_dir():
-            if self.entry.labels_optional or optional:
+        found: dict[str, str] = {}
+        for begin, layout, mine in self.groups(names):
+            if layout.labels is None:
                 return {}
-            raise MissingDataError(
-                f"no folder {folder} with the labels; {wanted(self.name, self.entry)}; images alone are read as `folder`, its mapping file names `images`"
-            )
-        labels = list_files(self.root, pattern, LOSSLESS)
-        missing = [name for name in names if name not in labels]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(names)} images in {self.root / folder_of(self.layout.images)} have no label in {folder}: {some(missing)} "
-                f"(looked for {pattern}; {len(labels)} labels are there): add them, or move these images out"
-            )
-        return labels
+            folder = self.root / folder_of(layout.labels)
+            if not folder.is_dir():
+                if self.entry.labels_optional or self.split in self.entry.unlabelled or optional:
+                    return {}
+                raise MissingDataError(
+                    f"no folder {folder} with the labels{hint(self.root, layout.labels)}; {wanted(self.name, self.entry)}; "
+                    "images alone are read as `folder`, its mapping file names `images`"
+                )
+            labels = self.listed(layout.labels)
+            missing = [name for name in mine if name not in labels]
+            if missing and self.split in self.entry.unlabelled:
+                return {}
+            if missing:
+                raise DataError(
+                    f"{len(missing)} of {len(mine)} images in {self.root / folder_of(layout.images)} have no label in {folder}: {some(missing)} "
+                    f"(looked for {layout.labels}; {len(labels)} labels are there): add them, or move these images out"
+                )
+            found |= {f"{begin}{name}": labels[name] for name in mine}
+        return found
+
+    def groups(self, names: list[str]) -> Iterator[tuple[str, Layout, list[str]]]:
+        """Each layout that these images lie in, with their names there."""
+        for begin, layout in self.layouts.items():
+            mine = [name.removeprefix(begin) for name in names if name.startswith(begin)]
+            if mine:
+                yield begin, layout, mine
+
+    @cached_property
+    def found(self) -> dict[str, dict[str, str]]:
+        return {}
+
+    def listed(self, pattern: str) -> dict[str, str]:
+        """The files that fit a pattern, listed once; several layouts may share their labels."""
+        if pattern not in self.found:
+            self.found[pattern] = list_files(self.root, pattern, LOSSLESS) if (self.root / folder_of(pattern)).is_dir() else {}
+        return self.found[pattern]
 
     def depths(self, names: list[str]) -> tuple[dict[str, str], str]:
         """Depth file of each of these images, and why depth cannot be had for all of them, "" where it can."""
-        if self.layout.depth is None:
+        if self.entry.layout is None or self.entry.layout.depth is None:
             return {}, f"data set {self.name!r} has none" + (": its mapping file names none (`depth`)" if self.name == "folder" else "")
-        return self.partners(names, "depth", self.layout.depth)
+        return self.partners(names, "depth")
 
     def cameras(self, names: list[str]) -> tuple[dict[str, str], str]:
         """The same of camera files; "" too where the data set has none an image."""
-        return ({}, "") if self.layout.camera is None else self.partners(names, "camera", self.layout.camera)
+        return ({}, "") if self.entry.layout is None or self.entry.layout.camera is None else self.partners(names, "camera")
 
-    def partners(self, names: list[str], what: str, pattern: str) -> tuple[dict[str, str], str]:
+    def partners(self, names: list[str], what: str) -> tuple[dict[str, str], str]:
         """One file an image, or which is missing."""
-        found = list_files(self.root, pattern, LOSSLESS) if (self.root / folder_of(pattern)).is_dir() else {}
-        missing = [name for name in names if name not in found]
-        if missing:
-            expected = self.root / pattern.replace("{name}", missing[0])
-            return {}, f"no {what} file {expected} ({len(missing)} of {len(names)} images have none)"
-        return found, ""
+        partners: dict[str, str] = {}
+        for begin, layout, mine in self.groups(names):
+            pattern = str(getattr(layout, what))
+            found = self.listed(pattern)
+            missing = [name for name in mine if name not in found]
+            if missing:
+                expected = self.root / pattern.replace("{name}", missing[0])
+                return {}, f"no {what} file {expected} ({len(missing)} of {len(mine)} images have none)"
+            partners |= {f"{begin}{name}": found[name] for name in mine}
+        return partners, ""
+
+
+def entry_there(root: Path, entry: Entry, split: str | None) -> Entry:
+    """The entry with the first of its layouts whose folders are there; the main one where none is."""
+    if entry.layout is None or not entry.also:
+        return entry
+    folder = entry.folders.get(split or "", split) or ""
+    for needed in (2, 1):  # images and labels, else images alone
+        for layout in (entry.layout, *entry.also):
+            patterns = [pattern for pattern in (layout.images, layout.labels)[:needed] if pattern]
+            if all((root / folder_of(fill(pattern, folder))).is_dir() for pattern in patterns):
+                return replace(entry, layout=layout)
+    return entry
+
+
+def hint(root: Path, pattern: str) -> str:
+    """What seems to be wrong with the folder: it is one above or below the right one, or holds archives that are not extracted."""
+    first = pattern.partition("/")[0]
+    if "{" in first or not first or not root.is_dir() or (root / first).exists():
+        return ""
+    inside = [path.name for path in sorted(root.iterdir()) if (path / first).is_dir()]
+    if inside:
+        return f" (is it {root / inside[0]}?)"
+    if root.name == first or (root.parent / first).is_dir():
+        return f" (is it {root.parent}?)"
+    archives = [path.name for path in sorted(root.iterdir()) if path.suffix in (".zip", ".tar", ".gz", ".tgz")]
+    return f" (not extracted: {some(archives)})" if archives else ""
 
 
 def some(names: list[str]) -> str:
@@ -102,6 +201,9 @@ def wanted(name: str, entry: Entry) -> str:
     """The layout and the source of a data set, as the end of a message."""
     assert entry.layout is not None
     patterns = [pattern for pattern in (entry.layout.images, entry.layout.labels) if pattern]
-    paths = [f"ROOT/{pattern.replace('{split}', 'SPLIT').replace('{name}', 'NAME')}" for pattern in patterns]
-    splits = f"SPLIT: {', '.join(entry.splits)}" if entry.splits else "without SPLIT/ where the domain names none"
-    return f"{name!r} is laid out as {' and '.join(paths)} ({splits}); source: {entry.source}"
+    paths = [f"ROOT/{re.sub('{([a-z]+)}', lambda word: word[1].upper(), pattern)}" for pattern in patterns]
+    folders = [f"{entry.folders[split]} for {split}" if split in entry.folders else split for split in entry.splits]
+    splits = f"SPLIT: {', '.join(folders)}" if folders else "without SPLIT/ where the domain names none"
+    listed = f", its images listed in ROOT/{entry.layout.listed.replace('{split}', 'SPLIT')}" if entry.layout.listed else ""
+    needed = not folders or listed or any("{split}" in pattern for pattern in patterns)
+    return f"{name!r} is laid out as {' and '.join(paths)}{listed}{f' ({splits})' if needed else ''}; source: {entry.source}"
