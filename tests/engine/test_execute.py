@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from segshift.engine.adapt import adapt, adaptation_recipe
@@ -239,3 +240,15 @@ def test_a_cache_changes_nothing_but_the_time(tiny, source_run, tmp_path):
         for extra in ((), (f"compute.cache={tmp_path}/cache",))
     ]
     assert repairs[0].model_hash() == repairs[1].model_hash()
+
+
+def test_a_domain_that_cannot_be_read_is_told_before_anything_is_trained(tiny, tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+    for index in range(3):
+        Image.new("RGB", (64, 32)).save(tmp_path / "own" / "images" / f"{index}.png")
+        Image.new("L", (64, 32), 77).save(tmp_path / "own" / "labels" / f"{index}.png")
+    (tmp_path / "own" / "mapping.yaml").write_text("classes: cityscapes-19")
+    with pytest.raises(DataError, match="label value 77 is not in label space"):
+        execute(tiny(f"data.tests.own=folder:{tmp_path}/own?labels=mapping.yaml"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

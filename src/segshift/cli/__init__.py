@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from segshift.cli import adapt, cache, compare, download, evaluate, figures, listing, predict, quickstart, recipe, report, study, train, weather
+from segshift.cli import adapt, cache, check, compare, download, evaluate, figures, listing, predict, quickstart, recipe, report, study, train, weather
 
 app = typer.Typer(
     name="segshift",
@@ -31,6 +31,7 @@ app.command("report")(report.command)
 app.command("figures")(figures.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)
+app.command("check")(check.command)
 app.command("cache")(cache.command)
 app.command("predict")(predict.command)
 app.command("download")(download.command)

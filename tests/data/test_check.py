@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FAKES
+from PIL import Image
+
+from segshift.cli import main
+from segshift.data.catalog import DATASETS
+from segshift.data.check import check_domain
+from segshift.errors import UnknownNameError
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Four pairs in two splits: half road, a quarter sky, a quarter void."""
+    root = tmp_path / "pairs"
+    label = np.array([[0, 0, 1, 255]] * 4, np.uint8)
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            for kind, picture in (("images", Image.effect_noise((4, 4), 90).convert("RGB")), ("labels", Image.fromarray(label))):
+                path = root / kind / split / f"{name}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+    (root / "mapping.yaml").write_text("classes: [road, sky, car]")
+    return root
+
+
+def run(root: Path, capsys: pytest.CaptureFixture[str], split: str = "train") -> tuple[int, list[str]]:
+    with pytest.raises(SystemExit) as stop:
+        main(["check", f"folder:{root}:{split}?labels=mapping.yaml"])
+    return int(stop.value.code or 0), capsys.readouterr().out.splitlines()
+
+
+def test_a_whole_split_is_counted(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines = run(pairs, capsys)
+    assert code == 0
+    assert lines[0] == "train: 2 images, 4 x 4"
+    assert [line.split() for line in lines[1:5]] == [["road", "66.67", "%"], ["sky", "33.33", "%"], ["car", "0.00", "%"], ["void", "25.00", "%"]]
+    assert lines[5] == "  note: no pixel of car"
+    assert lines[-1].endswith(": whole")
+
+
+def test_each_mistake_is_told_with_its_file(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = pairs / "images" / "train", pairs / "labels" / "train"
+    Image.effect_noise((5, 4), 90).convert("RGB").save(images / "c.png")
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(labels / "c.png")
+    (images / "a.png").write_bytes(b"no picture")
+    Image.fromarray(np.full((4, 4), 7, np.uint8)).save(labels / "b.png")
+    code, lines = run(pairs, capsys)
+    assert code == 1
+    assert lines[0] == "train: 3 images, 5 x 4"
+    wrong = [line for line in lines if line.startswith("  wrong: ")]
+    assert "a.png: not an image" in wrong[0]
+    assert "b.png: label value 7 is not in label space" in wrong[1]
+    assert lines[-1].endswith(": 2 mistakes")
+    (labels / "c.png").unlink()
+    code, lines = run(pairs, capsys)
+    assert code == 1
+    assert "1 of 3 images in" in lines[1]
+    assert "have no label in" in lines[1]
+
+
+def test_labels_of_another_space_and_images_twice(pairs: Path) -> None:
+    for name in "ab":
+        Image.fromarray(np.full((4, 4), 255, np.uint8)).save(pairs / "labels" / "val" / f"{name}.png")
+    (pairs / "images" / "val" / "b.png").write_bytes((pairs / "images" / "val" / "a.png").read_bytes())
+    found = check_domain(f"folder:{pairs}:val?labels=mapping.yaml")
+    assert not found.sound
+    assert found.splits[0].mistakes == ["the same image twice or more: a, b", "every pixel is void: the labels are of another label space"]
+
+
+def test_many_mistakes_are_counted(pairs: Path) -> None:
+    for number in range(9):
+        (pairs / "images" / "train" / f"{number}.png").write_bytes(b"")
+        (pairs / "labels" / "train" / f"{number}.png").write_bytes((pairs / "labels" / "train" / "a.png").read_bytes())
+    mistakes = check_domain(f"folder:{pairs}:train?labels=mapping.yaml").splits[0].mistakes
+    assert len(mistakes) == 6
+    assert mistakes[-1] == "4 more images or labels cannot be read"
+
+
+def test_splits_that_share_an_image(mini_camvid: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    (mini_camvid / "test").mkdir()
+    (mini_camvid / "testannot").mkdir()
+    (mini_camvid / "test" / "Seq05VD_f00000.png").write_bytes((mini_camvid / "train" / "0016E5_00090.png").read_bytes())
+    (mini_camvid / "testannot" / "Seq05VD_f00000.png").write_bytes((mini_camvid / "trainannot" / "0016E5_00090.png").read_bytes())
+    found = check_domain(f"camvid:{mini_camvid}", threads=2, progress=lambda *done: told.append(done))
+    assert [split.images for split in found.splits] == [28, 2, 1]
+    assert any("1 image is in train and in test: 0016E5_00090" in text for text in found.between)
+    assert told[-1] == ("test", 1, 1)
+    assert found.splits[0].notes[0] == "28 images where 367 are official"
+
+
+def test_a_missing_split_leaves_the_others_checked(mini_camvid: Path) -> None:
+    found = check_domain(f"camvid:{mini_camvid}")
+    assert found.splits[1].images == 2
+    assert "no folder" in found.splits[2].mistakes[0]
+
+
+def test_a_name_that_is_not_known_is_told_at_once() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'camvid'"):
+        check_domain("camvd:x")
+
+
+@pytest.mark.filterwarnings("ignore::segshift.errors.DataWarning")
+@pytest.mark.parametrize("name", sorted(set(FAKES) & set(DATASETS)))
+def test_every_data_set_can_be_checked(name: str, tmp_path: Path) -> None:
+    root = FAKES[name](tmp_path / name)
+    found = check_domain(f"{name}:{root}")
+    read = [split for split in found.splits if split.images]
+    assert read
+    for split in read:
+        assert sum(split.sizes.values()) == split.images, split.mistakes
