@@ -252,3 +252,25 @@ def test_a_domain_that_cannot_be_read_is_told_before_anything_is_trained(tiny, t
     with pytest.raises(DataError, match="label value 77 is not in label space"):
         execute(tiny(f"data.tests.own=folder:{tmp_path}/own?labels=mapping.yaml"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_new_head_on_the_parents_encoder_learns_other_classes(tiny, source_run, tmp_path, mini_camvid):
+    target = f"camvid:{mini_camvid}:train?first=8"
+    size = ("data.size=[32,64]", "model.head=new", f"data.tests.val=camvid:{mini_camvid}:val")
+    with pytest.raises(ModelError, match=r"or set model.head=new"):
+        execute(adaptation_recipe(source_run.recipe, "supervised", "all", target), tmp_path / "same", source_run)
+    recipe = adaptation_recipe(source_run.recipe, "supervised", "cl", target, changes=size)
+    run = execute(recipe, tmp_path / "new", source_run)
+    assert len(run.label_space) == 11
+    before, after = source_run.load_model(), run.load_model()
+    assert after.classes == 11
+    matched = len(before.encoder.state_dict())
+    assert run.record["model"]["pretraining"].startswith(f"{matched} of {matched} encoder tensors loaded from {source_run.name} (sees source, source_labels;")
+    assert all(torch.equal(value, dict(after.encoder.named_parameters())[name]) for name, value in before.encoder.named_parameters())  # cl: frozen
+    assert len(run.evaluations()[0].record["classes"]) == 11
+    again = adaptation_recipe(run.recipe, "supervised", "cl", target)
+    assert again.model.head == "parent"
+    with pytest.raises(RecipeError, match="for a run with a parent"):
+        execute(tiny("model.head=new"), tmp_path / "alone")
+    with pytest.raises(RecipeError, match="method adabn sees none"):
+        execute(adaptation_recipe(source_run.recipe, "adabn", "all", target, changes=("model.head=new",)), tmp_path / "adabn", source_run)

@@ -47,6 +47,7 @@ def adaptation_recipe(
         chosen.setdefault("loss", parent.method.options["loss"])
     content = parent.model_dump(mode="json")
     content["name"] = name
+    content["model"]["head"] = "parent"  # a new head is new once
     content["method"] = chosen
     content["tuning"] = {"name": tuning, **of_tuning}
     content["data"] = {"size": content["data"]["size"], "target": target, "source": source or parent.data.source, "tests": dict(tests or {})}

@@ -25,7 +25,7 @@ from segshift.engine.run import Run
 from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import MissingDataError, TrainingError
 from segshift.methods import EstimatingMethod, TrainingMethod
-from segshift.models import SegmentationModel, create_model
+from segshift.models import SegmentationModel, create_model, load_checked
 from segshift.tuning import Tuning, create_tuning, describe_selection
 
 
@@ -130,9 +130,11 @@ def evaluate_tests(
 
 
 def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:
-    if plan.parent is not None:
-        return plan.parent.load_model()
     recipe = plan.recipe
+    if plan.parent is not None and recipe.model.head == "parent":
+        return plan.parent.load_model()
+    if plan.parent is not None:
+        return _with_new_head(plan, plan.parent, reporter)
     wanted = recipe.model.weights
     pretrained: bool | str = False if wanted == "none" else "hub" if wanted == "imagenet" else wanted
     model = create_model(
@@ -140,6 +142,16 @@ def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:
     )
     if model.load_report is not None:
         reporter.say(f"encoder {model.encoder_name}: {model.load_report}")
+    return model
+
+
+def _with_new_head(plan: Plan, parent: Run, reporter: Reporter) -> SegmentationModel:
+    """The parent's encoder under a new decoder and classifier, for the classes that the run learns."""
+    before = parent.load_model()
+    model = create_model(before.architecture, encoder=before.encoder_name, classes=len(plan.space), seed=plan.recipe.seed, **before.options)
+    source = f"{parent.name} ({parent.record['protocol']})"
+    model.load_report = load_checked(model.encoder, before.encoder.state_dict(), source=source)
+    reporter.say(f"encoder {model.encoder_name}: {model.load_report}; the head is new, for {len(plan.space)} classes")
     return model
 
 

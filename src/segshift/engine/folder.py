@@ -89,6 +89,12 @@ def open_all(recipe: Recipe, method: Method, parent: tuple[str, LabelSpace] | No
     """
     domains = read_domains(recipe, method)
     datasets = {role: open_one(name, depth=depth, labels=labels) for role, (name, depth, labels) in domains.items() if role in ROLES}
+    if recipe.model.head == "new":
+        if parent is None:
+            raise RecipeError("model.head: new is for a run with a parent, whose encoder it keeps; without one every head is new")
+        if not any(f"{role}_labels" in method.sees for role in ROLES):
+            raise RecipeError(f"model.head: a new head is learned from labels, and method {recipe.method.name} sees none")
+        parent = None
     space = _learned_space(datasets, method, parent)
     tests = open_tests(recipe, space, open_one)
     if "validation" in domains:
@@ -234,7 +240,7 @@ def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent
         if dataset.label_space.classes != space.classes:
             raise ModelError(
                 f"{name} has {len(space)} classes ({space.name}), "
-                f"{dataset.domain} has {len(dataset.label_space)} ({dataset.label_space.name}): tune on labels of the same classes"
+                f"{dataset.domain} has {len(dataset.label_space)} ({dataset.label_space.name}): tune on labels of the same classes, or set model.head=new"
             )
     return space
 

@@ -51,11 +51,15 @@ WEIGHTS = ("none", "imagenet", "package")
 
 
 class ModelRecipe(Section):
-    """The network. `weights` are the encoder's: none, imagenet (from the hub), package (an installed one) or a .safetensors file."""
+    """The network. `weights` are the encoder's: none, imagenet (from the hub), package (an installed one) or a .safetensors file.
+
+    `head` of a run with a parent: the parent's, or a new one for the classes that it learns, on the parent's encoder.
+    """
 
     architecture: str = "unet"
     encoder: str | None = None
     weights: str = "none"
+    head: Literal["parent", "new"] = "parent"
     options: dict[str, Any] = {}
 
     @field_validator("architecture")
