@@ -139,6 +139,7 @@ def test_a_changed_source_is_another_cache_and_the_old_one_goes(tmp_path, mini_c
 def test_writing_into_a_sample_changes_no_file_and_workers_map_it_themselves(tmp_path):
     found = cache_samples(open_streets(), tmp_path)
     found[0].image.zero_()
+    assert found[1].image.untyped_storage().nbytes() == 3 * 32 * 48  # a tensor goes to another process with all its storage
     again = pickle.loads(pickle.dumps(found))
     assert_holds(again, open_streets())
     assert len(pickle.dumps(found)) < 2000

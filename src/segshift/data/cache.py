@@ -72,7 +72,7 @@ class SampleCache(Sequence[Sample]):
     def __init__(self, path: Path, records: Sequence[Record]) -> None:
         self.path = path
         self.records = records
-        self._bytes: Tensor | None = None
+        self._bytes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,14 +88,19 @@ class SampleCache(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if self._bytes is None:
-            self._bytes = torch.from_numpy(np.memmap(self.path, np.uint8, "c"))  # private: who writes into a sample changes no file
-        found = self.records[index]
+            self._bytes = np.memmap(self.path, np.uint8, "c")  # private: who writes into a sample changes no file
+        found, stored = self.records[index], self._bytes
         h, w = found.height, found.width
+
+        def plane(start: int, count: int) -> Tensor:
+            # Cut before it is a tensor, which else would hold the whole file, and take all of it along to another process.
+            return torch.from_numpy(stored[start : start + count])
+
         image, label, depth = found.places
         return Sample(
-            self._bytes[image : image + 3 * h * w].view(3, h, w),
-            self._bytes[label : label + h * w].view(h, w) if found.label else None,
-            self._bytes[depth : depth + 4 * h * w].view(torch.float32).view(h, w) if found.depth else None,
+            plane(image, 3 * h * w).view(3, h, w),
+            plane(label, h * w).view(h, w) if found.label else None,
+            plane(depth, 4 * h * w).view(torch.float32).view(h, w) if found.depth else None,
             found.name,
         )
 
