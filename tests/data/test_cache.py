@@ -14,7 +14,7 @@ from segshift.data import cache
 from segshift.data.cache import SampleCache, cache_path, cache_samples, open_cache
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.transforms import resize_sample
-from segshift.errors import DataError, DiskFullError
+from segshift.errors import DataError, DiskFullError, MissingDataError
 from segshift.types import Sample
 
 STREETS = "streets::test?first=5&size=48x32+night@2"
@@ -97,7 +97,7 @@ def test_what_a_stop_leaves_is_gone_on_from(tmp_path, monkeypatch, done):
     monkeypatch.setattr(DomainDataset, "clear", lambda self, index: (drawn.append(index), wanted(self, index))[1])
     found = cache_samples(open_streets(), tmp_path)
     monkeypatch.undo()
-    assert sorted(drawn) == list(range(len(drawn) and drawn[0], 5))
+    assert sorted(drawn) == list(range(min(drawn), 5))
     assert done - 1 <= min(drawn) <= done  # two are on their way
     assert_holds(found, open_streets())
 
@@ -105,7 +105,7 @@ def test_what_a_stop_leaves_is_gone_on_from(tmp_path, monkeypatch, done):
 @pytest.mark.parametrize("harm", ["cut", "flip", "foreign"])
 def test_damage_to_an_unfinished_cache_is_seen(tmp_path, monkeypatch, harm):
     monkeypatch.setattr(cache.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(DiskFullError, match=r"\.part \(No space left on device\): free some space, or name another folder"):
+    with pytest.raises(DiskFullError, match=r"\.part, the disk is full: free some space, or name another"):
         cache_samples(open_streets(), tmp_path)
     monkeypatch.undo()
     part = next(tmp_path.glob("*.part"))
@@ -182,3 +182,41 @@ def test_the_command(tmp_path, capsys):
     code, _, err = run(STREETS, "--folder", str(tmp_path), "--size", "24")
     assert code == 1
     assert "--size 24: takes WIDTHxHEIGHT in pixels, such as 256x128" in err
+
+
+def test_a_label_edited_where_the_fingerprint_does_not_look_is_seen(tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+    Image.effect_noise((400, 300), 90).convert("RGB").save(tmp_path / "in" / "images" / "a.png")
+    path = tmp_path / "in" / "labels" / "a.bmp"
+    Image.new("L", (400, 300)).save(path)
+    (tmp_path / "in" / "mapping.yaml").write_text("classes: [a, b]")
+    domain = f"folder:{tmp_path}/in?labels=mapping.yaml"
+    first = cache_samples(open_domain(domain, depth=False), tmp_path / "cache")
+    content = bytearray(path.read_bytes())
+    content[-20000:] = b"\1" * 20000
+    path.write_bytes(content)
+    assert open_domain(domain).fingerprint() == open_domain(domain).fingerprint()
+    second = cache_samples(open_domain(domain, depth=False), tmp_path / "cache")
+    assert int((second[0].label == 1).sum()) == 20000
+    assert not first.path.exists()
+
+
+def test_depth_that_is_read_without_weather_counts(tmp_path):
+    for kind in ("images", "depth"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+    Image.new("RGB", (6, 4)).save(tmp_path / "in" / "images" / "a.png")
+    Image.new("L", (6, 4), 100).save(tmp_path / "in" / "depth" / "a.png")
+    for unit, metres in (("m", 100.0), ("cm", 1.0)):
+        (tmp_path / "in" / "mapping.yaml").write_text(f"{{classes: [a], depth: {{files: depth, unit: {unit}}}}}")
+        found = cache_samples(open_domain(f"folder:{tmp_path}/in?labels=mapping.yaml", depth=True, labels=False), tmp_path / "cache")
+        assert float(found[0].depth[0, 0]) == pytest.approx(metres)
+
+
+def test_a_file_that_is_gone_is_no_full_disk(tmp_path, mini_camvid):
+    dataset = open_domain(f"camvid:{mini_camvid}", depth=False)
+    path = mini_camvid / "train" / f"{dataset.names[3]}.png"
+    dataset.fingerprint()
+    path.unlink()
+    with pytest.raises(MissingDataError, match="the file is gone"):
+        cache_samples(dataset, tmp_path / "cache")

@@ -114,3 +114,23 @@ def test_every_data_set_can_be_checked(name: str, tmp_path: Path) -> None:
     assert read
     for split in read:
         assert sum(split.sizes.values()) == split.images, split.mistakes
+
+
+def test_a_test_split_whose_labels_are_withheld_is_read_without(mini_cityscapes: Path) -> None:
+    for kind in ("leftImg8bit", "gtFine"):
+        (mini_cityscapes / kind / "val").rename(mini_cityscapes / kind / "test")
+    for path in (mini_cityscapes / "gtFine" / "test").rglob("*_labelIds.png"):
+        with Image.open(path) as label:
+            size = label.size
+        Image.new("L", size, 1).save(path)  # ego vehicle, as the published ones
+    found = check_domain(f"cityscapes:{mini_cityscapes}:test")
+    assert found.sound
+    assert found.splits[0].notes[-1] == "no labels"
+
+
+def test_a_filter_that_leaves_nothing_of_another_split_is_a_note(mini_camvid: Path) -> None:
+    found = check_domain(f"camvid:{mini_camvid}?sequence=0001TP")
+    assert [split.images for split in found.splits] == [25, 0, 0]
+    assert found.sound
+    with pytest.raises(UnknownNameError, match="unknown sequence"):
+        check_domain(f"camvid:{mini_camvid}:val?sequence=0001TP")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from segshift.data.catalog import DATASETS
 from segshift.data.label_space import COMMON, LABEL_SPACES, VOID, LabelSpace, default_colors, mapping
 from segshift.errors import DataError
 from segshift.types import IGNORE
@@ -158,3 +159,12 @@ def test_every_known_class_is_in_one_group() -> None:
     members = [name for group in COMMON.values() for name in group]
     assert len(set(members)) == len(members)
     assert {name for known in LABEL_SPACES.values() for name in known.classes} <= set(members)
+
+
+def test_all_32_classes_of_camvid_meet_the_11():
+    own, other, common = mapping(DATASETS["camvid-32"].spaces["32"], LABEL_SPACES["camvid-11"])
+    assert len(common) == 11
+    grouped = DATASETS["camvid-32"].spaces["11"]
+    for raw, train in DATASETS["camvid-32"].spaces["32"].ids.items():
+        if train != 255:
+            assert common.classes[own[train]] == common.classes[other[grouped.ids[raw]]]

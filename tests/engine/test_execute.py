@@ -274,3 +274,24 @@ def test_a_new_head_on_the_parents_encoder_learns_other_classes(tiny, source_run
         execute(tiny("model.head=new"), tmp_path / "alone")
     with pytest.raises(RecipeError, match="method adabn sees none"):
         execute(adaptation_recipe(source_run.recipe, "adabn", "all", target, changes=("model.head=new",)), tmp_path / "adabn", source_run)
+
+
+@pytest.mark.parametrize("error", [DataError("no picture"), KeyboardInterrupt()])
+def test_a_cache_that_stops_leaves_a_run_that_can_be_begun_again(tiny, tmp_path, monkeypatch, error):
+    def stop(*_, **__):
+        raise error
+
+    recipe = tiny(f"compute.cache={tmp_path}/cache")
+    with monkeypatch.context() as patch:
+        patch.setattr("segshift.engine.loading.cache_samples", stop)
+        with pytest.raises(type(error)):
+            execute(recipe, tmp_path / "run")
+    assert execute(recipe, tmp_path / "run", resume=isinstance(error, KeyboardInterrupt)).record["status"] == "finished"
+
+
+def test_what_a_recipe_does_not_say_is_no_part_of_its_identity(tiny):
+    plain = tiny().identity()
+    assert "head" not in plain["model"]
+    assert "jitter" not in plain["augmentation"]
+    assert tiny("model.head=new").identity() != plain
+    assert tiny("augmentation.contrast=0.2").identity()["augmentation"]["jitter"] == 2

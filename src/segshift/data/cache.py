@@ -5,12 +5,14 @@
     index    JSON: key, domain, and of each record its name, place, size and checksum
     24 bytes place and length of the index, MAGIC
 
-The key is a hash over `DomainDataset.fingerprint` (data, weather, depth, seed), what is read, and the size, so that other data is another
-file. While it is built it is FILE.part, beside FILE.part.index with a line a record, and what a stop leaves is gone on from.
+The key is a hash over `DomainDataset.fingerprint` (data, weather, depth, seed), the files' times, what is read, and the size, so that other
+data is another file. While it is built it is FILE.part, beside FILE.part.index with a line a record; what a stop leaves is gone on from, and
+checksums are compared then.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -30,8 +32,9 @@ import torch
 from torch import Tensor
 
 from segshift.data.dataset import DomainDataset
+from segshift.data.opening import root_of
 from segshift.data.transforms import resize_sample
-from segshift.errors import DataError, DiskFullError
+from segshift.errors import DataError, DiskFullError, MissingDataError, UserError
 from segshift.types import Sample
 
 MAGIC = b"SEGSHFT1"
@@ -72,7 +75,7 @@ class SampleCache(Sequence[Sample]):
     def __init__(self, path: Path, records: Sequence[Record]) -> None:
         self.path = path
         self.records = records
-        self._bytes: np.ndarray | None = None
+        self._bytes: np.ndarray | None = map_file(path)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,7 +91,7 @@ class SampleCache(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if self._bytes is None:
-            self._bytes = np.memmap(self.path, np.uint8, "c")  # private: who writes into a sample changes no file
+            self._bytes = map_file(self.path)
         found, stored = self.records[index], self._bytes
         h, w = found.height, found.width
 
@@ -103,6 +106,14 @@ class SampleCache(Sequence[Sample]):
             plane(depth, 4 * h * w).view(torch.float32).view(h, w) if found.depth else None,
             found.name,
         )
+
+
+def map_file(path: Path) -> np.ndarray:
+    """The bytes of a file, private: who writes into a sample changes no file. Who has it mapped keeps it when it is removed."""
+    try:
+        return np.memmap(path, np.uint8, "c")
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: the cache is gone, its data changed meanwhile: run the same command again") from None
 
 
 def cache_samples(
@@ -137,7 +148,8 @@ def cache_samples(
 def cache_path(dataset: DomainDataset, folder: Path, size: tuple[int, int] | None) -> Path:
     """The file of a domain's cache, whether it is there or not."""
     named = [dataset.domain.name, dataset.domain.split or "", "" if size is None else f"{size[1]}x{size[0]}"]
-    key = hashlib.blake2b(json.dumps([dataset.fingerprint(), dataset.labelled, dataset.wants_depth, size]).encode(), digest_size=8).hexdigest()
+    read = [dataset.fingerprint(), dataset.stamp(), dataset.labelled, dataset.wants_depth, size]
+    key = hashlib.blake2b(json.dumps(read).encode(), digest_size=8).hexdigest()
     return folder / f"{'-'.join(re.sub('[^A-Za-z0-9._]', '_', part) for part in named if part)}-{key}.cache"
 
 
@@ -160,14 +172,22 @@ def open_cache(path: Path, dataset: DomainDataset) -> SampleCache | None:
 
 def describe(dataset: DomainDataset, size: tuple[int, int] | None) -> dict[str, Any]:
     """What a cache is of, whatever its data."""
-    return {"domain": str(dataset.domain), "labels": dataset.labelled, "depth": dataset.wants_depth, "size": size and list(size)}
+    root = "" if dataset.domain.entry.layout is None else str(root_of(dataset.domain).resolve())
+    return {
+        "domain": str(dataset.domain),
+        "root": root,
+        "seed": dataset.seed,
+        "labels": dataset.labelled,
+        "depth": dataset.wants_depth,
+        "size": size and list(size),
+    }
 
 
 def build(dataset: DomainDataset, path: Path, size: tuple[int, int] | None, threads: int, tell: Callable[[int], None]) -> None:
     """Writes FILE.part, its samples in order, and gives it its name."""
     part, journal = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.index")
-    records = resume(part, journal, dataset.names)
     try:
+        records = resume(part, journal, dataset.names)
         with open(part, "r+b") as data, open(journal, "a") as lines:
             data.truncate(records[-1].end if records else aligned(len(MAGIC)))
             data.seek(0, os.SEEK_END)
@@ -185,8 +205,12 @@ def build(dataset: DomainDataset, path: Path, size: tuple[int, int] | None, thre
             os.fsync(data.fileno())
         part.replace(path)
         journal.unlink()
+    except UserError:
+        raise  # a file that is gone is an OSError too
     except OSError as error:
-        raise DiskFullError(f"cannot write {part} ({error.strerror}): free some space, or name another folder; what is there is gone on from") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full: free some space" if full else f"{error.strerror}: check the folder"
+        raise (DiskFullError if full else DataError)(f"cannot write {part}, {reason}, or name another; what is there is gone on from") from error
 
 
 def resume(part: Path, journal: Path, names: Sequence[str]) -> list[Record]:

@@ -19,7 +19,7 @@ from segshift.data.domain import Domain, parse_domain
 from segshift.data.files import FileSource
 from segshift.data.label_space import LabelSpace
 from segshift.data.place import some
-from segshift.errors import DataError, DataWarning, MissingDataError, UserError
+from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
 from segshift.types import IGNORE
 
 SHOWN = 5
@@ -79,12 +79,18 @@ def check_domain(domain: str | Domain, threads: int | None = None, progress: Cal
     """
     parsed = replace(parse_domain(domain), weather=())
     wanted = [parsed.split] if parsed.split or not parsed.entry.splits else list(parsed.entry.splits)
-    found = [check_split(replace(parsed, split=split), threads or os.cpu_count() or 1, progress or (lambda *_: None)) for split in wanted]
-    return DomainCheck(str(parsed), found, list(twice_between(found)))
+    found = [check_split(replace(parsed, split=split), threads or os.cpu_count() or 1, progress or (lambda *_: None), len(wanted) > 1) for split in wanted]
+    if len(found) > 1 and not any(split.images for split in found):
+        check_split(replace(parsed, split=parsed.entry.split), 1, lambda *_: None, lenient=False)  # a key that no split knows
+    if parsed.filters and len(found) > 1 and any(split.images for split in found):
+        for split in found:
+            if not split.images:  # a filter need not leave something in every split
+                split.notes, split.mistakes = split.notes + split.mistakes, []
+    return DomainCheck(str(parsed), found, list(twice_between(found, parsed.entry.overlapping)))
 
 
-def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int], None]) -> SplitCheck:
-    """One split, read whole."""
+def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int], None], lenient: bool) -> SplitCheck:
+    """One split, read whole; `lenient` of several, where a key need not fit every one."""
     name = domain.split or domain.entry.split or "all"
     result = SplitCheck(name)
     if not domain.filters:
@@ -93,6 +99,11 @@ def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int]
         warnings.simplefilter("always", DataWarning)
         try:
             dataset = open_domain(domain, depth=False)
+        except UnknownNameError as error:
+            if not lenient:
+                raise
+            result.notes.append(str(error))  # a key that other splits know
+            return result
         except (DataError, MissingDataError) as error:
             result.mistakes.append(str(error))
             return result
@@ -151,10 +162,10 @@ def digest(dataset: DomainDataset, index: int) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def twice_between(splits: Sequence[SplitCheck]) -> Iterator[str]:
-    """Images that two splits share, which makes a test one on known images."""
+def twice_between(splits: Sequence[SplitCheck], published: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+    """Images that two splits share, which makes a test one on known images, but for those that share them as published."""
     for place, first in enumerate(splits):
         for second in splits[place + 1 :]:
             shared = [first.contents[content][0] for content in first.contents.keys() & second.contents.keys()]
-            if shared:
+            if shared and not {(first.split, second.split), (second.split, first.split)} & set(published):
                 yield f"{len(shared)} image{'s are' if len(shared) > 1 else ' is'} in {first.split} and in {second.split}: {some(sorted(shared))}"

@@ -194,6 +194,12 @@ class DomainDataset(Dataset[Sample]):
         described = self.source.describe_image(self._check(index), self._weather_depth)
         return hashlib.blake2b(described.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
+    def stamp(self) -> str:
+        """Hash (hex) of when the files that are read were changed, and of the depth that is read without weather: what `fingerprint` does not see."""
+        depth = [self.source.describe_geometry(), "" if self._estimator is None else self._estimator.version()] if self.wants_depth else []
+        stamps = [self.source.stamp(index, self._reads_depth) for index in range(len(self))]
+        return hashlib.blake2b(json.dumps([depth, stamps]).encode(), digest_size=16).hexdigest()
+
     def _describe(self) -> str:
         space = self.label_space
         ids = None if space.ids is None else sorted(space.ids.items())

@@ -61,6 +61,10 @@ class StreetSource:
         """What the fingerprint is made of: the version of the drawing and its parameters."""
         yield json.dumps([self.version, self.split, self.look, self.seed, self.height, self.width, self.indices])
 
+    def stamp(self, index: int, depth: bool) -> list[int]:
+        """Nothing: no file is read."""
+        return []
+
     def describe_geometry(self) -> str:
         """Nothing: depth and camera are drawn."""
         return ""

@@ -142,6 +142,16 @@ class FileSource:
             for lines in pool.map(self.describe_files, (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))):
                 yield from lines
 
+    def stamp(self, index: int, depth: bool) -> list[int]:
+        """When the files of one image were changed, in nanoseconds; 0 for one that cannot be looked at."""
+        files, times = self.files[index], []
+        for path in (files.image, files.label, *((files.depth, files.camera) if depth else ())):
+            try:
+                times.append((self.root / path).stat().st_mtime_ns if path else 0)
+            except OSError:
+                times.append(0)
+        return times
+
     def describe_geometry(self) -> str:
         """Unit of depth and cameras, as the entry or the mapping file gives them."""
         return f"{self.layout.depth_unit} {sorted((self.entry.camera or {}).items())}{sorted(self.entry.cameras.items()) or ''}"

@@ -155,17 +155,17 @@ def grouped(name: str) -> bool:
 # The groups are those of the 11 classes that CamVid's 32 were joined into (SegNet): walls count as building, lights as
 # signs, every larger vehicle as car, two-wheelers with their rider as bicyclist, low vegetation as tree.
 COMMON: Mapping[str, tuple[str, ...]] = {
-    "road": ("road",),
-    "sidewalk": ("sidewalk", "pavement"),
-    "building": ("building", "wall"),
+    "road": ("road", "drivable lane markings", "other lane markings"),
+    "sidewalk": ("sidewalk", "pavement", "parking block", "road shoulder"),
+    "building": ("building", "wall", "bridge", "tunnel", "archway"),
     "fence": ("fence",),
-    "pole": ("pole",),
-    "sign": ("traffic light", "traffic sign", "sign symbol", "sign"),
-    "vegetation": ("vegetation", "terrain", "tree"),
+    "pole": ("pole", "column or pole", "traffic cone"),
+    "sign": ("traffic light", "traffic sign", "sign symbol", "sign", "text"),
+    "vegetation": ("vegetation", "terrain", "tree", "other vegetation"),
     "sky": ("sky",),
-    "person": ("person", "pedestrian"),
-    "car": ("car", "truck", "bus", "train"),
-    "bicyclist": ("rider", "motorcycle", "bicycle", "bicyclist"),
+    "person": ("person", "pedestrian", "child", "cart or pram", "animal"),
+    "car": ("car", "truck", "bus", "train", "SUV or pickup", "truck or bus", "other moving"),
+    "bicyclist": ("rider", "motorcycle", "bicycle", "bicyclist", "motorcycle or scooter"),
 }
 """Common class -> the classes that any space may have for it."""
 

@@ -96,6 +96,8 @@ class Place:
 
     def labels(self, names: list[str], optional: bool = False) -> dict[str, str]:
         """Name -> path of the label of each of these images; empty where images are read alone."""
+        if self.split in self.entry.withheld:
+            return {}
         found: dict[str, str] = {}
         for begin, layout, mine in self.groups(names):
             if layout.labels is None:

@@ -23,7 +23,7 @@ from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.train import Interrupted, all_finite, run_training
-from segshift.errors import MissingDataError, TrainingError
+from segshift.errors import MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model, load_checked
 from segshift.tuning import Tuning, create_tuning, describe_selection
@@ -78,11 +78,11 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     run, recipe, method = Run.open(plan.folder), plan.recipe, plan.method
     run.writes = fabric.is_global_zero
     run.update(status="running", provenance=describe_provenance(fabric.device))
-    if recipe.compute.cache is not None:
-        keep_decoded(plan, recipe.compute.cache, reporter)
     start = time.perf_counter()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     try:
+        if recipe.compute.cache is not None:
+            keep_decoded(plan, recipe.compute.cache, reporter)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             method.begin(model)
@@ -148,6 +148,9 @@ def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:
 def _with_new_head(plan: Plan, parent: Run, reporter: Reporter) -> SegmentationModel:
     """The parent's encoder under a new decoder and classifier, for the classes that the run learns."""
     before = parent.load_model()
+    asked, had = plan.recipe.model, parent.recipe.model
+    if (asked.architecture, asked.encoder, asked.weights, asked.options) != (had.architecture, had.encoder, had.weights, had.options):
+        raise RecipeError(f"model.head: new keeps the network of {parent.name}: leave model.architecture, encoder, weights and options as they are there")
     model = create_model(before.architecture, encoder=before.encoder_name, classes=len(plan.space), seed=plan.recipe.seed, **before.options)
     source = f"{parent.name} ({parent.record['protocol']})"
     model.load_report = load_checked(model.encoder, before.encoder.state_dict(), source=source)

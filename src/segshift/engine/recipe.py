@@ -41,6 +41,10 @@ def _ascending(value: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[Rate, Rate], AfterValidator(_ascending)]
 
 
+JITTER = 2
+"""Version of the colour jitter, in the identity of the runs that it changes."""
+
+
 class Section(BaseModel):
     """Part of a recipe: unknown keys are refused, nothing changes after validation."""
 
@@ -242,6 +246,10 @@ class Recipe(Section):
         for role in (*ROLES, "validation"):
             if content["data"][role] is not None:  # where the data lies plays no part; its hash does
                 content["data"][role] = str(replace(parse_domain(content["data"][role]), root=None))
+        if self.model.head == "parent":  # what most runs say nothing of is no part of theirs
+            del content["model"]["head"]
+        if self.augmentation.contrast or self.augmentation.saturation or self.augmentation.hue:
+            content["augmentation"]["jitter"] = JITTER
         return content
 
     def to_yaml(self) -> str:

@@ -278,7 +278,15 @@ def _match(evaluations: Mapping[Path, list[Evaluation]], wanted: Iterable[str]) 
 def row_names(runs: Sequence[Run]) -> dict[Path, str]:
     """Names of the rows; runs of one name are told apart by their folders."""
     names = [run.name for run in runs]
-    return {run.path: run.name if names.count(run.name) == 1 else f"{run.name} ({run.path.name})" for run in runs}
+    return {run.path: run.name if names.count(run.name) == 1 else f"{run.name} ({told_apart(run, runs)})" for run in runs}
+
+
+def told_apart(run: Run, runs: Sequence[Run]) -> str:
+    """As much of the end of a run's path as no other run of its name has."""
+    own = run.path.resolve().parts
+    others = [other.path.resolve().parts for other in runs if other.name == run.name and other.path != run.path]
+    length = next((count for count in range(1, len(own)) if all(other[-count:] != own[-count:] for other in others)), len(own))
+    return "/".join(own[-length:])
 
 
 def _evaluated(evaluation: Evaluation) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import final
 
 from segshift.data.dataset import open_domain
 from segshift.engine.run import Evaluation, Run, slug
-from segshift.errors import DataError, MissingDataError, UserError, require_run, unknown_name
+from segshift.errors import DataError, UnknownNameError, UserError, require_run, unknown_name
 from segshift.report.canvas import COLUMN, Format
 from segshift.report.comparison import compare_runs, row_names
 from segshift.report.confusion_figure import confusion_figure
@@ -87,8 +87,12 @@ def draw_learning(gallery: Gallery) -> Iterator[Drawing]:
 def draw_confusions(gallery: Gallery) -> Iterator[Drawing]:
     """A confusion matrix a run and domain."""
     for name, evaluation in gallery.evaluations():
-        matrix = evaluation.confusions.sum(0)
-        figure = confusion_figure(matrix, evaluation.record["classes"], f"{name} on {evaluation.name}", gallery.format)
+        try:
+            matrix = evaluation.confusions.sum(0)
+            figure = confusion_figure(matrix, evaluation.record["classes"], f"{name} on {evaluation.name}", gallery.format)
+        except UserError as error:
+            gallery.note(f"confusion of {name} on {evaluation.name} is not drawn: {error}")
+            continue
         yield gallery.file("confusion", name, evaluation.name), figure
 
 
@@ -97,7 +101,7 @@ def draw_scores(gallery: Gallery, kind: str) -> Iterator[Drawing]:
     for name, evaluation in gallery.evaluations():
         try:
             figure = score_figure(evaluation.score_counts, evaluation.record["classes"], kind, f"{name} on {evaluation.name}", gallery.format)
-        except (MissingDataError, DataError) as error:
+        except UserError as error:
             gallery.note(str(error))
             continue
         yield gallery.file(kind, name, evaluation.name), figure
@@ -150,7 +154,9 @@ def draw_gallery(gallery: Gallery, kinds: Sequence[str] = ()) -> Iterator[Drawin
             for drawing in KINDS[kind](gallery):
                 drawn += 1
                 yield drawing
-        except DataError as error:
+        except UnknownNameError:
+            raise
+        except UserError as error:
             if kind in kinds:
                 raise
             gallery.note(str(error))

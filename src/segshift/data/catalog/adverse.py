@@ -42,6 +42,7 @@ FOGGY_ZURICH = Entry(
     source="https://www.vision.ee.ethz.ch/~csakarid/Model_adaptation_SFSU_dense (Foggy_Zurich)",
     sequence=DRIVE,
     counts={"test": 40, "testv1": 16, "light": 1556, "medium": 1498},
+    overlapping=(("test", "testv1"),),
 )
 
 # Per condition: train 400, val 100 (night 106), test 500; the labels of test are withheld.

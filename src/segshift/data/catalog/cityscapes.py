@@ -27,6 +27,7 @@ CITYSCAPES_FINE = Entry(
     source="https://www.cityscapes-dataset.com/downloads (leftImg8bit_trainvaltest, gtFine_trainvaltest, disparity_trainvaltest, camera_trainvaltest)",
     sequence=CITY,
     counts={"train": 2975, "val": 500, "test": 1525},
+    withheld=("test",),
 )
 
 FOGGY_CITYSCAPES = Entry(
@@ -41,6 +42,7 @@ FOGGY_CITYSCAPES = Entry(
     source="https://www.cityscapes-dataset.com/downloads (leftImg8bit_trainvaltest_foggy, gtFine_trainvaltest)",
     sequence=CITY,
     counts={"train": 2975, "val": 500, "test": 1525},
+    withheld=("test",),
 )
 
 # 36 renderings of each of 262 + 33 images: those of one image are one sequence and one block.

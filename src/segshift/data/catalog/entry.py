@@ -82,7 +82,8 @@ class Entry:
     """One data set.
 
     `splits` is empty where every folder is a split; `split` is read when a domain names none (None: all images). `folders` names the folder
-    of a split where it is not the split's own name. Splits in `unlabelled` are published without labels. `counts` has the official number of
+    of a split where it is not the split's own name. Splits in `unlabelled` are published without labels, those in `withheld` with
+    files that hold none. Splits of a pair in `overlapping` share images as published. `counts` has the official number of
     images a split, all values of the keys that take several together, the default of the others.
     `spaces` holds the label spaces that the key `classes` chooses from, `classes` the default; None where a mapping file names them.
     `also` are other layouts in which the set is found, tried in order where the first is not there.
@@ -112,6 +113,8 @@ class Entry:
     also: tuple[Layout, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict, hash=False)
     unlabelled: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    overlapping: tuple[tuple[str, str], ...] = ()
     unmatched: bool = False
     counts: Mapping[str, int] = field(default_factory=dict, hash=False)
     archives: tuple[Archive, ...] = ()
