@@ -44,11 +44,11 @@ def expected_counts(run: Run, domain: str) -> np.ndarray:
 
 
 def test_an_evaluation_keeps_its_curves_and_nothing_else_changes(source_run: Run) -> None:
-    plain = evaluate_run(source_run, TEST, "kept", workers=0)
+    plain = evaluate_run(source_run, TEST, "curved", workers=0)
     assert "curves" not in plain.record
-    with pytest.raises(MissingDataError, match=r"kept in .* has no curves: `segshift evaluate .*source --domain 'kept:=streets::test\?.*' --curves`"):
+    with pytest.raises(MissingDataError, match=r"curved in .* has no curves: `segshift evaluate .*source --domain 'curved:=streets::test\?.*' --curves`"):
         _ = plain.score_counts
-    curved = evaluate_run(source_run, TEST, "kept", workers=0, curves=True)
+    curved = evaluate_run(source_run, TEST, "curved", workers=0, curves=True)
     np.testing.assert_array_equal(curved.confusions, plain.confusions)
     assert curved.record["miou"] == plain.record["miou"]
     assert moved(curved.score_counts, expected_counts(source_run, TEST)) <= 3
@@ -58,7 +58,7 @@ def test_an_evaluation_keeps_its_curves_and_nothing_else_changes(source_run: Run
     assert [np.nan if value is None else value for value in record["roc_auc"]] == pytest.approx(found.roc_auc, nan_ok=True)
     assert None in record["average_precision"]  # a class that is not on these streets
     assert not [file for file in curved.arrays.parent.iterdir() if file.name.startswith(".")]
-    assert "curves" not in evaluate_run(source_run, TEST, "kept", workers=0).record
+    assert "curves" not in evaluate_run(source_run, TEST, "curved", workers=0).record
 
 
 def test_strips_and_batches_change_nothing(source_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_strips_and_batches_change_nothing(source_run: Run, monkeypatch: pytest.
     strips = evaluate_run(source_run, LARGE, "large", batch_size=1, workers=0, curves=True)
     np.testing.assert_array_equal(strips.confusions, whole.confusions)
     assert moved(strips.score_counts, whole.score_counts) <= 10  # of 24 576 pixels
-    assert strips.record["curves"]["mean_roc_auc"] == pytest.approx(whole.record["curves"]["mean_roc_auc"], abs=1e-6)
+    assert strips.record["curves"]["mean_roc_auc"] == pytest.approx(whole.record["curves"]["mean_roc_auc"], abs=1e-5)  # some pixels move to the bin beside
 
 
 def test_parts_of_several_processes_add_up(source_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
