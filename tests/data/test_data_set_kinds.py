@@ -214,7 +214,7 @@ def test_cityscapes_can_be_read_in_the_classes_of_synthia(copied: Path) -> None:
 def test_synthia_labels_of_8_bits_are_refused(tmp_path: Path, convert: object) -> None:
     fakes.synthia(tmp_path)
     path = tmp_path / "GT/LABELS/0000000.png"
-    write(path, convert(ids(0, range(23))))  # type: ignore[operator]
+    write(path, convert(ids(0, range(23))))  # type: ignore[operator]  # a lambda of the table
     assert refused(f"synthia:{tmp_path}").startswith(f"{path}: label is no PNG of 16 bits with several channels, ")
     path.write_bytes(b"")
     assert "not an image, or its beginning is damaged" in refused(f"synthia:{tmp_path}")

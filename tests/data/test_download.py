@@ -112,7 +112,7 @@ def test_links_are_refused_whole(tmp_path: Path, kind: bytes | str) -> None:
             archive.writestr(info, "/etc/passwd")
     else:
         member = tarfile.TarInfo("link")
-        member.type, member.linkname = kind, "/etc/passwd"  # type: ignore[assignment]
+        member.type, member.linkname = kind, "/etc/passwd"  # type: ignore[assignment]  # tarfile's kinds are bytes
         with tarfile.open(path, "w") as tar:
             tar.addfile(tarfile.TarInfo("good.txt"), io.BytesIO())
             tar.addfile(member)

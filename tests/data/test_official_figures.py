@@ -45,7 +45,7 @@ def test_ids_of_the_simulators_and_of_mapillary() -> None:
         "vegetation": [21], "terrain": [22], "sky": [23], "person": [24], "rider": [25], "car": [26], "truck": [27], "bus": [28], "train": [31],
         "motorcycle": [32], "bicycle": [33],
     }  # fmt: skip
-    assert DATASETS["gta5"].spaces["19"].ids == {**CITYSCAPES.ids, 34: VOID}  # type: ignore[dict-item]
+    assert DATASETS["gta5"].spaces["19"].ids == {**CITYSCAPES.ids, 34: VOID}  # type: ignore[dict-item]  # ids may be None, and are not
     assert ids_by_name(DATASETS["synthia"].spaces["13"]) == {
         "road": [3], "sidewalk": [4], "building": [2], "traffic light": [15], "traffic sign": [9], "vegetation": [6], "sky": [1], "person": [10],
         "rider": [17], "car": [8], "bus": [19], "motorcycle": [12], "bicycle": [11],

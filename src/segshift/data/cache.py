@@ -1,10 +1,5 @@
 """The samples of a domain, decoded and in its weather, in one memory-mapped file: training never waits for PNGs.
 
-    8 bytes  MAGIC
-    records  image (3, h, w), label (h, w), depth (h, w) float32 where there are any, each begun at a multiple of ALIGN
-    index    JSON: key, domain, and of each record its name, place, size and checksum
-    24 bytes place and length of the index, MAGIC
-
 The key is a hash over `DomainDataset.fingerprint` (data, weather, depth, seed), the files' times, what is read, and the size, so that other
 data is another file. While it is built it is FILE.part, beside FILE.part.index with a line a record; what a stop leaves is gone on from, and
 checksums are compared then.
@@ -18,102 +13,23 @@ import hashlib
 import json
 import os
 import re
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, final, overload
+from typing import IO, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from segshift.data.cache_file import MAGIC, TAIL, Record, SampleCache, aligned, read_index
 from segshift.data.dataset import DomainDataset
 from segshift.data.opening import root_of
+from segshift.data.parallel import in_order
 from segshift.data.transforms import resize_sample
-from segshift.errors import DataError, DiskFullError, MissingDataError, UserError
+from segshift.errors import DataError, DiskFullError, UserError
 from segshift.types import Sample
-
-MAGIC = b"SEGSHFT1"
-ALIGN = 64
-TAIL = struct.Struct("<QQ8s")
-
-
-@dataclass(frozen=True)
-class Record:
-    """Where a sample lies: the offset of its image, height and width, and whether label and depth follow."""
-
-    name: str
-    offset: int
-    height: int
-    width: int
-    label: bool
-    depth: bool
-    checksum: int
-
-    @property
-    def places(self) -> tuple[int, int, int]:
-        """Offsets of image, label and depth."""
-        label = aligned(self.offset + 3 * self.height * self.width)
-        return self.offset, label, aligned(label + self.label * self.height * self.width)
-
-    @property
-    def end(self) -> int:
-        return aligned(self.places[2] + 4 * self.depth * self.height * self.width)
-
-
-@final
-class SampleCache(Sequence[Sample]):
-    """The samples of a finished cache, by index; tensors are views of the file, so a crop reads no more than its pixels.
-
-    It may be sent to other processes; each maps the file for itself.
-    """
-
-    def __init__(self, path: Path, records: Sequence[Record]) -> None:
-        self.path = path
-        self.records = records
-        self._bytes: np.ndarray | None = map_file(path)
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_bytes": None}
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if self._bytes is None:
-            self._bytes = map_file(self.path)
-        found, stored = self.records[index], self._bytes
-        h, w = found.height, found.width
-
-        def plane(start: int, count: int) -> Tensor:
-            # Cut before it is a tensor, which else would hold the whole file, and take all of it along to another process.
-            return torch.from_numpy(stored[start : start + count])
-
-        image, label, depth = found.places
-        return Sample(
-            plane(image, 3 * h * w).view(3, h, w),
-            plane(label, h * w).view(h, w) if found.label else None,
-            plane(depth, 4 * h * w).view(torch.float32).view(h, w) if found.depth else None,
-            found.name,
-        )
-
-
-def map_file(path: Path) -> np.ndarray:
-    """The bytes of a file, private: who writes into a sample changes no file. Who has it mapped keeps it when it is removed."""
-    try:
-        return np.memmap(path, np.uint8, "c")
-    except FileNotFoundError:
-        raise MissingDataError(f"{path}: the cache is gone, its data changed meanwhile: run the same command again") from None
 
 
 def cache_samples(
@@ -155,18 +71,7 @@ def cache_path(dataset: DomainDataset, folder: Path, size: tuple[int, int] | Non
 
 def open_cache(path: Path, dataset: DomainDataset) -> SampleCache | None:
     """A finished cache; None where there is none, or one that is cut off."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(MAGIC))
-            end = file.seek(-TAIL.size, os.SEEK_END)
-            place, length, magic = TAIL.unpack(file.read(TAIL.size))
-            if head != MAGIC or magic != MAGIC or place + length != end:
-                return None
-            file.seek(place)
-            index = json.loads(file.read(length))
-    except (OSError, ValueError):
-        return None
-    records = [Record(*entry) for entry in index["records"]]
+    records = [Record(*entry) for entry in read_index(path).get("records", ())]
     return SampleCache(path, records) if [record.name for record in records] == dataset.names else None
 
 
@@ -195,10 +100,10 @@ def build(dataset: DomainDataset, path: Path, size: tuple[int, int] | None, thre
             for sample in read_ahead(dataset, range(len(records), len(dataset)), size, threads):
                 records.append(append(data, sample))
                 data.flush()
-                lines.write(json.dumps(as_list(records[-1])) + "\n")
+                lines.write(json.dumps(records[-1].stored()) + "\n")
                 lines.flush()
                 tell(len(records))
-            index = json.dumps(describe(dataset, size) | {"records": [as_list(record) for record in records]}).encode()
+            index = json.dumps(describe(dataset, size) | {"records": [record.stored() for record in records]}).encode()
             place = data.tell()
             data.write(index + TAIL.pack(place, len(index), MAGIC))
             data.flush()
@@ -226,7 +131,7 @@ def resume(part: Path, journal: Path, names: Sequence[str]) -> list[Record]:
                 records.append(record)
     if not records:
         part.write_bytes(MAGIC.ljust(aligned(len(MAGIC)), b"\0"))
-    journal.write_text("".join(json.dumps(as_list(record)) + "\n" for record in records))
+    journal.write_text("".join(json.dumps(record.stored()) + "\n" for record in records))
     return records
 
 
@@ -251,37 +156,16 @@ def read_ahead(dataset: DomainDataset, indices: Sequence[int], size: tuple[int, 
         sample = dataset[index] if dataset.wants_depth else replace(dataset[index], depth=None)
         return sample if size is None else resize_sample(sample, size)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the samples share the cores
-    waiting: list[Future[Sample]] = []
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for index in indices:
-                    waiting.append(pool.submit(read, index))
-                    if len(waiting) >= 2 * threads:
-                        yield waiting.pop(0).result()
-                while waiting:
-                    yield waiting.pop(0).result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-    finally:
-        torch.set_num_threads(before)
+    return in_order(read, indices, threads)
 
 
 def remove_older(path: Path, description: dict[str, Any]) -> None:
     """Removes caches of the same domain and size whose data has changed since."""
     for other in path.parent.glob("*.cache"):
-        if other == path:
-            continue
-        with suppress(OSError, ValueError, struct.error), open(other, "rb") as file:
-            file.seek(-TAIL.size, os.SEEK_END)
-            place, length, magic = TAIL.unpack(file.read(TAIL.size))
-            file.seek(place)
-            index = json.loads(file.read(length)) if magic == MAGIC else {}
-            index.pop("records", None)
-            if index == description:
+        index = {} if other == path else read_index(other)
+        index.pop("records", None)
+        if index == description:
+            with suppress(OSError):
                 other.unlink()  # who has it mapped keeps it
 
 
@@ -297,11 +181,3 @@ def one_builder(path: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def as_list(record: Record) -> list[Any]:
-    return [record.name, record.offset, record.height, record.width, record.label, record.depth, record.checksum]
-
-
-def aligned(offset: int) -> int:
-    return -(-offset // ALIGN) * ALIGN

@@ -7,7 +7,6 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -18,6 +17,7 @@ from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Domain, parse_domain
 from segshift.data.files import FileSource
 from segshift.data.label_space import LabelSpace
+from segshift.data.parallel import in_order
 from segshift.data.place import some
 from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
 from segshift.types import IGNORE
@@ -137,17 +137,16 @@ def read_all(dataset: DomainDataset, result: SplitCheck, threads: int, progress:
         h, w = sample.image.shape[1:]
         return (w, h), counts, digest(dataset, index)
 
-    with ThreadPoolExecutor(threads) as pool:
-        for index, found in enumerate(pool.map(read, range(len(dataset)))):
-            if isinstance(found, str):
-                broken.append(found)
-            else:
-                size, counts, content = found
-                result.sizes[size] += 1
-                result.pixels += counts
-                if content:
-                    result.contents[content].append(dataset.names[index])
-            progress(result.split, index + 1, len(dataset))
+    for index, found in enumerate(in_order(read, range(len(dataset)), threads)):
+        if isinstance(found, str):
+            broken.append(found)
+        else:
+            size, counts, content = found
+            result.sizes[size] += 1
+            result.pixels += counts
+            if content:
+                result.contents[content].append(dataset.names[index])
+        progress(result.split, index + 1, len(dataset))
     result.mistakes += broken[:SHOWN]
     if len(broken) > SHOWN:
         result.mistakes.append(f"{len(broken) - SHOWN} more images or labels cannot be read")

@@ -54,7 +54,7 @@ def count_with_numba(logits: Float32[Tensor, "c n"], label: Labels, classes: int
     if truth.dtype == np.uint8:
         ignored, limit = np.uint16(ignore_index if ignore_index is not None and 0 <= ignore_index <= 255 else 0xFFFF), np.uint16(min(classes, 256))
     else:
-        ignored, limit = np.uint64((-(2**63) if ignore_index is None else ignore_index) % 2**64), np.uint64(classes)  # type: ignore[assignment]
+        ignored, limit = np.uint64((-(2**63) if ignore_index is None else ignore_index) % 2**64), np.uint64(classes)  # type: ignore[assignment]  # wider than above
     everyone, right = np.zeros((classes, BINS + 1), np.int64), np.zeros((classes, BINS), np.int64)
     constants = np.array([log2(np.e), LOWEST, 0.5, *POLYNOMIAL], np.float32)
     values = np.ascontiguousarray(logits.detach().numpy())

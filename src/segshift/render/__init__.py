@@ -13,13 +13,11 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
-import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
@@ -27,6 +25,7 @@ from torch import Tensor
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Condition, Domain, parse_domain, short
 from segshift.data.listing import SUFFIXES
+from segshift.data.parallel import in_order
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.logs import Reporter
 from segshift.errors import DataError, MissingDataError
@@ -166,24 +165,9 @@ def single(condition: Condition | str) -> Condition:
 
 
 def render_images(datasets: Mapping[str, DomainDataset], out: Path, labels: Labels, skip_bad: bool, threads: int) -> Iterator[Outcome]:
-    """The outcome of each image in order; two images a thread are on their way at most."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the images share the cores
-    waiting: list[Future[Outcome]] = []
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for index in range(len(next(iter(datasets.values())))):
-                    waiting.append(pool.submit(render_image, datasets, index, out, labels, skip_bad))
-                    if len(waiting) >= 2 * threads:
-                        yield waiting.pop(0).result()
-                while waiting:
-                    yield waiting.pop(0).result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-    finally:
-        torch.set_num_threads(before)
+    """The outcome of each image in order."""
+    images = range(len(next(iter(datasets.values()))))
+    return in_order(lambda index: render_image(datasets, index, out, labels, skip_bad), images, threads)
 
 
 def render_image(datasets: Mapping[str, DomainDataset], index: int, out: Path, labels: Labels, skip_bad: bool) -> Outcome:

@@ -77,7 +77,7 @@ def per_cent(share: float) -> str:
 def _write(axes: Axes, values: np.ma.MaskedArray, norm: Normalize, text: object, font: float) -> None:
     for (row, column), value in np.ndenumerate(values.filled(0)):
         if value:
-            axes.text(column, row, text(value), ha="center", va="center", fontsize=font, color="black" if norm(value) > 0.55 else "white")  # type: ignore[operator]
+            axes.text(column, row, text(value), ha="center", va="center", fontsize=font, color="black" if norm(value) > 0.55 else "white")  # type: ignore[operator]  # matplotlib types a norm's result as an array
 
 
 def _font(classes: int) -> float:

@@ -133,7 +133,7 @@ def draw_images(gallery: Gallery) -> Iterator[Drawing]:
 KINDS: dict[str, Callable[[Gallery], Iterator[Drawing]]] = {
     "learning": draw_learning,
     "confusion": draw_confusions,
-    **{kind: lambda gallery, kind=kind: draw_scores(gallery, kind) for kind in SCORE_KINDS},  # type: ignore[misc]
+    **{kind: lambda gallery, kind=kind: draw_scores(gallery, kind) for kind in SCORE_KINDS},  # type: ignore[misc]  # a default binds the loop's value
     "images": draw_images,
 }
 """Figures of runs by name."""

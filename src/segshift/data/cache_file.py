@@ -1,0 +1,126 @@
+"""The file of a cache: where its samples lie, and how they are read.
+
+8 bytes  MAGIC
+records  image (3, h, w), label (h, w), depth (h, w) float32 where there are any, each begun at a multiple of ALIGN
+index    JSON: key, domain, and of each record its name, place, size and checksum
+24 bytes place and length of the index, MAGIC
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segshift.errors import MissingDataError
+from segshift.types import Sample
+
+MAGIC = b"SEGSHFT1"
+ALIGN = 64
+TAIL = struct.Struct("<QQ8s")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a sample lies: the offset of its image, height and width, and whether label and depth follow."""
+
+    name: str
+    offset: int
+    height: int
+    width: int
+    label: bool
+    depth: bool
+    checksum: int
+
+    @property
+    def places(self) -> tuple[int, int, int]:
+        """Offsets of image, label and depth."""
+        label = aligned(self.offset + 3 * self.height * self.width)
+        return self.offset, label, aligned(label + self.label * self.height * self.width)
+
+    def stored(self) -> list[Any]:
+        """As the index holds it."""
+        return [self.name, self.offset, self.height, self.width, self.label, self.depth, self.checksum]
+
+    @property
+    def end(self) -> int:
+        return aligned(self.places[2] + 4 * self.depth * self.height * self.width)
+
+
+@final
+class SampleCache(Sequence[Sample]):
+    """The samples of a finished cache, by index; tensors are views of the file, so a crop reads no more than its pixels.
+
+    It may be sent to other processes; each maps the file for itself.
+    """
+
+    def __init__(self, path: Path, records: Sequence[Record]) -> None:
+        self.path = path
+        self.records = records
+        self._bytes: np.ndarray | None = map_file(path)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bytes": None}
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if self._bytes is None:
+            self._bytes = map_file(self.path)
+        found, stored = self.records[index], self._bytes
+        h, w = found.height, found.width
+
+        def plane(start: int, count: int) -> Tensor:
+            # Cut before it is a tensor, which else would hold the whole file, and take all of it along to another process.
+            return torch.from_numpy(stored[start : start + count])
+
+        image, label, depth = found.places
+        return Sample(
+            plane(image, 3 * h * w).view(3, h, w),
+            plane(label, h * w).view(h, w) if found.label else None,
+            plane(depth, 4 * h * w).view(torch.float32).view(h, w) if found.depth else None,
+            found.name,
+        )
+
+
+def map_file(path: Path) -> np.ndarray:
+    """The bytes of a file, private: who writes into a sample changes no file. Who has it mapped keeps it when it is removed."""
+    try:
+        return np.memmap(path, np.uint8, "c")
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: the cache is gone, its data changed meanwhile: run the same command again") from None
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """The index of a finished cache; empty for a file that is not there, is cut off or is something else."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(MAGIC))
+            end = file.seek(-TAIL.size, os.SEEK_END)
+            place, length, magic = TAIL.unpack(file.read(TAIL.size))
+            if head != MAGIC or magic != MAGIC or place + length != end:
+                return {}
+            file.seek(place)
+            index: dict[str, Any] = json.loads(file.read(length))
+    except (OSError, ValueError):
+        return {}
+    return index
+
+
+def aligned(offset: int) -> int:
+    return -(-offset // ALIGN) * ALIGN
