@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import fakes
@@ -211,10 +212,10 @@ def test_cityscapes_can_be_read_in_the_classes_of_synthia(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("convert", [lambda label: label, lambda label: np.dstack([label] * 3)])
-def test_synthia_labels_of_8_bits_are_refused(tmp_path: Path, convert: object) -> None:
+def test_synthia_labels_of_8_bits_are_refused(tmp_path: Path, convert: Callable[[np.ndarray], np.ndarray]) -> None:
     fakes.synthia(tmp_path)
     path = tmp_path / "GT/LABELS/0000000.png"
-    write(path, convert(ids(0, range(23))))  # type: ignore[operator]  # a lambda of the table
+    write(path, convert(ids(0, range(23))))
     assert refused(f"synthia:{tmp_path}").startswith(f"{path}: label is no PNG of 16 bits with several channels, ")
     path.write_bytes(b"")
     assert "not an image, or its beginning is damaged" in refused(f"synthia:{tmp_path}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Num
@@ -74,10 +74,10 @@ def per_cent(share: float) -> str:
     return f"{share:.0f}" if share >= 0.5 else ""
 
 
-def _write(axes: Axes, values: np.ma.MaskedArray, norm: Normalize, text: object, font: float) -> None:
+def _write(axes: Axes, values: np.ma.MaskedArray, norm: Normalize, text: Callable[[float], str], font: float) -> None:
     for (row, column), value in np.ndenumerate(values.filled(0)):
         if value:
-            axes.text(column, row, text(value), ha="center", va="center", fontsize=font, color="black" if norm(value) > 0.55 else "white")  # type: ignore[operator]  # matplotlib types a norm's result as an array
+            axes.text(column, row, text(value), ha="center", va="center", fontsize=font, color="black" if norm(value) > 0.55 else "white")
 
 
 def _font(classes: int) -> float:
