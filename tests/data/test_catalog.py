@@ -11,6 +11,7 @@ from segshift.data.domain import parse_domain
 EXAMPLES = {
     "part": "1/2",
     "every": "2",
+    "skip": "2",
     "first": "3",
     "sequence": "a",
     "look": "camera",

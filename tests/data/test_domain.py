@@ -27,6 +27,7 @@ FORMS = {
 VALUES = {
     "part": st.integers(1, 9).flatmap(lambda n: st.integers(1, n).map(lambda i: f"{i}/{n}")),
     "every": st.integers(1, 99).map(str),
+    "skip": st.integers(2, 99).map(str),
     "first": st.integers(1, 10**6).map(str),
     "count": st.integers(1, 10**6).map(str),
     "seed": st.integers(0, 10**6).map(str),

@@ -53,6 +53,9 @@ def test_filters_choose_in_time_order_and_keep_blocks(mini_camvid: Path) -> None
     assert opened("sequence=0001TP&part=1/2") == (names[:12], blocks[:12])
     assert opened("sequence=0001TP&part=2/2") == (names[12:25], blocks[12:25])
     assert functools.reduce(operator.iadd, (opened(f"part={i}/3")[0] for i in (1, 2, 3)), []) == names
+    assert opened("every=3")[0] == names[::3]
+    assert opened("skip=3")[0] == [name for i, name in enumerate(names) if i % 3]
+    assert opened("part=2/2&skip=3&first=2")[0] == [names[15], names[16]]
     assert opened("part=2/2&every=3&first=2") == ([names[14], names[17]], [blocks[14], blocks[17]])
 
 

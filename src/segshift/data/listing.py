@@ -131,7 +131,7 @@ def order(names: Sequence[str], entry: Entry) -> tuple[list[str], list[str], lis
 
 
 def select(sequences: Sequence[str], filters: Mapping[str, str], where: str) -> list[int]:
-    """Indices that are left by `sequence`, `part`, `every` and `first`, in this order."""
+    """Indices that are left by `sequence`, `part`, `every`, `skip` and `first`, in this order."""
     chosen = list(range(len(sequences)))
     if "sequence" in filters:
         wanted = filters["sequence"].split(",")
@@ -145,7 +145,10 @@ def select(sequences: Sequence[str], filters: Mapping[str, str], where: str) -> 
     if "part" in filters:
         i, n = map(int, filters["part"].split("/"))
         chosen = chosen[len(chosen) * (i - 1) // n : len(chosen) * i // n]
-    chosen = chosen[:: int(filters.get("every", 1))][: int(filters.get("first", len(chosen)))]
+    chosen = chosen[:: int(filters.get("every", 1))]
+    if "skip" in filters:
+        del chosen[:: int(filters["skip"])]
+    chosen = chosen[: int(filters.get("first", len(chosen)))]
     if not chosen:
         raise DataError(f"{where}: its filters leave none of {len(sequences)} images: choose a larger part")
     return chosen

@@ -257,7 +257,7 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-DIFFERENT_PLACES = ("part", "every", "first", "count", "seed", "size", "labels")
+DIFFERENT_PLACES = ("part", "every", "skip", "first", "count", "seed", "size", "labels")
 """Keys of a domain that choose images or say how they lie; any other key, a look or a sequence, says what they show."""
 
 

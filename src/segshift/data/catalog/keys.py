@@ -103,6 +103,7 @@ def depth_of(text: str) -> str:
 FILTERS: Mapping[str, Option] = {
     "part": Option("i/n: the i-th of n contiguous parts in time order", part_of),
     "every": Option("n: one image of n, the first of each", whole),
+    "skip": Option("n: all images but one of n: those that `every` leaves out", partial(whole, least=2)),
     "first": Option("n: at most the first n images", whole),
 }
 """Keys of every data set, applied in this order, after `sequence`. Time order: by sequence, then by name with numbers by value."""
