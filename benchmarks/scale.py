@@ -19,9 +19,10 @@ import numpy as np
 
 from segshift.data.dataset import open_domain
 from segshift.data.label_space import LABEL_SPACES
-from segshift.engine.evaluate import Scores, summarise
+from segshift.engine.evaluate import summarise
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run, create_folder, write_evaluation
+from segshift.engine.scoring import Scores
 from segshift.study.file import Study
 from segshift.study.grid import expand
 from segshift.study.jobs import Job, Message

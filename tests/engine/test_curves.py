@@ -15,11 +15,13 @@ from PIL import Image
 from segshift.cli import main
 from segshift.data.dataset import open_domain
 from segshift.data.label_space import LabelSpace, mapping
-from segshift.engine import evaluate, prediction
+from segshift.engine import prediction, scoring
 from segshift.engine.counting import ScoreCounter
-from segshift.engine.evaluate import Scores, evaluate_run, score
+from segshift.engine.evaluate import evaluate_run
 from segshift.engine.run import Run
+from segshift.engine.scoring import Scores, score
 from segshift.errors import DataError, MissingDataError, WeightsError
+from segshift.methods.losses import cross_entropy
 from segshift.metrics import ScoreHistogram, score_curves
 
 TEST = "streets::test?size=64x32&count=3"
@@ -88,9 +90,10 @@ def test_parts_of_several_processes_add_up(source_run: Run, monkeypatch: pytest.
             parts.append(action())
         return parts
 
-    monkeypatch.setattr(evaluate, "on_all", on_all)
-    data = (evaluate.without_gradients(source_run.load_model()), open_domain(TEST), source_run.label_space, source_run.size, 1)
-    one, two = score(*data, curves=True), score(*data, fabric=Place(), curves=True)
+    monkeypatch.setattr(scoring, "on_all", on_all)
+    data = (scoring.without_gradients(source_run.load_model()), open_domain(TEST), source_run.label_space, source_run.size, 1)
+    one, two = (score(*data, fabric=fabric, curves=True, criterion=cross_entropy) for fabric in (None, Place()))
+    assert two.loss == pytest.approx(one.loss, rel=1e-6)
     np.testing.assert_array_equal(one.score_counts, two.score_counts)
     np.testing.assert_array_equal(one.confusions, two.confusions)
 

@@ -59,5 +59,5 @@ def test_interrupt_then_kill_then_resume(tiny: Callable[..., Recipe], tmp_path: 
     assert resumed.record["weights_hash"] == whole.record["weights_hash"]
     epochs = [(line["epoch"], line["position"]) for line in resumed.metrics() if line["event"] == "epoch"]
     assert epochs == [(epoch, 3 * epoch) for epoch in range(1, 21)]  # nothing twice, nothing left out
-    told, expected = ([(line["loss"], line["images"]) for line in run.metrics() if line["event"] == "epoch"] for run in (resumed, whole))
+    told, expected = ([(line["loss"], line["miou"], line["images"]) for line in run.metrics() if line["event"] == "epoch"] for run in (resumed, whole))
     assert told == expected  # of an epoch that was cut in two as well

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from segshift.data.dataset import open_domain
 from segshift.engine.checkpoint import load_state
-from segshift.engine.evaluate import score
 from segshift.engine.execute import execute
 from segshift.engine.read_recipe import validate_recipe
+from segshift.engine.scoring import score
 from segshift.methods import METHODS
 from segshift.methods.losses import cross_entropy
 from segshift.methods.normalization import normalization_layers
@@ -32,6 +32,7 @@ class ToyAdversarial:
     def __init__(self, *, weight: float = 0.01) -> None:
         self.weight = weight
         self.discriminator = nn.Conv2d(19, 1, 4, stride=4)
+        self.criterion = cross_entropy
 
     @property
     def sees(self) -> frozenset[str]:

@@ -125,13 +125,18 @@ def gather_names(fabric: Fabric, names: list[str]) -> list[str]:
     return [name for part in found for name in part]
 
 
+def sum_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, where the tensor is."""
+    if fabric.world_size == 1:
+        return value
+    total = value.to(fabric.device, copy=True)
+    all_reduce(total)
+    return total.to(value.device)
+
+
 def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
     """The mean of a tensor over all processes."""
-    if fabric.world_size > 1:
-        value = value.clone()
-        all_reduce(value)
-        value /= fabric.world_size
-    return value
+    return sum_over_processes(fabric, value) / fabric.world_size if fabric.world_size > 1 else value
 
 
 def average_gradients(fabric: Fabric, parameters: Sequence[Tensor]) -> None:

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from segshift.engine.optimizers import build_optimizer, learning_rate_factor, load_optimizer_state, optimizer_state, parameter_groups, set_learning_rate
-from segshift.engine.processes import any_process, average_gradients, mean_over_processes, share_tensors
+from segshift.engine.processes import any_process, average_gradients, mean_over_processes, share_tensors, sum_over_processes
 from segshift.engine.recipe import OptimizerRecipe, Recipe
 from segshift.errors import TrainingError
 from segshift.methods import TrainingMethod
 from segshift.methods.losses import count_valid
+from segshift.metrics import confusion_matrix
 from segshift.models import Outputs, SegmentationModel
 from segshift.tuning import Tuning
 from segshift.types import Batch
@@ -42,6 +44,7 @@ class FabricStepper:
         self._modules: dict[str, nn.Module] = {"model": model}
         self._recipes: dict[str, OptimizerRecipe] = {"model": recipe.optimizer}
         self._updated = False
+        self._confusion = np.zeros((2, model.classes, model.classes), np.int64)  # predictions in the epoch's steps so far, and in this window
         self._buffers: list[Tensor] = []
         self._wrapped: dict[str, Any] = {"model": fabric.setup_module(model)}
         self._wrapped["model"].mark_forward_method("outputs")
@@ -79,6 +82,7 @@ class FabricStepper:
         self._window = window
         self._micro = 0
         self._updated = False
+        self._confusion[1] = 0
         self._buffers = [buffer.clone() for module in self._modules.values() for buffer in module.buffers()]
         factor = learning_rate_factor(self._schedule, self._position, self._total, self._steps_per_epoch)
         for optimizer in self._optimizers.values():
@@ -92,6 +96,13 @@ class FabricStepper:
         """The window is done: one step further."""
         share_tensors(self._fabric, (buffer for module in self._modules.values() for buffer in module.buffers()))
         self._position += 1
+        self._confusion[0] += sum_over_processes(self._fabric, torch.from_numpy(self._confusion[1])).numpy()
+
+    def take_confusion(self) -> np.ndarray:
+        """(K, K) pixels of the predictions tallied since the last call, of all processes; rows are the truth."""
+        taken: np.ndarray = self._confusion[0].copy()
+        self._confusion[0] = 0
+        return taken
 
     def undo(self) -> bool:
         """Puts the buffers back as they were before this window; False where a part of it has been learned already."""
@@ -111,6 +122,11 @@ class FabricStepper:
     def valid_pixels(self, role: str) -> Tensor:
         labels = [batches[role].labels for batches in self._window]
         return mean_over_processes(self._fabric, torch.stack([count_valid(known) for known in labels if known is not None]).mean())
+
+    @torch.no_grad()
+    def tally(self, logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"]) -> None:
+        predicted = logits.max(1).indices  # three times as fast as argmax on a CPU
+        self._confusion[1] += confusion_matrix(predicted, labels, self._model.classes)
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
@@ -150,9 +166,10 @@ class FabricStepper:
             self._tuning.mask_update(self._model, self._position)
 
     def state_dict(self) -> dict[str, Any]:
-        """Position, own modules and optimizers; the model itself is kept beside it."""
+        """Position, predictions of the epoch, own modules and optimizers; the model itself is kept beside it."""
         return {
             "position": self._position,
+            "confusion": torch.from_numpy(self._confusion[0]),
             "precision": self._fabric.strategy.precision.state_dict(),
             "modules": {name: dict(module.state_dict()) for name, module in self._modules.items() if name != "model"},
             "optimizers": {
@@ -164,6 +181,7 @@ class FabricStepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
         self._position = state["position"]
+        self._confusion[0] = state["confusion"].numpy()
         self._fabric.strategy.precision.load_state_dict(state["precision"])
         for name, module in state["modules"].items():
             self._modules[name].load_state_dict(module)

@@ -16,16 +16,17 @@ from torch import Tensor
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform
 from segshift.engine.checkpoint import load_state, save_state
-from segshift.engine.evaluate import score, without_gradients
 from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
 from segshift.engine.logs import MetricsFile, Reporter, duration
 from segshift.engine.processes import any_process, gather_names, mean_over_processes
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
+from segshift.engine.scoring import Scores, score, without_gradients
 from segshift.engine.stepper import FabricStepper, NonFiniteError
 from segshift.engine.stopping import stop_requests
 from segshift.errors import DataError, TrainingError
 from segshift.methods import TrainingMethod
+from segshift.metrics import miou
 from segshift.models import SegmentationModel
 from segshift.tuning import Tuning, apply_selection, set_train_mode
 from segshift.types import ROLES, Batch
@@ -171,7 +172,11 @@ class _Session:
             self.losses, self.epoch_seconds = [], 0.0
             rate = len(losses) * images_a_step / max(seconds, 1e-9)
             mean = sum(losses) / len(losses)
-            metrics.write("epoch", end, epoch=epoch + 1, images=len(losses) * images_a_step, loss=mean, images_per_second=rate, seconds=seconds)
+            told = {"images": len(losses) * images_a_step, "loss": mean, "images_per_second": rate, "seconds": seconds}
+            learned = self.stepper.take_confusion()
+            if learned.any():
+                told["miou"] = float(miou(learned))
+            metrics.write("epoch", end, epoch=epoch + 1, **told)
             note = f"loss {mean:.4f}, {rate:.1f} images/s"
             if self.validation is not None and (epoch + 1) % self.recipe.training.validate_every == 0:
                 note += self._validate(metrics, epoch)
@@ -229,14 +234,14 @@ class _Session:
         return batches
 
     def _validate(self, metrics: MetricsFile, epoch: int) -> str:
-        miou = self._score()
-        metrics.write("validation", self.stepper.position, epoch=epoch + 1, miou=miou)
-        if self.best is None or miou > self.best:
-            self.best = miou
+        scores = self._score()
+        metrics.write("validation", self.stepper.position, epoch=epoch + 1, loss=scores.loss, miou=scores.miou)
+        if self.best is None or scores.miou > self.best:
+            self.best = scores.miou
             self.save("best")
-        return f", validation mIoU {miou:.3f} (best {self.best:.3f})"
+        return f", validation mIoU {scores.miou:.3f} (best {self.best:.3f})"
 
-    def _score(self) -> float:
+    def _score(self) -> Scores:
         assert self.validation is not None
         predictor = self.method.predictor() or self.model
         predictor.eval()
@@ -249,7 +254,8 @@ class _Session:
             self.fabric.device,
             self.recipe.compute.workers,
             fabric=self.fabric,
-        ).miou
+            criterion=self.method.criterion,
+        )
 
     def _give_up(self, error: NonFiniteError, names: list[str]) -> NoReturn:
         """Keeps the last good weights and says which batch it was, in the first process."""

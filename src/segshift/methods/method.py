@@ -18,9 +18,10 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from segshift.methods.losses import Loss
 from segshift.models import Outputs, SegmentationModel
 from segshift.types import Batch
 
@@ -47,6 +48,9 @@ class Stepper(Protocol):
 
     def valid_pixels(self, role: str) -> Tensor:
         """Mean number of labelled pixels a micro-batch over the window and all processes: what a loss is divided by."""
+
+    def tally(self, logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"]) -> None:
+        """Counts the predictions of a labelled batch: the training mIoU of an epoch is logged."""
 
     def frozen(self, name: str) -> AbstractContextManager[None]:
         """Inside it, the parameters of the named module receive no gradient."""
@@ -98,6 +102,10 @@ class Method(Protocol):
 @runtime_checkable
 class TrainingMethod(Method, Protocol):
     """A method with gradients."""
+
+    @property
+    def criterion(self) -> Loss:
+        """The loss of labelled pixels that it minimises, whatever else: it is measured on the validation domain too."""
 
     def modules(self) -> Mapping[str, tuple[nn.Module, Mapping[str, Any]]]:
         """Learned modules beside the model, each with its optimizer's settings (the keys of a recipe's `optimizer`)."""

@@ -46,6 +46,7 @@ class Supervised:
         assert batch.labels is not None  # declared in `sees`
         valid = stepper.valid_pixels(self.domain)
         outputs = stepper.outputs(batch.images)
+        stepper.tally(outputs.logits, batch.labels)
         loss = stepper.model.loss(outputs, batch.labels, lambda logits, labels: self.criterion(logits, labels, valid))
         stepper.backward(loss)
         stepper.update()
