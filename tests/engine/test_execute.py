@@ -222,6 +222,15 @@ def test_the_protocol_says_how_many_images_an_epoch_takes(tiny: Callable[..., Re
     assert "images an epoch" not in source_run.record["protocol"]
 
 
+def test_the_protocol_says_what_a_run_begins_with(tiny: Callable[..., Recipe], source_run: Run, tmp_path: Path) -> None:
+    assert "; from random weights; offline training" in source_run.record["protocol"]
+    tuned = execute(adaptation_recipe(source_run.recipe, "supervised", "cl", TARGET), tmp_path / "tuned", source_run)
+    assert f"; from {source_run.name}; offline training" in tuned.record["protocol"]
+    console = Console(record=True, width=200)
+    execute(tiny("tuning.name=cl", "training.epochs=1"), tmp_path / "random", reporter=Reporter(console))
+    assert "tuning cl freezes an encoder of random weights" in console.export_text()
+
+
 def test_a_cache_changes_nothing_but_the_time(tiny, source_run, tmp_path):
     kept = (f"compute.cache={tmp_path}/cache", "data.validation=streets::val?size=64x32&count=4", "data.tests.clear=streets::test?size=64x32&count=4")
     plain = execute(tiny(*kept[1:]), tmp_path / "plain")
@@ -266,6 +275,7 @@ def test_a_new_head_on_the_parents_encoder_learns_other_classes(tiny, source_run
     assert after.classes == 11
     matched = len(before.encoder.state_dict())
     assert run.record["model"]["pretraining"].startswith(f"{matched} of {matched} encoder tensors loaded from {source_run.name} (sees source, source_labels;")
+    assert f"from the encoder of {source_run.name} ({matched} of {matched} tensors) and a new head" in run.record["protocol"]
     assert all(torch.equal(value, dict(after.encoder.named_parameters())[name]) for name, value in before.encoder.named_parameters())  # cl: frozen
     assert len(run.evaluations()[0].record["classes"]) == 11
     again = adaptation_recipe(run.recipe, "supervised", "cl", target)

@@ -71,6 +71,13 @@ def test_a_study_runs_fails_in_part_and_goes_on(run: Run, write_study: WriteStud
         assert [result.key for result in results.runs()] == ["good seed=0"]
 
 
+def test_a_dry_run_times_runs_that_need_a_parent(run: Run, write_study: WriteStudy, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tuned = {"parent": "good", "target": "streets?size=64x32&count=8&seed=1", "set": {"model.head": "new"}}
+    path = write_study(runs={"good": {"recipe": TINY}, "tuned": tuned}, seeds=[0], tests={"clear": "streets::test?size=64x32&count=3"})
+    assert run(path, "--out", tmp_path / "out", "--dry-run") == 0
+    assert re.search(r"about \d+s for the 2 that are left", capfd.readouterr().out)
+
+
 def test_mistakes_are_one_line(run: Run, write_study: WriteStudy, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = write_study()
     assert run(path, "--processes", 0) == 2
@@ -95,5 +102,5 @@ def test_the_example_of_the_page_is_a_study() -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_committed_studies_are_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
-    runs = {"camvid-dusk": 48, "camvid-weather": 18, "fine-tuning": 27, "streets-fog": 42, "weather": 3}
+    runs = {"camvid-dusk": 48, "camvid-weather": 18, "fine-tuning": 27, "fine-tuning-cityscapes": 21, "fine-tuning-pets": 24, "streets-fog": 42, "weather": 3}
     assert len(expand(Study.model_validate({"name": path.stem, **content}), path.parent)) == runs[path.stem]

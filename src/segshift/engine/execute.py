@@ -90,6 +90,8 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options)
             tuning.prepare(model)
             _show_selection(model, tuning, reporter)
+            if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
+                reporter.say(f"tuning {recipe.tuning.name} freezes an encoder of random weights: name model.weights, or adapt a trained run", "yellow")
             run_training(run, recipe, model, cast(TrainingMethod, method), tuning, plan.seen, plan.datasets.get("validation"), fabric, reporter, resume)
         else:
             _estimate(run, plan, model, cast(EstimatingMethod, method), fabric.device, reporter)
@@ -186,6 +188,10 @@ def describe_change(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str,
         "statistics_changed": sum(count for key, count in changed.items() if key not in parameters),
         "weights_hash": hash_tensors(after),
     }
+
+
+def _freezes_encoder(model: SegmentationModel, tuning: Tuning) -> bool:
+    return not any(row.parameters_learn for row in describe_selection(model, tuning.selection) if row.part == "encoder")
 
 
 def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter) -> None:

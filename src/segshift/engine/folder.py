@@ -173,7 +173,7 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
         "method_options": recipe.method.options,
         "tuning": recipe.tuning.name if method.kind == "trains" else None,
         "sees": sorted(method.sees),
-        "protocol": _protocol(plan),
+        "protocol": _protocol(plan, model),
         "label_space": describe_label_space(plan.space),
         "seed": recipe.seed,
         "data": {
@@ -245,7 +245,7 @@ def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent
     return space
 
 
-def _protocol(plan: Plan) -> str:
+def _protocol(plan: Plan, model: SegmentationModel) -> str:
     """One line that goes with every figure of this run."""
     recipe = plan.recipe
     seen = ", ".join(sorted(plan.method.sees))
@@ -255,7 +255,17 @@ def _protocol(plan: Plan) -> str:
         how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {_epoch(plan)}{chosen}"
     else:
         how = "offline: adapted on all target images at once, then fixed"
-    return f"sees {seen}; {how}; {domains}"
+    return f"sees {seen}; {_start(plan, model)}; {how}; {domains}"
+
+
+def _start(plan: Plan, model: SegmentationModel) -> str:
+    """The weights that the run begins with, and how many of the encoder's tensors they are."""
+    report = model.load_report
+    if plan.parent is None:
+        return "from random weights" if report is None else f"from random weights but for the encoder ({report})"
+    if report is None:
+        return f"from {plan.parent.name}"
+    return f"from the encoder of {plan.parent.name} ({len(report.matched)} of {len(report.matched) + len(report.missing)} tensors) and a new head"
 
 
 def _epoch(plan: Plan) -> str:
