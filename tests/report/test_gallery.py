@@ -25,7 +25,7 @@ from segshift.report import learning, score_figures
 from segshift.report.canvas import COLUMN
 from segshift.report.confusion_figure import confusion_figure
 from segshift.report.gallery import KINDS, Gallery, draw_gallery, find_all_runs
-from segshift.report.learning import learning_figure, read_learning
+from segshift.report.learning import group_seeds, learning_figure, read_learning
 from segshift.report.samples import choose_samples, draw_samples
 from segshift.report.score_figures import score_figure, thin
 
@@ -74,6 +74,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
+def named(run: Run, name: str) -> Run:
+    run.update(name=name)
+    return Run.open(run.path)
+
+
 def say(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stopped:
         main(["figures", *map(str, arguments)])
@@ -85,13 +90,38 @@ def test_learning_curves_are_those_of_the_file(runs: list[Run], drawn: dict[str,
     curves = read_learning(runs[1])
     assert curves == {("loss", "training"): [(1, 3.0), (2, 1.0), (3, 0.5), (4, 1.0)], ("miou", "validation"): [(2, 20.0), (4, 50.0)]}
     learning_figure(runs)
-    loss, miou = drawn["figure"].axes
+    loss, no_loss, no_miou, miou = drawn["figure"].axes
+    assert [axes.get_title() for axes in (loss, no_loss)] == ["training", "validation"]
     assert [list(line.get_ydata()) for line in loss.lines] == [[3, 2, 1.5, 1], [3, 1, 0.5, 1]]
     assert [list(line.get_xdata()) for line in miou.lines] == [[2, 4], [2, 4]]
-    assert {line.get_linestyle() for line in loss.lines} == {"-"}
-    assert {line.get_linestyle() for line in miou.lines} == {"--"}
+    assert not [*no_loss.lines, *no_miou.lines]
+    assert (loss.get_ylim()[0], miou.get_ylim()[0]) == (0, 0)
+    assert loss.get_ylim()[1] > 3
+    assert no_miou.get_ylim()[1] == miou.get_ylim()[1] > 50
     assert loss.lines[0].get_color() == miou.lines[0].get_color() != loss.lines[1].get_color()
-    assert [text.get_text() for text in drawn["figure"].legends[0].get_texts()] == ["tuned", "scratch", "training", "validation"]
+    assert [text.get_text() for text in drawn["figure"].legends[0].get_texts()] == ["tuned", "scratch"]
+
+
+def test_seeds_of_a_run_are_thin_lines_behind_their_mean(make_run: MakeRun, drawn: dict[str, Any]) -> None:
+    made = [named(make_run(f"{name}-{seed}", seed=seed), name) for name in ("a", "b") for seed in (0, 1)]
+    for place, run in enumerate(made):
+        log(run, [3.0, 2.0 - place, 1.0], [0.4 + 0.2 * place])
+    log(made[1], [2.0, 1.0], [0.5])  # one epoch behind
+    assert list(group_seeds(made)) == ["a, 2 seeds", "b, 2 seeds"]
+    assert list(group_seeds(made[:3])) == ["a, 2 seeds", "b"]
+    learning_figure(made)
+    loss = drawn["figure"].axes[0]
+    assert [list(line.get_ydata()) for line in loss.lines[:3]] == [[3, 2, 1], [2, 1], [2.5, 1.5]]
+    assert loss.lines[0].get_linewidth() < loss.lines[2].get_linewidth()
+    assert len({line.get_color() for line in loss.lines[:3]}) == 1
+    learning_figure(made[:2])
+    assert len(drawn["figure"].axes) == 2
+    assert {line.get_linestyle() for axes in drawn["figure"].axes for line in axes.lines} == {"-", "--"}
+
+
+def test_runs_of_one_name_and_seed_are_not_seeds(make_run: MakeRun) -> None:
+    made = [named(make_run(f"{seed}{tuning}", seed=seed, tuning=tuning), "a") for seed, tuning in ((0, "all"), (1, "all"), (1, "cl"))]
+    assert list(group_seeds(made)) == ["a (0all)", "a (1all)", "a (1cl)"]
 
 
 def test_validation_loss_and_training_miou_are_drawn_where_they_are_logged(runs: list[Run], drawn: dict[str, Any]) -> None:
@@ -108,9 +138,8 @@ def test_runs_of_different_classes_do_not_share_an_axis(runs: list[Run], make_ru
         learning_figure([*runs, other])
     code, out, _ = say(capsys, runs[0].path, other.path, "--out", tmp_path / "out", "--domain", "fog")
     assert code == 0
-    assert "note: runs of different classes cannot share a figure" in out
     assert f"note: {other.path} has no evaluation on fog: `segshift evaluate {other.path} --domain DOMAIN --curves`" in out
-    assert not (tmp_path / "out" / "learning.png").exists()
+    assert {path.name for path in (tmp_path / "out").glob("learning*")} == {"learning-camvid-11.png", "learning-three.png"}
     assert (tmp_path / "out" / "confusion-tuned-fog.png").exists()
 
 

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold run folders.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, folders that hold run folders, or studies.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("figures"),
     kind: Annotated[list[str] | None, typer.Option(help="learning, confusion, roc, precision-recall or images (default: all). Repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only runs whose name matches: 'fine-tuned*'. Repeatable.")] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain, by the name it was evaluated under. Repeatable.")] = None,
     images: Annotated[int, typer.Option(min=1, help="Images in the grid of predictions.")] = 4,
     samples: Annotated[list[str] | None, typer.Option(help="Also a grid of random samples of this domain, which need no run. Repeatable.")] = None,
@@ -39,7 +40,7 @@ def command(
         typer.echo(f"figure: {out / name}")
 
     if runs:
-        gallery = Gallery(find_all_runs(runs), domain or (), images, chosen)
+        gallery = Gallery(find_all_runs(runs, only or ()), domain or (), images, chosen)
         for name, content in draw_gallery(gallery, kind or ()):
             write(name, content)
         for note in gallery.notes:

@@ -24,7 +24,8 @@ INK = "#1a1b1c"  # stands for the text colour; replaced in inline SVG, so no oth
 COLORS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#8a6fd1", "#c23b3b")
 """Okabe and Ito's colours, told apart by colour-blind readers and legible on white and on black; grey is the source model's."""
 MARKERS = "osD^vPX*"
-DASHES = ("-", "--", ":", "-.")
+Dashes = Literal["-", "--", ":", "-."]
+DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
 COLUMN = 3.5
 """Inches of one column of a printed page; figures for papers are drawn at this width, so that their text keeps its size."""
 STYLE = {
@@ -58,7 +59,7 @@ def cut(text: str, length: int = 44) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def line_style(place: int) -> tuple[str, str]:
+def line_style(place: int) -> tuple[str, Dashes]:
     """Colour and dashes of a curve: 36 that differ, grey left out."""
     colors = COLORS[1:]
     return colors[place % len(colors)], DASHES[place // len(colors) % len(DASHES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import final
 
@@ -72,16 +73,17 @@ class Gallery:
 
 
 def draw_learning(gallery: Gallery) -> Iterator[Drawing]:
-    """Loss and mIoU over epochs, all runs in one figure."""
-    if not gallery.runs:
-        return
-    yield gallery.file("learning"), learning_figure(gallery.runs, gallery.format)
-    still = [str(run.path) for run in gallery.runs if not any(line.get("event") == "epoch" for line in run.metrics())]
-    if still:
+    """Loss and mIoU over epochs, all runs of the same classes in one figure."""
+    trained = [run for run in gallery.runs if any(line.get("event") == "epoch" for line in run.metrics())]
+    if still := [str(run.path) for run in gallery.runs if run not in trained]:
         gallery.note(f"no training curve of {', '.join(still)}: nothing was trained there")
-    data = {(run.record.get("data", {}).get("validation") or {}).get("fingerprint") for run in gallery.runs} - {None}
-    if len(data) > 1:
-        gallery.note("the runs validate on different images: their validation curves cannot be compared")
+    spaces = {run.label_space.classes: run.label_space.name for run in trained}
+    for classes, space in spaces.items():
+        runs = [run for run in trained if run.label_space.classes == classes]
+        yield gallery.file("learning", *([space] if len(spaces) > 1 else [])), learning_figure(runs, gallery.format)
+        data = {(run.record.get("data", {}).get("validation") or {}).get("fingerprint") for run in runs} - {None}
+        if len(data) > 1:
+            gallery.note("the runs validate on different images: their validation curves cannot be compared")
 
 
 def draw_confusions(gallery: Gallery) -> Iterator[Drawing]:
@@ -170,16 +172,22 @@ def samples_drawing(domain: str, count: int, seed: int, format: Format) -> Drawi
     return f"samples-{slug(domain)}.{format}", _grid(draw_samples(dataset, count, seed), format)
 
 
-def find_all_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs of the folders and of folders of run folders, finished or not, each once. Raises MissingDataError where there is none."""
+def find_all_runs(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Run]:
+    """The runs of the folders, of folders of run folders and of studies, finished or not, each once; `only` those whose name matches a pattern.
+
+    Raises MissingDataError where there is no run, UnknownNameError for a pattern that no name matches.
+    """
     found: dict[Path, Run] = {}
     for path in paths:
-        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json"))
+        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json")) or sorted(path.glob("runs/*/run.json"))
         if not inside:
             require_run(path)
         for file in inside or [path / "run.json"]:
             found.setdefault(file.parent.resolve(), Run.open(file.parent))
-    return list(found.values())
+    for pattern in only:
+        if not any(fnmatchcase(run.name, pattern) for run in found.values()):
+            raise unknown_name("run", pattern, {run.name for run in found.values()})
+    return [run for run in found.values() if not only or any(fnmatchcase(run.name, pattern) for pattern in only)]
 
 
 def _grid(overlays: Overlays, format: Format) -> bytes:
