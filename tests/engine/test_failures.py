@@ -86,12 +86,15 @@ def test_tests_are_looked_at_before_anything_is_trained(tiny: Callable[..., Reci
 
 
 def test_a_run_that_failed_before_it_had_weights_is_in_nobody_s_way(source_run: Run, tmp_path: Path) -> None:
-    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 20})
+    tracked = ("compute.trackers=[tensorboard]",)
+    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 20}, changes=tracked)
     with pytest.raises(UserError, match="asks for 160 source images"):
         execute(recipe, tmp_path / "run", source_run)
     assert Run.open(tmp_path / "run").record["status"] == "failed"
+    assert (tmp_path / "run" / "tensorboard").is_dir()
     run = execute(adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 1}), tmp_path / "run", source_run)
     assert run.record["status"] == "finished"
+    assert not (tmp_path / "run" / "tensorboard").exists()
     assert run.record["protocol"].endswith("from 8 target and 8 source images")
 
 

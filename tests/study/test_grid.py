@@ -36,10 +36,10 @@ def test_a_grid_becomes_every_combination_parents_first(write_study: WriteStudy)
 def test_tests_compute_and_files(write_study: WriteStudy, tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("name: base\ndata: {source: streets, tests: {own: 'streets::test?count=2'}}\n")
     entry = {"recipe": "base.yaml", "tests": {"other": "streets::test?count=3"}}
-    own, other = runs_of(write_study(runs={"a": {"recipe": "base.yaml"}, "b": entry}, tests={}, seeds=None, compute={"workers": 3}))
+    own, other = runs_of(write_study(runs={"a": {"recipe": "base.yaml"}, "b": entry}, tests={}, seeds=None, compute={"workers": 3, "trackers": ["mlflow"]}))
     assert own.recipe.data.tests == {"own": "streets::test?count=2"}
     assert other.recipe.data.tests == {"other": "streets::test?count=3"}
-    assert own.recipe.compute.workers == 3
+    assert (own.recipe.compute.workers, own.recipe.compute.trackers) == (3, ("mlflow",))
     assert own.recipe.name == "a"
     assert own.axes == {}
 

@@ -87,6 +87,8 @@ def adapt(
             parent = _run_of_model(model, target, size, Path(folder) / "model")
         else:
             parent = model if isinstance(model, Run) else Run.open(model)
+        if out is None:
+            changes = (*changes, "compute.trackers=[]")  # what lies in a folder that is deleted is nobody's to look at
         recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, options, changes=changes)
         run = execute(recipe, out or Path(folder) / "adapted", parent, resume, reporter)
         return run.load_model()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,8 @@ from segshift.engine.processes import create_fabric, on_first
 from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
+from segshift.engine.trackers import require_installed
+from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, TrainingMethod
@@ -44,6 +46,7 @@ def execute(
     Raises Interrupted where the user stopped it; everything is saved then and `resume=True` goes on.
     """
     reporter = reporter or Reporter(None)
+    require_installed(recipe.compute.trackers)
     method = create_method(recipe)
     if method.kind == "estimates" and recipe.compute.devices > 1:
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
@@ -53,17 +56,33 @@ def execute(
         raise MissingDataError(f"the data ({data}) or the version of segshift are others here than where the study was planned")
     fabric = create_fabric(recipe)
     state = on_first(fabric, lambda: find_run(plan, resume))
-    if state == "finished":
-        reporter.say(f"{plan.folder} is finished already (same recipe, data and parent): nothing runs again")
-    else:
-        if state == "new":
-            check_samples(plan)
-        model = _build_model(plan, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
-        if state == "new":
-            on_first(fabric, lambda: begin_run(plan, model))
-        _perform(plan, model, fabric, resume, reporter)
-    evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric)
+    with _tracked(recipe.compute.trackers if fabric.is_global_zero else (), reporter) as tracking:
+        if state == "finished":
+            reporter.say(f"{plan.folder} is finished already (same recipe, data and parent): nothing runs again")
+        else:
+            if state == "new":
+                check_samples(plan)
+            model = _build_model(plan, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
+            if state == "new":
+                on_first(fabric, lambda: begin_run(plan, model))
+            _perform(plan, model, fabric, resume, reporter, tracking)
+        evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric, tracking)
     return Run.open(plan.folder)
+
+
+@contextmanager
+def _tracked(names: Sequence[str], reporter: Reporter) -> Iterator[Tracking]:
+    """The trackers of a run, told how it ended."""
+    tracking = Tracking(names, reporter)
+    try:
+        yield tracking
+    except (Interrupted, KeyboardInterrupt):
+        tracking.end("interrupted")
+        raise
+    except BaseException:
+        tracking.end("failed")
+        raise
+    tracking.end("finished")
 
 
 def check_samples(plan: Plan) -> None:
@@ -73,7 +92,7 @@ def check_samples(plan: Plan) -> None:
             dataset[index]
 
 
-def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool, reporter: Reporter) -> None:
+def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool, reporter: Reporter, tracking: Tracking) -> None:
     """Trains or estimates in the run's folder; what happens to it stands in its record."""
     run, recipe, method = Run.open(plan.folder), plan.recipe, plan.method
     run.writes = fabric.is_global_zero
@@ -92,8 +111,10 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             _show_selection(model, tuning, reporter)
             if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
                 reporter.say(f"tuning {recipe.tuning.name} freezes an encoder of random weights: name model.weights, or adapt a trained run", "yellow")
-            run_training(run, recipe, model, cast(TrainingMethod, method), tuning, plan.seen, plan.datasets.get("validation"), fabric, reporter, resume)
+            validation = plan.datasets.get("validation")
+            run_training(run, recipe, model, cast(TrainingMethod, method), tuning, plan.seen, validation, fabric, reporter, tracking, resume)
         else:
+            tracking.begin(run)
             _estimate(run, plan, model, cast(EstimatingMethod, method), fabric.device, reporter)
     except (Interrupted, KeyboardInterrupt):
         run.update(status="interrupted")
@@ -119,16 +140,25 @@ def keep_decoded(plan: Plan, folder: str, reporter: Reporter) -> None:
 
 
 def evaluate_tests(
-    run: Run, recipe: Recipe, tests: Mapping[str, DomainDataset], device: torch.device | str, reporter: Reporter, fabric: Fabric | None = None
+    run: Run,
+    recipe: Recipe,
+    tests: Mapping[str, DomainDataset],
+    device: torch.device | str,
+    reporter: Reporter,
+    fabric: Fabric | None = None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Evaluates on the tests that it was not evaluated on, or on other data of this name."""
+    tracking = tracking or Tracking((), reporter)
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
     batch_size, workers = recipe.training.batch_size, recipe.compute.workers
     for label, dataset in tests.items():
         if (label, dataset.fingerprint()) not in done:
-            evaluate_run(
+            tracking.begin(run)
+            evaluation = evaluate_run(
                 run, str(dataset.domain), label, None, batch_size, device, workers, reporter, overwrite=True, fabric=fabric, cache=recipe.compute.cache
             )
+            tracking.evaluated(evaluation.record)
 
 
 def _build_model(plan: Plan, reporter: Reporter) -> SegmentationModel:

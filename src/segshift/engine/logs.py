@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -94,9 +94,10 @@ class Reporter:
 
 @final
 class MetricsFile:
-    """metrics.jsonl: one JSON object a line, flushed at once. Resuming drops what came after the checkpoint."""
+    """metrics.jsonl: one JSON object a line, flushed at once. Resuming drops what came after the checkpoint. `mirror` gets event, position and fields."""
 
-    def __init__(self, path: Path, position: int) -> None:
+    def __init__(self, path: Path, position: int, mirror: Callable[[str, int, Mapping[str, Any]], None] | None = None) -> None:
+        self._mirror = mirror
         kept = []
         if path.is_file():
             for line in path.read_text().splitlines():
@@ -110,8 +111,11 @@ class MetricsFile:
 
     def write(self, event: str, position: int, **fields: Any) -> None:
         """One line; `position` is the number of optimizer steps taken."""
-        self._file.write(json.dumps({"event": event, "position": position, **_rounded(fields)}) + "\n")
+        rounded = _rounded(fields)
+        self._file.write(json.dumps({"event": event, "position": position, **rounded}) + "\n")
         self._file.flush()
+        if self._mirror is not None:
+            self._mirror(event, position, rounded)
 
     def close(self) -> None:
         """No more lines."""

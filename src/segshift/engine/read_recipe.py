@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from segshift.engine.recipe import Recipe
+from segshift.engine.trackers import TRACKERS
 from segshift.errors import RecipeError, require_recipe
 from segshift.methods import METHODS
 from segshift.methods.losses import LOSSES
@@ -112,5 +113,6 @@ def recipe_schema() -> str:
         ("TuningRecipe", "name", TUNINGS),
     ):
         schema["$defs"][section]["properties"][key]["enum"] = sorted(table)
+    schema["$defs"]["ComputeRecipe"]["properties"]["trackers"]["items"]["enum"] = sorted(TRACKERS)
     schema["$defs"]["MethodRecipe"]["properties"]["loss"] = {"enum": sorted(LOSSES), "title": "Loss"}
     return json.dumps(schema, indent=2)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from segshift.data.domain import Domain, parse_domain
 from segshift.engine.options import check_options
+from segshift.engine.trackers import TRACKERS
 from segshift.errors import UserError, unknown_name
 from segshift.methods import METHODS
 from segshift.models import MODELS, check_pair
@@ -200,13 +201,21 @@ class TrainingRecipe(Section):
 class ComputeRecipe(Section):
     """Where it runs: no part of a run's identity. `workers` load data; `devices` processes share the batches.
 
-    `cache` is a folder in which decoded samples are kept for this run and others; see `segshift cache`.
+    `cache` is a folder in which decoded samples are kept for this run and others; see `segshift cache`. `trackers` mirror the run's figures.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
     workers: Annotated[int, Field(ge=0)] = 1
     cache: str | None = None
+    trackers: tuple[str, ...] = ()
+
+    @field_validator("trackers")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in value if name not in TRACKERS]:
+            raise ValueError(str(unknown_name("tracker", unknown[0], TRACKERS)))
+        return value
 
 
 class Recipe(Section):

@@ -1,6 +1,6 @@
 """A run folder: what was asked (recipe.yaml), what it is (run.json), how it went (metrics.jsonl), its weights and its evaluations.
 
-RUN/recipe.yaml   run.json   metrics.jsonl   last.safetensors   [best.safetensors]   evaluations/NAME.json + NAME.npz
+RUN/recipe.yaml   run.json   metrics.jsonl   last.safetensors   [best.safetensors]   evaluations/NAME.json + NAME.npz   [tensorboard/]   [wandb/]
 """
 
 from __future__ import annotations
@@ -218,6 +218,8 @@ def create_folder(folder: Path, recipe: Recipe, record: Mapping[str, Any]) -> No
         try:
             for name in ("recipe.yaml", "run.json", "metrics.jsonl"):  # of a run that failed before it had weights
                 (folder / name).unlink(missing_ok=True)
+            for name in ("tensorboard", "wandb"):
+                shutil.rmtree(folder / name, ignore_errors=True)
             staged.replace(folder)
         except OSError as error:
             raise TrainingError(f"cannot create {folder} ({error.strerror}): choose another --out") from error

@@ -24,6 +24,7 @@ from segshift.engine.run import Run
 from segshift.engine.scoring import Scores, score, without_gradients
 from segshift.engine.stepper import FabricStepper, NonFiniteError
 from segshift.engine.stopping import stop_requests
+from segshift.engine.tracking import Tracking
 from segshift.errors import DataError, TrainingError
 from segshift.methods import TrainingMethod
 from segshift.metrics import miou
@@ -46,10 +47,11 @@ def run_training(
     validation: DomainDataset | None,
     fabric: Fabric,
     reporter: Reporter,
+    tracking: Tracking,
     resume: bool,
 ) -> None:
     """Trains in the run folder until the last epoch, or raises Interrupted with everything saved."""
-    session = _Session(run, recipe, model, method, tuning, datasets, validation, fabric, reporter)
+    session = _Session(run, recipe, model, method, tuning, datasets, validation, fabric, reporter, tracking)
     if resume:
         session.load()
     # Dropout draws from the global generator: seeded a micro-batch at a time from (seed, its number), and given back as it was.
@@ -70,9 +72,10 @@ class _Session:
         validation: DomainDataset | None,
         fabric: Fabric,
         reporter: Reporter,
+        tracking: Tracking,
     ) -> None:
         self.run, self.recipe, self.model, self.method, self.tuning = run, recipe, model, method, tuning
-        self.validation, self.fabric, self.reporter = validation, fabric, reporter
+        self.validation, self.fabric, self.reporter, self.tracking = validation, fabric, reporter, tracking
         self.sees = method.sees
         self.roles = [role for role in ROLES if role in self.sees]
         self.datasets = {role: datasets[role] for role in self.roles}
@@ -134,8 +137,10 @@ class _Session:
     # -- loop -----------------------------------------------------------------------------------------------------------------
 
     def train(self, stop: threading.Event) -> None:
-        metrics = MetricsFile(self.run.path / "metrics.jsonl" if self.fabric.is_global_zero else Path(os.devnull), self.stepper.position)
+        file = self.run.path / "metrics.jsonl" if self.fabric.is_global_zero else Path(os.devnull)
+        metrics = MetricsFile(file, self.stepper.position, self.tracking.write)
         try:
+            self.tracking.begin(self.run)
             self._epochs(stop, metrics)
         finally:
             metrics.close()
