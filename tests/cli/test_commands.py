@@ -14,6 +14,7 @@ import segshift
 from segshift.cli import main
 from segshift.cli.listing import TABLES
 from segshift.data.catalog import DATASETS
+from segshift.engine.trackers import TRACKERS
 from segshift.errors import DataWarning
 from segshift.methods import METHODS
 from segshift.models import MODELS
@@ -72,7 +73,7 @@ finally:
         (["trian"], 2, "No such command"),
         (["train"], 2, "Missing argument"),
         (["list", "modles"], 2, "unknown table 'modles': did you mean 'models'?"),
-        (["list", "foo"], 2, "Known: domains, methods, models, pairs, tunings, weather"),
+        (["list", "foo"], 2, "Known: domains, methods, models, pairs, trackers, tunings, weather"),
         (["train", "none.yaml"], 1, "no recipe at none.yaml"),
         (["adapt", "runs/none", "--method", "adabn", "--target", "streets"], 1, "is no run folder"),
         (["evaluate", "runs/none", "--domain", "streets"], 1, "is no run folder"),
@@ -130,6 +131,7 @@ def test_list_prints_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
         "tunings": list(TUNINGS),
         "domains": [*DATASETS, "(all)"],
         "weather": list(WEATHER),
+        "trackers": list(TRACKERS),
     }
     assert list(TABLES) == list(tables)
     for table, names in tables.items():

@@ -47,9 +47,10 @@ def train(recipe: Path, out: Path, *more: str, launcher: tuple[str, ...] = PLAIN
 @pytest.mark.parametrize("launcher", [PLAIN, TORCHRUN], ids=["plain", "torchrun"])
 def test_two_processes_equal_one_that_accumulates(launcher: tuple[str, ...], tiny: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(tiny(*CHANGES).to_yaml())
-    done = train(tmp_path / "recipe.yaml", tmp_path / "two", launcher=launcher)
+    done = train(tmp_path / "recipe.yaml", tmp_path / "two", "--track", "tensorboard", launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run folder") == 1  # the first process speaks
+    assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # and tracks
     two = Run.open(tmp_path / "two")
     one = execute(tiny(*CHANGES, "training.accumulation=2"), tmp_path / "one")
     assert two.metrics()[-1]["position"] == 20

@@ -19,13 +19,14 @@ def command(
     out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME-IDENTITY).")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change a value of the parent's recipe: section.key=value. Repeatable.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Mirror the figures: tensorboard, wandb, mlflow (default: as RUN). Repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Repair a trained model on a target domain. Options of the method and the tuning have the names of `segshift list`: --source-ratio 0.2"""
     from segshift.errors import require_run
 
     require_run(run)
-    from segshift.cli.console import label_and_domain, reporter, resumable
+    from segshift.cli.console import label_and_domain, reporter, resumable, track_changes
     from segshift.engine.adapt import adaptation_recipe
     from segshift.engine.execute import execute
     from segshift.engine.run import Run
@@ -33,7 +34,8 @@ def command(
     parent = Run.open(run)
     options = read_options(context.args)
     tests = dict(map(label_and_domain, test or []))
-    recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, options, tests, name, tuple(changes or ()))
+    changes = [*(changes or ()), *track_changes(track)]
+    recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, options, tests, name, tuple(changes))
     say = reporter()
     with resumable(say):
         adapted = execute(recipe, out, parent, resume, say)

@@ -25,6 +25,13 @@ def label_and_domain(text: str) -> tuple[str, str]:
     return (label, domain) if separator else (text, text)
 
 
+def track_changes(track: list[str] | None) -> tuple[str, ...]:
+    """`--track` as a change of the recipe."""
+    import json
+
+    return (f"compute.trackers={json.dumps(track)}",) if track else ()
+
+
 @contextmanager
 def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
     """Turns an interruption into one line with the command that goes on."""

@@ -79,6 +79,13 @@ def weather() -> Iterator[str]:
         yield join(name, entry.summary, f"[{given}; {depth}]", cite(entry.paper))
 
 
+def trackers() -> Iterator[str]:
+    from segshift.engine.trackers import TRACKERS, is_installed
+
+    for name, entry in TRACKERS.items():
+        yield join(name, entry.summary, "[installed]" if is_installed(name) else f"[not installed: pip install 'segshift[{name}]']")
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "models": ("architectures, each with its default encoder", models),
     "pairs": ("which encoders a model refuses, and why; the others are timm's and mit_b0 to mit_b5", pairs),
@@ -86,6 +93,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "tunings": ("what may change in a model, and its options", tunings),
     "domains": ("data sets, with their classes, sizes, licence and the keys of a domain", domains),
     "weather": ("what a domain can be put under, and its unit", weather),
+    "trackers": ("where the figures of a run can be mirrored", trackers),
 }
 """Name -> what it lists, and its lines."""
 
