@@ -21,6 +21,15 @@ from segshift.data.catalog.driving import IDD_LABELS
 H, W = 12, 16
 LABEL_IDS = range(34)
 TRAIN_IDS = (*range(19), 255)
+PETS = {
+    "Abyssinian_100": (27, 40, "RGB", "JPEG"),
+    "Abyssinian_201": (25, 36, "RGB", "JPEG"),
+    "Egyptian_Mau_14": (43, 18, "P", "GIF"),
+    "Egyptian_Mau_167": (20, 39, "RGBA", "PNG"),
+    "beagle_1": (45, 31, "L", "JPEG"),
+    "keeshond_7": (37, 29, "RGB", "JPEG"),
+}
+"""Height, width, mode and format of each photograph."""
 
 
 def ids(seed: int, values: range | tuple[int, ...], h: int = H, w: int = W) -> np.ndarray:
@@ -249,11 +258,15 @@ def camvid_32(root: Path) -> Path:
 
 
 def oxford_pets(root: Path) -> Path:
-    splits = {"trainval": ("Abyssinian_100", "beagle_1"), "test": ("Abyssinian_201",)}
-    for i, (split, names) in enumerate(splits.items()):
+    """Photographs of different sizes, upright and lying, one of them grey; two are another format under the name of a JPEG, as in the set itself."""
+    splits = {"trainval": ("Abyssinian_100", "beagle_1", "Egyptian_Mau_14", "Egyptian_Mau_167"), "test": ("Abyssinian_201", "keeshond_7")}
+    for split, names in splits.items():
         for name in names:
-            write(root / f"images/{name}.jpg", picture(i, H, W))
-            write(root / f"annotations/trimaps/{name}.png", ids(i, (1, 2, 3)))
+            h, w, mode, form = PETS[name]
+            path = root / f"images/{name}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(h, h, w)).convert(mode).save(path, form)
+            write(root / f"annotations/trimaps/{name}.png", ids(h, (1, 2, 3), h, w))
             write_text(root / f"annotations/trimaps/._{name}.png", "left by an archiver")
         write_text(root / f"annotations/{split}.txt", "".join(f"{name} 1 1 1\n" for name in names))
     write_text(root / "annotations/list.txt", "#Image CLASS-ID SPECIES BREED ID\nAbyssinian_100 1 1 1\n")

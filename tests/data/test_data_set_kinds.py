@@ -9,7 +9,7 @@ import fakes
 import numpy as np
 import pytest
 import torch
-from fakes import FAKES, LABEL_IDS, TRAIN_IDS, H, W, ids
+from fakes import FAKES, LABEL_IDS, PETS, TRAIN_IDS, H, W, ids
 from miniature import ids_by_name, labels, picture, refused, write
 from PIL import Image
 
@@ -301,7 +301,18 @@ def test_coded_labels_have_no_file_to_copy(copied: Path) -> None:
 
 
 def test_pets_have_trimaps_of_3_classes_or_2(copied: Path) -> None:
-    assert open_domain("oxford-pets").names == ["Abyssinian_100", "beagle_1"]
-    assert open_domain("oxford-pets::test").names == ["Abyssinian_201"]
-    assert labels("oxford-pets")[0] == (ids(0, (1, 2, 3)) - 1).flatten().tolist()
-    assert labels("oxford-pets?classes=2")[0] == [{1: 0, 2: 1, 3: VOID}[value] for value in ids(0, (1, 2, 3)).flatten().tolist()]
+    assert open_domain("oxford-pets").names == ["Abyssinian_100", "Egyptian_Mau_14", "Egyptian_Mau_167", "beagle_1"]
+    assert open_domain("oxford-pets::test").names == ["Abyssinian_201", "keeshond_7"]
+    h, w, *_ = PETS["Abyssinian_100"]
+    stored = ids(h, (1, 2, 3), h, w).flatten().tolist()
+    assert labels("oxford-pets")[0] == [value - 1 for value in stored]
+    assert labels("oxford-pets?classes=2")[0] == [{1: 0, 2: 1, 3: VOID}[value] for value in stored]
+
+
+def test_pets_have_sizes_of_their_own_and_any_format_is_rgb(copied: Path) -> None:
+    data = open_domain("oxford-pets")
+    assert {sample.name: tuple(sample.image.shape) for sample in data} == {name: (3, *PETS[name][:2]) for name in data.names}
+    grey = data[data.names.index("beagle_1")].image
+    assert torch.equal(grey[0], grey[1])
+    h, w, *_ = PETS["Egyptian_Mau_167"]
+    np.testing.assert_array_equal(data[data.names.index("Egyptian_Mau_167")].image.permute(1, 2, 0), picture(h, h, w))  # transparency is dropped

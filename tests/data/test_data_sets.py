@@ -31,7 +31,7 @@ def test_every_split_is_read_whole(name: str, copied: Path) -> None:
         assert len(set(data.names)) == len(data) > 0
         assert len(set(data.identities)) == len(data)
         for sample in data:
-            assert sample.image.shape[2] == (len(fakes.IDD_LABELS) if name == "idd" else W)
+            assert sample.image.shape[2] == (len(fakes.IDD_LABELS) if name == "idd" else fakes.PETS[sample.name][1] if name == "oxford-pets" else W)
             if sample.label is not None:
                 assert sample.label.shape == sample.image.shape[1:]
                 assert set(sample.label.unique().tolist()) <= {*range(len(data.label_space)), VOID}

@@ -182,7 +182,7 @@ def collate(loaded: Sequence[Sample | Failure]) -> dict[str, Any] | Failure:
     shapes = {tuple(sample.image.shape[-2:]) for sample in samples}
     if len(shapes) > 1:
         named = ", ".join(f"{h} x {w}" for h, w in sorted(shapes))
-        return Failure(DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024]"))
+        return Failure(DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024], or a batch size of 1"))
     labels = [sample.label for sample in samples if sample.label is not None]
     depths = [sample.depth for sample in samples if sample.depth is not None]
     return {
