@@ -3,19 +3,23 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import re
 import threading
 
+import fakes
+import numpy as np
 import pytest
 import torch
+from miniature import write
 from PIL import Image
 
 from segshift.cli import main
 from segshift.data import cache
-from segshift.data.cache import cache_path, cache_samples, open_cache
+from segshift.data.cache import cache_path, cache_samples, one_builder, open_cache
 from segshift.data.cache_file import SampleCache
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.transforms import resize_sample
-from segshift.errors import DataError, DiskFullError, MissingDataError
+from segshift.errors import DataError, DataWarning, DiskFullError, MissingDataError
 from segshift.types import Sample
 
 STREETS = "streets::test?first=5&size=48x32+night@2"
@@ -156,6 +160,48 @@ def test_one_of_several_builds_and_the_others_wait(tmp_path, monkeypatch):
         thread.join()
     assert len(built) == 1
     assert_holds(cache_samples(open_streets(), tmp_path), open_streets())
+
+
+def test_who_waits_says_for_whom_and_goes_on(tmp_path):
+    path = cache_path(open_streets(), tmp_path, None)
+    said: list[str] = []
+    found: list[SampleCache] = []
+    waiter = threading.Thread(target=lambda: found.append(cache_samples(open_streets(), tmp_path, say=said.append)))
+    with one_builder(path, said.append):
+        assert not said
+        waiter.start()
+        while not said and waiter.is_alive():
+            waiter.join(0.01)
+        assert not found
+    waiter.join()
+    assert_holds(found[0], open_streets())
+    pattern = rf"{re.escape(str(path))}: process {os.getpid()} on \S+, since [-0-9]+ [:0-9]+, builds this cache: waiting for it"
+    assert [re.fullmatch(pattern, line) is not None for line in said] == [True]
+
+
+@pytest.mark.filterwarnings("ignore::segshift.errors.DataWarning")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_unknown_colours_are_kept_and_told_again(tmp_path, monkeypatch, stopped):
+    root = fakes.camvid_32(tmp_path / "set")
+    counts = {"LabeledApproved_full/0001TP_006690_L.png": 3, "LabeledApproved_full/0001TP_008520_L.png": 2}
+    for name, count in counts.items():
+        stored = np.array(Image.open(root / name))
+        stored[0, :count] = (1, 2, 3)
+        write(root / name, stored)
+    if stopped:  # after the first image: what it had of them is gone on from too
+        wanted = DomainDataset.clear
+        monkeypatch.setattr(DomainDataset, "clear", lambda self, index: pytest.fail("stop") if index else wanted(self, index))
+        with pytest.raises(pytest.fail.Exception):
+            cache_samples(open_domain(f"camvid-32:{root}", depth=False), tmp_path / "cache", threads=1)
+        monkeypatch.undo()
+    cache_samples(open_domain(f"camvid-32:{root}", depth=False), tmp_path / "cache")
+    again = open_domain(f"camvid-32:{root}", depth=False)
+    assert again.unknown_colors == {}
+    with pytest.warns(DataWarning) as caught:
+        again.read_from(cache_samples(again, tmp_path / "cache"))
+    told = f"{root}: 5 pixels in 2 label files have a colour that is no class, and are void (most of them, 3, in LabeledApproved_full/0001TP_006690_L.png)"
+    assert [str(warning.message) for warning in caught] == [told]
+    assert again.unknown_colors == counts
 
 
 def test_a_sample_that_cannot_be_read_is_named_and_a_folder_that_cannot_be_written_too(tmp_path, mini_camvid):

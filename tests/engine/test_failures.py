@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,15 @@ from lightning_fabric.plugins.precision.amp import MixedPrecision
 from PIL import Image
 from torch import Tensor
 
+from segshift.data.cache import cache_samples
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.transforms import JointTransform
 from segshift.engine import train
 from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.checkpoint import load_state
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
+from segshift.engine.loading import TrainingSamples, collate, to_batch
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
@@ -26,8 +31,31 @@ from segshift.errors import RecipeError, TrainingError, UserError, WeightsError
 from segshift.methods import METHODS, Supervised
 from segshift.models import create_model
 from segshift.tuning import create_tuning
+from segshift.types import Batch
 
 TARGET = "streets::val?size=64x32&count=8+fog=0.02"
+
+
+def first_batch(dataset: DomainDataset) -> Batch:
+    """What a loading process that is spawned, not forked, gives: it has the samples by pickle, and maps the cache itself."""
+    samples = pickle.loads(pickle.dumps(TrainingSamples(dataset, JointTransform(), seed=0)))
+    return to_batch(pickle.loads(pickle.dumps(collate([samples[0, 0]]))), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("size", "said"), [(None, "the cache was removed meanwhile, or built anew"), (70, "the cache was cut off meanwhile: remove it")])
+def test_a_spawned_worker_that_misses_the_cache_ends_in_one_line(tmp_path: Path, size: int | None, said: str) -> None:
+    dataset = open_domain("streets::val?size=64x32&count=2", depth=False)
+    cache = cache_samples(dataset, tmp_path)
+    dataset.read_from(cache)
+    assert torch.equal(first_batch(dataset).images[0], dataset[0].image / 255)
+    cut_off = cache.path.read_bytes()[:size]
+    cache.path.unlink()  # who has it mapped keeps it
+    if size is not None:
+        cache.path.write_bytes(cut_off)
+    with pytest.raises(UserError) as caught:
+        first_batch(dataset)
+    assert str(caught.value).startswith(f"{cache.path}: {said}")
+    assert str(caught.value).endswith("run the same command again")
 
 
 class FailsOnce(Supervised):

@@ -41,7 +41,7 @@ def command(
         dataset = open_domain(domain, depth=False, labels=labels)
         start = time.perf_counter()
         with shown.task(str(dataset.domain), len(dataset)):
-            cache = cache_samples(dataset, folder, wanted, threads, counter(shown))
+            cache = cache_samples(dataset, folder, wanted, threads, counter(shown), shown.say)
         taken = time.perf_counter() - start
         typer.echo(f"{dataset.domain}: {len(cache)} images, {cache.path.stat().st_size / 2**30:.2f} GiB, {taken:.1f} s, {cache.path}")
     typer.echo(f"in a recipe: compute: {{cache: {folder}}}")

@@ -13,10 +13,12 @@ import hashlib
 import json
 import os
 import re
+import socket
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,11 +40,12 @@ def cache_samples(
     size: tuple[int, int] | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> SampleCache:
     """The cache of the domain's samples in `folder`, built where it is not there; at `size` (height, width), None for their own.
 
     It is built by `threads` threads, by default one a core, and `progress` is told the number of samples that are there. Caches of the same domain
-    at the same size that other data made are removed when it is whole. A second process waits for the first.
+    at the same size that other data made are removed when it is whole. A second process waits for the first, and `say` is told for whom.
     Raises DataError for a sample that cannot be read, DiskFullError; what was done is kept then.
     """
     folder = Path(folder).expanduser()
@@ -50,7 +53,7 @@ def cache_samples(
     path = cache_path(dataset, folder, size)
     found = open_cache(path, dataset)
     if found is None:
-        with one_builder(path):
+        with one_builder(path, say):
             found = open_cache(path, dataset)  # by who held the lock
             if found is None:
                 build(dataset, path, size, threads or os.cpu_count() or 1, tell)
@@ -98,7 +101,7 @@ def build(dataset: DomainDataset, path: Path, size: tuple[int, int] | None, thre
             data.seek(0, os.SEEK_END)
             tell(len(records))
             for sample in read_ahead(dataset, range(len(records), len(dataset)), size, threads):
-                records.append(append(data, sample))
+                records.append(append(data, sample, dataset.unknown_of(len(records))))
                 data.flush()
                 lines.write(json.dumps(records[-1].stored()) + "\n")
                 lines.flush()
@@ -135,11 +138,11 @@ def resume(part: Path, journal: Path, names: Sequence[str]) -> list[Record]:
     return records
 
 
-def append(data: IO[bytes], sample: Sample) -> Record:
+def append(data: IO[bytes], sample: Sample, unknown: int) -> Record:
     """Writes a sample at the end."""
     _, h, w = sample.image.shape
     payload = b"".join(padded(plane) for plane in (sample.image, sample.label, sample.depth) if plane is not None)
-    record = Record(sample.name, data.tell(), h, w, sample.label is not None, sample.depth is not None, zlib.crc32(payload))
+    record = Record(sample.name, data.tell(), h, w, sample.label is not None, sample.depth is not None, zlib.crc32(payload), unknown)
     data.write(payload)
     return record
 
@@ -170,14 +173,25 @@ def remove_older(path: Path, description: dict[str, Any]) -> None:
 
 
 @contextmanager
-def one_builder(path: Path) -> Iterator[None]:
-    """Holds the lock of a cache, waiting for who has it; its file stays, for another may be waiting too."""
+def one_builder(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds the lock of a cache, waiting for who has it; its file stays, for another may be waiting too, and says who holds it."""
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "w")  # noqa: SIM115
+        file = open(lock, "a+")  # noqa: SIM115
     except OSError as error:
         raise DataError(f"cannot write to {path.parent} ({error.strerror}): name a folder for caches that you may write to") from None
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"{path}: {file.read() or 'another process'} builds this cache: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S},")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

@@ -2,7 +2,7 @@
 
 8 bytes  MAGIC
 records  image (3, h, w), label (h, w), depth (h, w) float32 where there are any, each begun at a multiple of ALIGN
-index    JSON: key, domain, and of each record its name, place, size and checksum
+index    JSON: key, domain, and of each record its name, place, size, checksum and pixels of unknown colour
 24 bytes place and length of the index, MAGIC
 """
 
@@ -20,17 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segshift.errors import MissingDataError
+from segshift.errors import DataError, MissingDataError
 from segshift.types import Sample
 
-MAGIC = b"SEGSHFT1"
+MAGIC = b"SEGSHFT2"
 ALIGN = 64
 TAIL = struct.Struct("<QQ8s")
 
 
 @dataclass(frozen=True)
 class Record:
-    """Where a sample lies: the offset of its image, height and width, and whether label and depth follow."""
+    """Where a sample lies: the offset of its image, height and width, and whether label and depth follow.
+
+    `unknown` are the pixels of its label file whose colour is no class.
+    """
 
     name: str
     offset: int
@@ -39,6 +42,7 @@ class Record:
     label: bool
     depth: bool
     checksum: int
+    unknown: int
 
     @property
     def places(self) -> tuple[int, int, int]:
@@ -48,7 +52,7 @@ class Record:
 
     def stored(self) -> list[Any]:
         """As the index holds it."""
-        return [self.name, self.offset, self.height, self.width, self.label, self.depth, self.checksum]
+        return [self.name, self.offset, self.height, self.width, self.label, self.depth, self.checksum, self.unknown]
 
     @property
     def end(self) -> int:
@@ -82,6 +86,8 @@ class SampleCache(Sequence[Sample]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if self._bytes is None:
             self._bytes = map_file(self.path)
+            if self.records[-1].end > self._bytes.size:
+                raise DataError(f"{self.path}: the cache was cut off meanwhile: remove it and run the same command again")
         found, stored = self.records[index], self._bytes
         h, w = found.height, found.width
 
@@ -103,7 +109,7 @@ def map_file(path: Path) -> np.ndarray:
     try:
         return np.memmap(path, np.uint8, "c")
     except FileNotFoundError:
-        raise MissingDataError(f"{path}: the cache is gone, its data changed meanwhile: run the same command again") from None
+        raise MissingDataError(f"{path}: the cache was removed meanwhile, or built anew since its data changed: run the same command again") from None
 
 
 def read_index(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Domain, parse_domain
-from segshift.data.files import FileSource
+from segshift.data.files import FileSource, describe_unknown
 from segshift.data.label_space import LabelSpace
 from segshift.data.parallel import in_order
 from segshift.data.place import some
@@ -113,6 +113,8 @@ def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int]
         if not dataset.labelled:
             result.notes.append("no labels")
         read_all(dataset, result, threads, progress)
+        if dataset.unknown_colors:
+            result.notes.append(describe_unknown(dataset.unknown_colors))
     result.notes += [str(warning.message) for warning in told if issubclass(warning.category, DataWarning)]
     result.mistakes += [f"the same image twice or more: {some(names)}" for names in result.contents.values() if len(names) > 1][:SHOWN]
     if result.labelled and len(dataset.label_space) and result.pixels.sum():

@@ -19,6 +19,7 @@ from typing import Any, final
 import torch
 from torch.utils.data import Dataset
 
+from segshift.data.cache_file import SampleCache
 from segshift.data.domain import Condition, Domain, parse_domain
 from segshift.data.drawn import StreetSource, open_streets
 from segshift.data.estimated import estimator_of
@@ -56,7 +57,7 @@ class DomainDataset(Dataset[Sample]):
         self._weather_depth = "needed" in uses or ("used" in uses and not source.no_depth)
         self.wants_depth = depth
         self._reads_depth = depth or self._weather_depth
-        self._cache: Sequence[Sample] | None = None
+        self._cache: SampleCache | None = None
         self._fingerprint: str | None = None
         if source.no_depth and ("needed" in uses or self._estimator is not None):
             needy = [str(condition) for condition in domain.weather if WEATHER[condition.name].depth == "needed"]
@@ -88,7 +89,7 @@ class DomainDataset(Dataset[Sample]):
 
     @property
     def unknown_colors(self) -> Mapping[str, int]:
-        """Pixels, by label file read so far, whose colour is no class and which are void; where labels are coded by colour."""
+        """Pixels, by label file read so far or kept in the cache, whose colour is no class and which are void; where labels are coded by colour."""
         return self.source.unknown
 
     @property
@@ -137,9 +138,14 @@ class DomainDataset(Dataset[Sample]):
         image = self.weathered(view, sample.name, self.weather).image
         return replace(sample, image=image, label=sample.label if self._labels else None)
 
-    def read_from(self, cache: Sequence[Sample]) -> None:
+    def unknown_of(self, index: int) -> int:
+        """Pixels of one image's label, since it was read, whose colour is no class."""
+        return self.source.unknown_of(self._check(index))
+
+    def read_from(self, cache: SampleCache) -> None:
         """From now on samples come from a cache that `cache_samples` made of them; they are views of it and must not be changed."""
         self._cache = cache
+        self.source.take_unknown([record.unknown for record in cache.records])
 
     def clear(self, index: int) -> tuple[Sample, View]:
         """One sample without its weather, and the view of it that weather is put on."""

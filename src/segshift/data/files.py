@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -126,6 +126,18 @@ class FileSource:
             self.unknown[label] = count
         return raw
 
+    def unknown_of(self, index: int) -> int:
+        """Pixels of one image's label file, since it was read, whose colour is no class."""
+        return self.unknown[self.files[index].label or ""]
+
+    def take_unknown(self, counts: Sequence[int]) -> None:
+        """The same of every image from who has read them all; told, unless reading told of one."""
+        found = {files.label: count for files, count in zip(self.files, counts, strict=True) if files.label and count}
+        if found and not self.unknown:
+            warnings.warn(f"{self.root}: {describe_unknown(found)}", DataWarning, stacklevel=3)
+        for label, count in found.items():
+            self.unknown[label] = count
+
     def check_size(self, what: str, path: str, shape: Sequence[int], image: str, image_shape: Sequence[int]) -> None:
         if tuple(shape) != tuple(image_shape[1:]):
             raise DataError(
@@ -177,6 +189,13 @@ class FileSource:
         with open(self.root / path, "rb", buffering=0) as file:
             head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
             return f"{path} {os.fstat(file.fileno()).st_size} {head}"
+
+
+def describe_unknown(unknown: Mapping[str, int]) -> str:
+    """How many pixels have a colour that is no class, and where most of them are."""
+    most = max(unknown, key=lambda label: unknown[label])
+    files = f"{len(unknown)} label file{'s' * (len(unknown) != 1)}"
+    return f"{sum(unknown.values())} pixels in {files} have a colour that is no class, and are void (most of them, {unknown[most]}, in {most})"
 
 
 def camera_of(entry: Entry, sequence: str = "") -> Camera | None:

@@ -143,7 +143,7 @@ class _Picked(Dataset[Sample | Failure]):
 def read_cached(dataset: DomainDataset, folder: str, size: tuple[int, int] | None, title: str, reporter: Reporter) -> None:
     """Lets a data set read from its cache in `folder`, which is built where it is not there."""
     with reporter.task(title, len(dataset)):
-        dataset.read_from(cache_samples(dataset, folder, size, progress=counter(reporter)))
+        dataset.read_from(cache_samples(dataset, folder, size, progress=counter(reporter), say=reporter.say))
 
 
 def counter(reporter: Reporter) -> Callable[[int], None]:
