@@ -37,6 +37,15 @@ def ids(seed: int, values: range | tuple[int, ...], h: int = H, w: int = W) -> n
     return np.resize(np.roll(np.array(values, np.uint8), seed), (h, w))
 
 
+def photo(root: Path, path: str, h: int = H, w: int = W) -> None:
+    """A picture that no other file of the copy has."""
+    write(root / path, photo_of(path, h, w))
+
+
+def photo_of(path: str, h: int = H, w: int = W) -> np.ndarray:
+    return picture(zlib.crc32(path.encode()), h, w)
+
+
 def write_palette(path: Path, label: np.ndarray) -> None:
     """A palette PNG whose colours mean nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +82,9 @@ def cityscapes(root: Path) -> Path:
     for split, names in frames.items():
         for i, name in enumerate(names):
             path = f"{split}/{name.partition('_')[0]}/{name}"
-            write(root / f"leftImg8bit/{path}_leftImg8bit.png", picture(i, H, W))
+            photo(root, f"leftImg8bit/{path}_leftImg8bit.png")
             write(root / f"gtFine/{path}_gtFine_labelIds.png", ids(i, LABEL_IDS))
-            write(root / f"gtFine/{path}_gtFine_color.png", picture(i, H, W))
+            photo(root, f"gtFine/{path}_gtFine_color.png")
             write(root / f"gtFine/{path}_gtFine_instanceIds.png", np.full((H, W), 26001, np.uint16))
             write_text(root / f"gtFine/{path}_gtFine_polygons.json", polygons("road"))
             write(root / f"disparity/{path}_disparity.png", np.full((H, W), 3000 + i, np.uint16))
@@ -86,9 +95,9 @@ def cityscapes(root: Path) -> Path:
 def foggy_cityscapes(root: Path) -> Path:
     cityscapes(root)
     for path in sorted(root.glob("leftImg8bit/*/*/*.png")):
-        for i, beta in enumerate(("0.005", "0.01", "0.02")):
+        for beta in ("0.005", "0.01", "0.02"):
             name = path.relative_to(root / "leftImg8bit").as_posix().removesuffix(".png")
-            write(root / f"leftImg8bit_foggy/{name}_foggy_beta_{beta}.png", picture(10 + i, H, W))
+            photo(root, f"leftImg8bit_foggy/{name}_foggy_beta_{beta}.png")
     return root
 
 
@@ -98,7 +107,7 @@ def rain_cityscapes(root: Path) -> Path:
         name = path.relative_to(root / "leftImg8bit").as_posix().removesuffix(".png")
         for alpha, beta, drop in (("0.01", "0.005", "0.01"), ("0.02", "0.01", "0.005"), ("0.03", "0.015", "0.002")):
             for pattern in range(1, 13):
-                write(root / f"leftImg8bit_rain/{name}_rain_alpha_{alpha}_beta_{beta}_dropsize_{drop}_pattern_{pattern}.png", picture(pattern, H, W))
+                photo(root, f"leftImg8bit_rain/{name}_rain_alpha_{alpha}_beta_{beta}_dropsize_{drop}_pattern_{pattern}.png")
     return root
 
 
@@ -106,7 +115,7 @@ def foggy_driving(root: Path) -> Path:
     for i, (folder, kind, name) in enumerate(
         [("test", "gtFine", "public/public_a1_000"), ("test_extra", "gtCoarse", "pedestrian/pedestrian_b2_1"), ("test_extra", "gtCoarse", "web/web_c3_2")]
     ):
-        write(root / f"leftImg8bit/{folder}/{name}_leftImg8bit.png", picture(i, H, W))
+        photo(root, f"leftImg8bit/{folder}/{name}_leftImg8bit.png")
         write(root / f"{kind}/{folder}/{name}_{kind}_labelIds.png", ids(i, LABEL_IDS))
         write(root / f"{kind}/{folder}/{name}_{kind}_labelTrainIds.png", ids(i, TRAIN_IDS))
         write_text(root / f"bboxGt/{folder}/{name}.txt", "0 1 1 2 2\n")
@@ -116,11 +125,11 @@ def foggy_driving(root: Path) -> Path:
 def foggy_zurich(root: Path) -> Path:
     images = [f"{drive}/150804{i}.0_frame_00{i}.png" for i, drive in enumerate(("GOPR0229", "GOPR0230", "GP010229", "GP010229"))]
     for i, name in enumerate(images):
-        write(root / "RGB" / name, picture(i, H, W))
+        photo(root, f"RGB/{name}")
         if i < 2:
             write(root / "gt_labelIds" / name, ids(i, LABEL_IDS))
             write(root / "gt_labelTrainIds" / name, ids(i, TRAIN_IDS))
-            write(root / "gt_color" / name, picture(i, H, W))
+            photo(root, f"gt_color/{name}")
     for split, chosen in {"testv1": images[:1], "testv2": images[:2], "light": images[2:3], "medium": images[3:]}.items():
         write_text(root / f"lists_file_names/RGB_{split}_filenames.txt", "".join(f"RGB/{name}\n" for name in chosen))
     return root
@@ -130,12 +139,12 @@ def acdc(root: Path) -> Path:
     for i, condition in enumerate(("fog", "night", "rain", "snow")):
         for split in ("train", "val", "test"):
             name = f"GOPR0{400 + i}/GOPR0{400 + i}_frame_000041"
-            write(root / f"rgb_anon/{condition}/{split}/{name}_rgb_anon.png", picture(i, H, W))
-            write(root / f"rgb_anon/{condition}/{split}_ref/{name}_rgb_ref_anon.png", picture(i + 9, H, W))
+            photo(root, f"rgb_anon/{condition}/{split}/{name}_rgb_anon.png")
+            photo(root, f"rgb_anon/{condition}/{split}_ref/{name}_rgb_ref_anon.png")
             if split != "test":
                 write(root / f"gt/{condition}/{split}/{name}_gt_labelTrainIds.png", ids(i, TRAIN_IDS))
                 write(root / f"gt/{condition}/{split}/{name}_gt_labelIds.png", ids(i, LABEL_IDS))
-                write(root / f"gt/{condition}/{split}/{name}_gt_labelColor.png", picture(i, H, W))
+                photo(root, f"gt/{condition}/{split}/{name}_gt_labelColor.png")
                 write(root / f"gt/{condition}/{split}/{name}_gt_invIds.png", ids(i, (0, 1)))
     return root
 
@@ -143,7 +152,7 @@ def acdc(root: Path) -> Path:
 def dark_zurich(root: Path) -> Path:
     for i, (split, time) in enumerate([("train", "night"), ("train", "twilight"), ("train", "day"), ("val", "night"), ("test", "night")]):
         name = f"GOPR035{i}/GOPR035{i}_frame_000321"
-        write(root / f"rgb_anon/{split}/{time}/{name}_rgb_anon.png", picture(i, H, W))
+        photo(root, f"rgb_anon/{split}/{time}/{name}_rgb_anon.png")
         if split == "val":
             write(root / f"gt/{split}/{time}/{name}_gt_labelTrainIds.png", ids(i, TRAIN_IDS))
             write(root / f"gt/{split}/{time}/{name}_gt_invGray.png", ids(i, (0, 255)))
@@ -152,7 +161,7 @@ def dark_zurich(root: Path) -> Path:
 
 def nighttime_driving(root: Path) -> Path:
     for i, name in enumerate(("0_frame_0001", "0_frame_0120")):
-        write(root / f"leftImg8bit/test/night/{name}_leftImg8bit.png", picture(i, H, W))
+        photo(root, f"leftImg8bit/test/night/{name}_leftImg8bit.png")
         write(root / f"gtCoarse_daytime_trainvaltest/test/night/{name}_gtCoarse_labelTrainIds.png", ids(i, TRAIN_IDS))
         write(root / f"gtCoarse_daytime_trainvaltest/test/night/{name}_gtCoarse_labelIds.png", ids(i, LABEL_IDS))
         write_text(root / f"gtCoarse_daytime_trainvaltest/test/night/{name}_gtCoarse_polygons.json", polygons("road"))
@@ -161,30 +170,30 @@ def nighttime_driving(root: Path) -> Path:
 
 def bdd100k(root: Path) -> Path:
     for i, (split, name) in enumerate([("train", "0004a4c0-d4dff0ad"), ("val", "7d06fefd-f7be05a6"), ("test", "cabe1040-c59cb390")]):
-        write(root / f"images/10k/{split}/{name}.jpg", picture(i, H, W))
-        write(root / f"images/100k/{split}/{name}.jpg", picture(i, H, W))
+        photo(root, f"images/10k/{split}/{name}.jpg")
+        photo(root, f"images/100k/{split}/{name}.jpg")
         if split != "test":
             write(root / f"labels/sem_seg/masks/{split}/{name}.png", ids(i, TRAIN_IDS))
-            write(root / f"labels/sem_seg/colormaps/{split}/{name}.png", picture(i, H, W))
+            photo(root, f"labels/sem_seg/colormaps/{split}/{name}.png")
     return root
 
 
 def bdd100k_before_2021(root: Path) -> Path:
     for i, split in enumerate(("train", "val")):
-        write(root / f"seg/images/{split}/0a0a0b1a-{i}.jpg", picture(i, H, W))
+        photo(root, f"seg/images/{split}/0a0a0b1a-{i}.jpg")
         write(root / f"seg/labels/{split}/0a0a0b1a-{i}_train_id.png", ids(i, TRAIN_IDS))
-        write(root / f"seg/color_labels/{split}/0a0a0b1a-{i}_train_color.png", picture(i, H, W))
+        photo(root, f"seg/color_labels/{split}/0a0a0b1a-{i}_train_color.png")
     return root
 
 
 def mapillary(root: Path, folder: str = "", last: int = 65) -> Path:
     """v1.2 has its labels beside the images; the archive of v2.0 has those of both versions in folders."""
     for i, split in enumerate(("training", "validation", "testing")):
-        write(root / f"{split}/images/a{i}_Xy-z.jpg", picture(i, H, W))
+        photo(root, f"{split}/images/a{i}_Xy-z.jpg")
         if split != "testing":
             write_palette(root / f"{split}/{folder}labels/a{i}_Xy-z.png", ids(i, tuple(range(last + 1))))
             write(root / f"{split}/{folder}instances/a{i}_Xy-z.png", np.full((H, W), 55 * 256, np.uint16))
-            write(root / f"{split}/{folder}panoptic/a{i}_Xy-z.png", picture(i, H, W))
+            photo(root, f"{split}/{folder}panoptic/a{i}_Xy-z.png")
     return root
 
 
@@ -196,7 +205,7 @@ def idd(root: Path) -> Path:
     """A stripe a class, one column wide, and a box of a group over two of them; an image of part II is JPEG."""
     for split, name, ending in (("train", "0/024541", "png"), ("train", "119/frame0029", "jpg"), ("val", "3/005506", "png"), ("test", "7/903279", "png")):
         names = list(IDD_LABELS)
-        write(root / f"leftImg8bit/{split}/{name}_leftImg8bit.{ending}", picture(0, H, len(names)))
+        photo(root, f"leftImg8bit/{split}/{name}_leftImg8bit.{ending}", w=len(names))
         if split != "test":
             stripes = [{"label": each, "polygon": [[i, 0], [i, 0], [i, H - 1]], "deleted": 0} for i, each in enumerate(names)]
             group = {"label": "cargroup", "polygon": [[0, 0], [0, 1], [1, 1], [1, 0]]}
@@ -208,11 +217,11 @@ def idd(root: Path) -> Path:
 
 def kitti(root: Path) -> Path:
     for i in range(2):
-        write(root / f"training/image_2/00000{i}_10.png", picture(i, H, W))
+        photo(root, f"training/image_2/00000{i}_10.png")
         write(root / f"training/semantic/00000{i}_10.png", ids(i, LABEL_IDS))
-        write(root / f"training/semantic_rgb/00000{i}_10.png", picture(i, H, W))
+        photo(root, f"training/semantic_rgb/00000{i}_10.png")
         write(root / f"training/instance/00000{i}_10.png", np.full((H, W), 26 * 256 + 1, np.uint16))
-        write(root / f"testing/image_2/00000{i}_10.png", picture(i, H, W))
+        photo(root, f"testing/image_2/00000{i}_10.png")
     return root
 
 
@@ -220,7 +229,7 @@ def gta5(root: Path) -> Path:
     """Five pairs that match, of two sizes; 00006 has a label of another size, 00007 none, 00008 no image."""
     for i in range(1, 8):
         h = H if i % 2 else H - 1
-        write(root / f"images/{i:05}.png", picture(i, h, W))
+        photo(root, f"images/{i:05}.png", h)
         if i != 7:
             write_palette(root / f"labels/{i:05}.png", ids(i, range(35), h if i != 6 else H + 1))
     write_palette(root / "labels/00008.png", ids(8, range(35)))
@@ -229,19 +238,19 @@ def gta5(root: Path) -> Path:
 
 def synthia(root: Path) -> Path:
     for i in range(2):
-        write(root / f"RGB/000000{i}.png", picture(i, H, W))
+        photo(root, f"RGB/000000{i}.png")
         channels = np.zeros((H, W, 3), np.uint16)
         channels[..., 0] = ids(i, range(23))
         channels[..., 1] = 300 * channels[..., 0]  # instances
         write_png16(root / f"GT/LABELS/000000{i}.png", channels)
-        write(root / f"GT/COLOR/000000{i}.png", picture(i, H, W))
+        photo(root, f"GT/COLOR/000000{i}.png")
         write(root / f"Depth/Depth/000000{i}.png", np.full((H, W), 900, np.uint16))
     return root
 
 
 def camvid(root: Path) -> Path:
     for i, (split, name) in enumerate([("train", "0001TP_006690"), ("train", "0016E5_00390"), ("val", "0016E5_07959"), ("test", "Seq05VD_f00000")]):
-        write(root / f"{split}/{name}.png", picture(i, H, W))
+        photo(root, f"{split}/{name}.png")
         write(root / f"{split}annot/{name}.png", ids(i, tuple(range(12))))
     return root
 
@@ -251,7 +260,7 @@ def camvid_32(root: Path) -> Path:
     names = ("0001TP_006690", "0001TP_008520", "0016E5_07959", "0016E5_08159", "0001TP_008550", "Seq05VD_f00000")
     colors = np.array(list(CAMVID_COLORS), np.uint8)
     for i, name in enumerate(names):
-        write(root / f"701_StillsRaw_full/{name}.png", picture(i, H, W))
+        photo(root, f"701_StillsRaw_full/{name}.png")
         write(root / f"LabeledApproved_full/{name}_L.png", colors[ids(i, tuple(range(len(colors))))])
     write_text(root / "label_colors.txt", "64 128 64\tAnimal\n")
     return root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,9 +46,10 @@ def test_void_is_background_wherever_there_are_20_classes(name: str, copied: Pat
 
 
 def test_foggy_cityscapes_chooses_by_beta(copied: Path) -> None:
-    for i, beta in enumerate(("0.005", "0.01", "0.02")):
+    for beta in ("0.005", "0.01", "0.02"):
         sample = open_domain(f"foggy-cityscapes::val?beta={beta}")[0]
-        np.testing.assert_array_equal(sample.image.permute(1, 2, 0), picture(10 + i, H, W))
+        path = f"leftImg8bit_foggy/val/lindau/lindau_000000_000019_leftImg8bit_foggy_beta_{beta}.png"
+        np.testing.assert_array_equal(sample.image.permute(1, 2, 0), fakes.photo_of(path))
         assert sample.name == "lindau/lindau_000000_000019"
     assert open_domain("foggy-cityscapes::val").fingerprint() == open_domain("foggy-cityscapes::val?beta=0.02").fingerprint()
     assert "beta takes 0.02 or 0.01 or 0.005" in refused("foggy-cityscapes::val?beta=0.03")
@@ -169,6 +171,22 @@ def test_gta5_leaves_out_pairs_that_do_not_match(copied: Path) -> None:
     assert data.names == ["00001", "00002", "00003", "00004", "00005"]
     assert data.left_out == {"00006": f"has a label of {W} x {H + 1} pixels for an image of {W} x {H - 1}", "00007": "has no label"}
     np.testing.assert_array_equal(data[0].label, CITYSCAPES.decode(np.where(ids(1, range(35)) == 34, 0, ids(1, range(35))), "x"))
+
+
+def test_gta5_without_labels_looks_at_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.gta5(tmp_path)
+    touched: list[str] = []
+    for name in ("scandir", "stat"):
+        original = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path=".", *given, original=original, **named: (touched.append(str(path)), original(path, *given, **named))[1])
+    data = open_domain(f"gta5:{tmp_path}", labels=False)
+    monkeypatch.undo()
+    assert data.names == [f"{i:05}" for i in range(1, 8)]
+    assert data.left_out == {}
+    assert f"{tmp_path}/images" in touched
+    assert not [path for path in touched if path.startswith(f"{tmp_path}/labels")]
+    with pytest.warns(DataWarning, match="2 of 7 images"), pytest.raises(DataError, match="depth=plane needs the camera"):
+        open_domain(f"gta5:{tmp_path}?depth=plane", labels=False)  # depth from labels needs them
 
 
 def test_gta5_of_which_much_is_missing_is_refused(tmp_path: Path) -> None:

@@ -11,8 +11,15 @@ from fakes import FAKES, W
 from miniature import opened, refused
 
 from segshift.data.catalog import DATASETS
+from segshift.data.dataset import open_domain
 from segshift.data.label_space import VOID
 from segshift.errors import MissingDataError
+
+LABELS = (
+    *("gtFine", "gtCoarse", "gt", "gt_labelIds", "GT", "labels", "semantic", "trimaps", "LabeledApproved_full", "trainannot"),
+    "gtCoarse_daytime_trainvaltest",
+)
+"""Folders of labels."""
 
 over_fakes = pytest.mark.parametrize("name", FAKES)
 
@@ -91,10 +98,21 @@ def test_a_missing_label_folder_is_the_first_thing_said(name: str, tmp_path: Pat
     if split is None or entry.unmatched:
         pytest.skip("read without labels, or tested below")
     FAKES[name](tmp_path)
-    names = ("gtFine", "gtCoarse", "gt", "gt_labelIds", "GT", "labels", "semantic", "trimaps", "LabeledApproved_full", "trainannot")
     for path in list(tmp_path.rglob("*")):
-        if path.is_dir() and path.name in (*names, "gtCoarse_daytime_trainvaltest"):
+        if path.is_dir() and path.name in LABELS:
             path.rename(path.with_name(f"gone {path.name}"))
     message = refused(f"{name}:{tmp_path}:{split}", MissingDataError)
     assert message.startswith("no folder ")
     assert " with the labels" in message
+
+
+@over_fakes
+def test_without_labels_their_folders_need_not_be_there(name: str, copied: Path, tmp_path: Path) -> None:
+    FAKES[name](tmp_path)
+    for folder in LABELS:
+        for path in list(tmp_path.rglob(folder)):
+            path.rename(path.with_name(f"gone {path.name}"))
+    for split in DATASETS[name].splits:
+        data = open_domain(f"{name}:{tmp_path}:{split}", labels=False)
+        assert not data.labelled
+        assert data.names == open_domain(f"{name}::{split}", labels=False).names

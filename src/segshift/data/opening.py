@@ -30,17 +30,18 @@ def open_files(domain: Domain, labels: bool = True, weather_labels: bool = False
     if "labels" in filters:
         entry = read_mapping(mapping_path(root, filters["labels"]), entry)
     split = domain.split or entry.split
-    entry = entry_there(root, entry, split)
+    estimator = estimator_of(filters.get("depth"))
+    plane = estimator is not None and estimator.needs_plane
+    wants_labels = labels or weather_labels or plane
+    entry = entry_there(root, entry, split, wants_labels)
     if entry.spaces:
         entry = replace(entry, classes=entry.spaces[filters.get("classes", next(iter(entry.spaces)))])
     place = Place(root, domain.name, entry, split, filters)
     images = place.images()
-    left_out = leave_out(place, images) if entry.unmatched else {}
+    left_out = leave_out(place, images) if entry.unmatched and wants_labels else {}
     every, sequences, blocks = order(list(images), entry)
     chosen = select(sequences, filters, str(replace(domain, filters=(), weather=())))
     names = [every[i] for i in chosen]
-    estimator = estimator_of(filters.get("depth"))
-    plane = estimator is not None and estimator.needs_plane
     found = place.labels(names) if labels else labels_for_weather(place, names, plane) if weather_labels or plane else {}
     if found and entry.classes is None:
         raise DataError(

@@ -163,12 +163,12 @@ class Place:
         return partners, ""
 
 
-def entry_there(root: Path, entry: Entry, split: str | None) -> Entry:
-    """The entry with the first of its layouts whose folders are there; the main one where none is."""
+def entry_there(root: Path, entry: Entry, split: str | None, labels: bool) -> Entry:
+    """The entry with the first of its layouts whose folders are there, with `labels` one that has some before others; the main one where none is."""
     if entry.layout is None or not entry.also:
         return entry
     folder = entry.folders.get(split or "", split) or ""
-    for needed in (2, 1):  # images and labels, else images alone
+    for needed in (2, 1) if labels else (1,):  # images and labels, else images alone
         for layout in (entry.layout, *entry.also):
             patterns = [pattern for pattern in (layout.images, layout.labels)[:needed] if pattern]
             if all((root / folder_of(fill(pattern, folder))).is_dir() for pattern in patterns):
