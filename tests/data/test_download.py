@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import re
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import fakes
 import pytest
@@ -12,7 +18,7 @@ import pytest
 from segshift.data.catalog import DATASETS, Archive
 from segshift.data.dataset import open_domain
 from segshift.data.download import download, extract
-from segshift.errors import DataError, MissingDataError, UnknownNameError
+from segshift.errors import DataError, DiskFullError, MissingDataError, UnknownNameError
 
 
 def pack(source: Path, target: Path, folder: str) -> Archive:
@@ -66,13 +72,79 @@ def test_a_wrong_archive_that_lies_there_is_kept_and_named(served: list[Archive]
     assert path.read_bytes() == b"cut off"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/images.tar.gz", "file:///no/such/images.tar.gz"])
-def test_without_a_network_the_message_says_what_to_do(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve(monkeypatch, [Archive(url, "0" * 64, 1)])
+class Answers(BaseHTTPRequestHandler):
+    """A server that fails in the way that the path names."""
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        if kind == "404":
+            self.send_error(404)
+        elif kind == "slow":
+            self.server.released.wait()  # type: ignore[attr-defined]  # set by the fixture
+        elif kind == "nonsense":
+            self.wfile.write(b"no such protocol\r\n\r\n")
+        elif kind == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"cut off")
+
+    def log_message(self, *given: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a server on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
+        running.released = threading.Event()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.released.set()  # type: ignore[attr-defined]
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("404", r"the server answered 404 Not Found, the file may have moved: "),
+        ("slow", r"no answer for 0\.2 s: try again later, or "),
+        ("hangs up", r"not reached \(Remote end closed connection without response\): go online, or "),
+        ("nonsense", r"not reached \(no such protocol\s*\): go online, or "),
+        ("http://127.0.0.1:9", r"not reached \(\[Errno [0-9]+\] Connection refused\): go online, or "),
+        ("file:///no/such", r"not reached \(\[Errno 2\] No such file or directory: '/no/such/images\.tar\.gz'\): go online, or "),
+    ],
+)
+def test_a_failed_download_says_what_to_get_by_hand(server: str, kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{kind if ':' in kind else f'{server}/{quote(kind)}'}/images.tar.gz"
+    serve(monkeypatch, [Archive(url, "0" * 64, 791918971)])
+    monkeypatch.setattr("segshift.data.download.TIMEOUT", 0.2)
     with pytest.raises(MissingDataError) as caught:
         download("oxford-pets", tmp_path / "pets")
-    assert str(caught.value).startswith(f"{url}: no answer (")
-    assert str(caught.value).endswith(f"go online, or get the file elsewhere, put it into {tmp_path / 'pets'} and run the same command again")
+    by_hand = (
+        f"get images.tar.gz (792 MB) by hand, from https://www.robots.ox.ac.uk/~vgg/data/pets or elsewhere, put it into {tmp_path / 'pets'} "
+        "and run the same command again"
+    )
+    assert re.fullmatch(f"{re.escape(url)}: {said}{re.escape(by_hand)}", str(caught.value)), str(caught.value)
+    assert list((tmp_path / "pets").iterdir()) == []
+
+
+def test_a_download_that_breaks_off_is_told_by_its_hash(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, [Archive(f"{server}/cut/images.tar.gz", "0" * 64, 1000)])
+    with pytest.raises(DataError, match="the download is cut off or was changed, and is removed"):
+        download("oxford-pets", tmp_path / "pets")
+    assert list((tmp_path / "pets").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_or_a_full_disk_is_one_line(served: list[Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot write to .*/file \(File exists\): name a folder that you may write to"):
+        download("oxford-pets", tmp_path / "file")
+    monkeypatch.setattr("shutil.copyfileobj", lambda *given: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(DiskFullError, match=r"cannot write to .*/pets \(No space left on device\): free some space, or name another folder"):
+        download("oxford-pets", tmp_path / "pets")
     assert list((tmp_path / "pets").iterdir()) == []
 
 

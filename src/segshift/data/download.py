@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segshift.data.catalog import DATASETS, Archive
-from segshift.errors import DataError, MissingDataError, unknown_name
+from segshift.errors import DataError, DiskFullError, MissingDataError, UserError, unknown_name
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without an answer
@@ -30,23 +33,42 @@ def download(name: str, folder: Path, say: Callable[[str], None] = lambda line: 
     entry = DATASETS[name]
     if not entry.archives:
         raise DataError(f"data set {name!r} cannot be downloaded by a program ({entry.licence}): get it from {entry.source}")
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for archive in entry.archives:
         path = folder / archive.url.rpartition("/")[2]
+        megabytes = f"{archive.size / 1e6:.0f} MB"
+        elsewhere = f"from {entry.source.partition(' ')[0]} or elsewhere"
+        by_hand = f"get {path.name} ({megabytes}) by hand, {elsewhere}, put it into {folder} and run the same command again"
         if path.exists():
             say(f"{path}: there already, checking its hash")
             if hash_of(path) != archive.sha256:
                 raise DataError(f"{path}: its hash is not that of {archive.url}: it is cut off or another file, remove it and run the same command again")
         else:
-            say(f"{archive.url}: {archive.size / 1e6:.0f} MB")
-            fetch(archive, path)
+            say(f"{archive.url}: {megabytes}")
+            with disk_errors(folder):
+                fetch(archive, path, by_hand)
         say(f"{path}: extracting")
-        extract(path, folder)
+        with disk_errors(folder):
+            extract(path, folder)
     return folder
 
 
-def fetch(archive: Archive, path: Path) -> None:
-    """One file from its address, under its own name only once its hash is right; nothing is left where it is not."""
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """What goes wrong with a folder, in one line; archives that are whole stay."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space, or name another folder, and run the same command again" if full else "name a folder that you may write to"
+        raise (DiskFullError if full else DataError)(f"cannot write to {folder} ({error.strerror or error}): {remedy}") from None
+
+
+def fetch(archive: Archive, path: Path, by_hand: str) -> None:
+    """One file from its address, under its own name only once its hash is right; nothing is left where it is not. `by_hand` is the way without it."""
     part = path.with_name(f"{path.name}.part")
     try:
         with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as answer, open(part, "wb") as file:
@@ -55,13 +77,20 @@ def fetch(archive: Archive, path: Path) -> None:
         if found != archive.sha256:
             raise DataError(f"{archive.url}: its hash is {found}, not {archive.sha256}: the download is cut off or was changed, and is removed")
         part.replace(path)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise MissingDataError(
-            f"{archive.url}: no answer ({reason}): go online, or get the file elsewhere, put it into {path.parent} and run the same command again"
-        ) from None
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        raise MissingDataError(f"{archive.url}: {describe_failure(error)}{by_hand}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def describe_failure(error: Exception) -> str:
+    """What the network did, and what may help, as the beginning of a remedy."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}, the file may have moved: "
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, TimeoutError):
+        return f"no answer for {TIMEOUT} s: try again later, or "
+    return f"not reached ({reason or type(error).__name__}): go online, or "
 
 
 def hash_of(path: Path) -> str:
