@@ -93,12 +93,16 @@ class Answers(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = False  # closing waits for them, so that no connection is left
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
     """The address of a server on this machine."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
+    with Server(("127.0.0.1", 0), Answers) as running:
         running.released = threading.Event()  # type: ignore[attr-defined]
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.released.set()  # type: ignore[attr-defined]

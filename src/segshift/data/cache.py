@@ -45,7 +45,8 @@ def cache_samples(
     """The cache of the domain's samples in `folder`, built where it is not there; at `size` (height, width), None for their own.
 
     It is built by `threads` threads, by default one a core, and `progress` is told the number of samples that are there. Caches of the same domain
-    at the same size that other data made are removed when it is whole. A second process waits for the first, and `say` is told for whom.
+    at the same size that other data made are removed when it is whole. A second process waits for the first. `say` is told for whom, and of
+    a cache that is removed or replaced.
     Raises DataError for a sample that cannot be read, DiskFullError; what was done is kept then.
     """
     folder = Path(folder).expanduser()
@@ -56,9 +57,11 @@ def cache_samples(
         with one_builder(path, say):
             found = open_cache(path, dataset)  # by who held the lock
             if found is None:
+                if path.exists():
+                    say(f"{path}: cut off, or no cache: built again")
                 build(dataset, path, size, threads or os.cpu_count() or 1, tell)
                 found = open_cache(path, dataset)
-                remove_older(path, describe(dataset, size))
+                remove_older(path, describe(dataset, size), say)
     assert found is not None
     tell(len(found))
     return found
@@ -162,14 +165,15 @@ def read_ahead(dataset: DomainDataset, indices: Sequence[int], size: tuple[int, 
     return in_order(read, indices, threads)
 
 
-def remove_older(path: Path, description: dict[str, Any]) -> None:
-    """Removes caches of the same domain and size whose data has changed since."""
+def remove_older(path: Path, description: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Removes caches of the same domain and size whose data has changed since, and says so."""
     for other in path.parent.glob("*.cache"):
         index = {} if other == path else read_index(other)
         index.pop("records", None)
         if index == description:
             with suppress(OSError):
                 other.unlink()  # who has it mapped keeps it
+                say(f"{other}: removed, the data has changed since")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from segshift.data.domain import Domain, parse_domain
 from segshift.data.files import FileSource, describe_unknown
 from segshift.data.label_space import LabelSpace
 from segshift.data.parallel import in_order
-from segshift.data.place import some
+from segshift.data.place import Place, some
 from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
 from segshift.types import IGNORE
 
@@ -110,6 +110,9 @@ def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int]
         result.images, result.labelled, result.space = len(dataset), dataset.labelled, dataset.label_space
         if result.official not in (None, len(dataset)):
             result.notes.append(f"{len(dataset)} images where {result.official} are official")
+        lone = lone_labels(dataset) if result.labelled and result.official != len(dataset) else []
+        if lone:
+            result.notes.append(f"{len(lone)} label{'s have' if len(lone) > 1 else ' has'} no image: {some(lone)}: images are missing, or not extracted")
         if not dataset.labelled:
             result.notes.append("no labels")
         read_all(dataset, result, threads, progress)
@@ -120,10 +123,26 @@ def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int]
     if result.labelled and len(dataset.label_space) and result.pixels.sum():
         absent = [cls for cls, share in result.shares().items() if share == 0 and cls != "void"]
         if absent:
-            result.notes.append(f"no pixel of {', '.join(absent)}")
+            result.notes.append(f"no pixel of {', '.join(absent)}{suspicion(result.space, absent)}")
         if result.pixels[IGNORE] == result.pixels.sum():
             result.mistakes.append("every pixel is void: the labels are of another label space")
     return result
+
+
+def lone_labels(dataset: DomainDataset) -> list[str]:
+    """Labels without an image; none of a domain that leaves images out itself."""
+    domain, source = dataset.domain, dataset.source
+    if domain.filters or not isinstance(source, FileSource):
+        return []
+    return Place(source.root, domain.name, source.entry, domain.split or domain.entry.split).lone_labels()
+
+
+def suspicion(space: LabelSpace | None, absent: Sequence[str]) -> str:
+    """Whether files that should hold a set's own ids seem to hold train ids: no class occurs whose own id is larger than every train id."""
+    if space is None or space.ids is None:
+        return ""
+    large = {space.classes[train] for raw, train in space.ids.items() if len(space) <= raw < IGNORE and train != IGNORE}
+    return " (are these train ids? The set's own ids are expected)" if large and large <= set(absent) else ""
 
 
 def read_all(dataset: DomainDataset, result: SplitCheck, threads: int, progress: Callable[[str, int, int], None]) -> None:

@@ -75,7 +75,10 @@ def fetch(archive: Archive, path: Path, by_hand: str) -> None:
             shutil.copyfileobj(answer, file, CHUNK)
         found = hash_of(part)
         if found != archive.sha256:
-            raise DataError(f"{archive.url}: its hash is {found}, not {archive.sha256}: the download is cut off or was changed, and is removed")
+            raise DataError(
+                f"{archive.url}: its hash is {found}, not {archive.sha256}: the download is cut off or was changed, and is removed: "
+                f"run the same command again, or {by_hand}"
+            )
         part.replace(path)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise MissingDataError(f"{archive.url}: {describe_failure(error)}{by_hand}") from None
@@ -86,6 +89,7 @@ def fetch(archive: Archive, path: Path, by_hand: str) -> None:
 def describe_failure(error: Exception) -> str:
     """What the network did, and what may help, as the beginning of a remedy."""
     if isinstance(error, urllib.error.HTTPError):
+        error.close()
         return f"the server answered {error.code} {error.reason}, the file may have moved: "
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, TimeoutError):

@@ -132,7 +132,10 @@ def mapping(a: LabelSpace, b: LabelSpace) -> tuple[Table, Table, LabelSpace]:
             names += in_a if apart else [common]
             members.update({name: name if apart else common for name in (*in_a, *in_b)})
     if not names:
-        raise DataError(f"label spaces {a.name!r} and {b.name!r} have no class in common: {', '.join(a.classes)} against {', '.join(b.classes)}")
+        raise DataError(
+            f"label spaces {a.name!r} and {b.name!r} have no class in common: {', '.join(a.classes)} against {', '.join(b.classes)}: "
+            "classes meet by name, so name them alike in a mapping file, or take data with classes of the model"
+        )
     if a.classes == b.classes:
         names = list(a.classes)  # the same classes keep their order
     colors = {members[name]: color for name, color in reversed(list(zip(a.classes, a.colors, strict=True))) if name in members}

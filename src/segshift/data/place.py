@@ -122,6 +122,14 @@ class Place:
             found |= {f"{begin}{name}": labels[name] for name in mine}
         return found
 
+    def lone_labels(self) -> list[str]:
+        """Labels of which no image is there, in whatever split."""
+        lone: set[str] = set()
+        for layout in self.layouts.values():
+            if layout.labels is not None:
+                lone |= self.listed(layout.labels).keys() - list_files(self.root, layout.images).keys()
+        return sorted(lone)
+
     def groups(self, names: list[str]) -> Iterator[tuple[str, Layout, list[str]]]:
         """Each layout that these images lie in, with their names there."""
         for begin, layout in self.layouts.items():
