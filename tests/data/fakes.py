@@ -201,6 +201,18 @@ def mapillary_2(root: Path) -> Path:
     return mapillary(mapillary(root, "v1.2/"), "v2.0/", 123)
 
 
+def wilddash(root: Path) -> Path:
+    for i, split in enumerate(("wd_public_02", "wd_both_02")):
+        for name in (f"aa{i}000_100000", f"ab{i}000_100000"):
+            photo(root, f"{split}/images/{name}.jpg")
+            if split == "wd_public_02":
+                write(root / f"{split}/labels/{name}.png", ids(len(name), range(39)))
+                write(root / f"{split}/instances/{name}.png", np.full((H, W), 26001, np.uint16))
+                photo(root, f"{split}/panoptic/{name}.png")
+        write_text(root / f"{split}/panoptic.json", "{}")
+    return root
+
+
 def idd(root: Path) -> Path:
     """A stripe a class, one column wide, and a box of a group over two of them; an image of part II is JPEG."""
     for split, name, ending in (("train", "0/024541", "png"), ("train", "119/frame0029", "jpg"), ("val", "3/005506", "png"), ("test", "7/903279", "png")):
@@ -244,7 +256,8 @@ def synthia(root: Path) -> Path:
         channels[..., 1] = 300 * channels[..., 0]  # instances
         write_png16(root / f"GT/LABELS/000000{i}.png", channels)
         photo(root, f"GT/COLOR/000000{i}.png")
-        write(root / f"Depth/Depth/000000{i}.png", np.full((H, W), 900, np.uint16))
+        depth = np.arange(H * W, dtype=np.uint16).reshape(H, W) * 300 + 800 + i  # centimetres
+        write_png16(root / f"Depth/Depth/000000{i}.png", np.stack([depth] * 3, -1))
     return root
 
 
@@ -298,6 +311,7 @@ FAKES: Mapping[str, Callable[[Path], Path]] = {
     "bdd100k": bdd100k,
     "mapillary": mapillary,
     "mapillary-2": mapillary_2,
+    "wilddash": wilddash,
     "idd": idd,
     "kitti": kitti,
     "gta5": gta5,

@@ -140,6 +140,18 @@ def test_mapillary_v1_2_is_found_in_either_archive(copied: Path) -> None:
         assert set(label[torch.from_numpy(ids(1, tuple(range(66))) == raw)].tolist()) == {train}
 
 
+def test_wilddash_has_the_ids_of_cityscapes_and_five_more(copied: Path) -> None:
+    assert open_domain("wilddash").names == ["aa0000_100000", "ab0000_100000"]
+    stored = ids(len("aa0000_100000"), range(39))
+    label = open_domain("wilddash")[0].label
+    assert label is not None
+    expected = CITYSCAPES.decode(np.where(stored > 33, 0, stored), "x")
+    for raw, name in ((34, "truck"), (35, "car"), (38, "road")):
+        expected[stored == raw] = CITYSCAPES.classes.index(name)
+    np.testing.assert_array_equal(label, expected)
+    assert set(label[torch.from_numpy((stored == 36) | (stored == 37))].tolist()) == {VOID}
+
+
 def test_idd_is_drawn_from_its_polygons(copied: Path, tmp_path: Path) -> None:
     data = open_domain("idd::train")
     assert data.names == ["0/024541", "119/frame0029"]
@@ -210,6 +222,21 @@ def test_synthia_reads_the_first_of_16_bit_channels(copied: Path) -> None:
     for train, value in enumerate(raw):
         assert set(label[stored == value].tolist()) == {train}
     assert set(label[stored == 16].tolist()) == {VOID}
+
+
+def test_synthia_has_depth_in_centimetres(copied: Path, tmp_path: Path) -> None:
+    depth = open_domain("synthia")[1].depth
+    assert depth is not None
+    np.testing.assert_allclose(depth.flatten(), [8.01 + 3 * i for i in range(H * W)], rtol=1e-6)  # of float32
+    clear, foggy = open_domain("synthia")[0].image, open_domain("synthia?first=1+fog=0.02")[0].image
+    assert (clear != foggy).any()
+    fakes.synthia(tmp_path)
+    path = tmp_path / "Depth/Depth/0000000.png"
+    write(path, np.full((H, W), 900, np.uint16))
+    assert refused(f"synthia:{tmp_path}").startswith(f"{path}: depth is no PNG of 16 bits with several channels, ")
+    path.unlink()
+    assert not open_domain(f"synthia:{tmp_path}").has_depth
+    assert refused(f"synthia:{tmp_path}:+fog=0.02").startswith(f"fog=0.02 needs depth: no depth file {path} (1 of 2 images have none)")
 
 
 def test_synthia_has_16_classes_or_13(copied: Path) -> None:

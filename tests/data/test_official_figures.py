@@ -30,6 +30,7 @@ def test_official_counts() -> None:
         "bdd100k": {"train": 7000, "val": 1000, "test": 2000},
         "mapillary": {"train": 18000, "val": 2000, "test": 5000},
         "mapillary-2": {"train": 18000, "val": 2000, "test": 5000},
+        "wilddash": {"public": 4256, "benchmark": 812},
         "idd": {"train": 6993, "val": 981, "test": 2029},
         "kitti": {"train": 200, "test": 200},
         "gta5": {"all": 24966},

@@ -71,18 +71,18 @@ def read_polygons(path: Path, ids: Mapping[str, int]) -> UInt8[np.ndarray, "h w"
         raise DataError(f"{path}: not polygons in JSON ({type(error).__name__}: {error}): get the file again") from None
 
 
-def read_first_channel(path: Path) -> UInt16[np.ndarray, "h w"]:
-    """Ids in the first channel of a PNG of 16 bits and several channels.
+def read_first_channel(path: Path, what: str = "label") -> UInt16[np.ndarray, "h w"]:
+    """The first channel of a PNG of 16 bits and several channels: ids, or depth.
 
-    Pillow keeps the high byte of each channel, which is 0 everywhere in such a label; the low byte is what it takes for the high one where
+    Pillow keeps the high byte of each channel, which is 0 everywhere in a label; the low byte is what it takes for the high one where
     it is told that the file is little-endian.
     """
     with open_picture(path) as picture:
         mode = getattr(picture.tile[0], "args", None) if getattr(picture, "tile", None) else None
     if mode not in ("RGB;16B", "RGBA;16B"):
         raise DataError(
-            f"{path}: label is no PNG of 16 bits with several channels, the first of which would hold the class: "
-            "take the data set's original label files, or read converted ones as `folder`"
+            f"{path}: {what} is no PNG of 16 bits with several channels, the first of which would hold its values: "
+            "take the data set's original files, or read converted ones as `folder`"
         )
     high, low = (load(path, mode[:-1] + order) for order in "BL")
     raw: np.ndarray = np.asarray(high)[..., 0].astype(np.uint16) << 8 | np.asarray(low)[..., 0]

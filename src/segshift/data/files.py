@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
+from torch import Tensor
 
 from segshift.data.catalog import Entry, Layout
 from segshift.data.coded_labels import read_colors, read_first_channel, read_polygons
@@ -105,7 +106,7 @@ class FileSource:
         if depth and files.camera is not None:
             camera = read_camera(self.root / files.camera)
         if depth and files.depth is not None:
-            metres = read_depth(self.root / files.depth, self.layout.depth_unit, camera)
+            metres = self.read_metres(files.depth, camera)
             self.check_size("depth", files.depth, metres.shape, files.image, image.shape)
         return Sample(image, label, metres, self.names[index]), camera
 
@@ -125,6 +126,13 @@ class FileSource:
                 warnings.warn(message, DataWarning, stacklevel=2)
             self.unknown[label] = count
         return raw
+
+    def read_metres(self, depth: str, camera: Camera | None) -> Float[Tensor, "h w"]:
+        """The metres of a depth file."""
+        path, unit = self.root / depth, self.layout.depth_unit
+        if not self.layout.first_channel:
+            return read_depth(path, unit, camera)
+        return torch.from_numpy(read_first_channel(path, "depth").astype(np.float32) * np.float32(unit))
 
     def unknown_of(self, index: int) -> int:
         """Pixels of one image's label file, since it was read, whose colour is no class."""

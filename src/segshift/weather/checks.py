@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segshift.errors import DataError
 
-WITH_DEPTH = "streets, cityscapes, a folder with `depth`; or have it estimated: ?depth=plane from labels and camera, ?depth=FOLDER by a metric network"
+WITH_DEPTH = "streets, cityscapes, synthia, a folder with `depth`; or have it estimated: ?depth=plane from labels and camera, ?depth=FOLDER by a metric network"
 
 
 def check_image(image: object, weather: str) -> None:

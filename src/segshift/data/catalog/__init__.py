@@ -29,6 +29,7 @@ DATASETS: Mapping[str, Entry] = {
     "bdd100k": driving.BDD100K,
     "mapillary": driving.MAPILLARY,
     "mapillary-2": driving.MAPILLARY_V2,
+    "wilddash": driving.WILDDASH,
     "idd": driving.IDD,
     "kitti": driving.KITTI,
     "gta5": simulated.GTA5,

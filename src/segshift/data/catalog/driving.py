@@ -5,6 +5,7 @@ from __future__ import annotations
 from segshift.data.catalog.entry import Entry, Layout
 from segshift.data.catalog.mapillary_ids import V1_2, V2_0
 from segshift.data.catalog.spaces import TRAIN_IDS, label_ids, spaces_of
+from segshift.data.label_space import VOID
 
 BY_LABEL_IDS = spaces_of(label_ids())
 BY_TRAIN_IDS = spaces_of(TRAIN_IDS)
@@ -53,6 +54,24 @@ MAPILLARY_V2 = Entry(
     licence="Mapillary Vistas research licence, CC BY-NC-SA 4.0, registration needed",
     source="https://www.mapillary.com/dataset/vistas (v2.0)",
     counts={"train": 18000, "val": 2000, "test": 5000},
+)
+
+# Ids of Cityscapes, and 34 pickup, 35 van, 36 billboard, 37 street light, 38 road marking. Source: wd2_unified_label_policy.json of the data set's
+# public scripts, column cs_name.
+WILDDASH_SPACES = spaces_of(label_ids() | {34: 14, 35: 13, 36: VOID, 37: VOID, 38: 0})
+
+WILDDASH = Entry(
+    summary="WildDash 2: dashboard cameras of the whole world, many hazards; its first release, with labels as pictures",
+    classes=WILDDASH_SPACES["19"],
+    spaces=WILDDASH_SPACES,
+    layout=Layout(images="{split}/images/{name}.jpg", labels="{split}/labels/{name}.png"),
+    splits=("public", "benchmark"),
+    split="public",
+    folders={"public": "wd_public_02", "benchmark": "wd_both_02"},
+    unlabelled=("benchmark",),
+    licence="WildDash licence (wilddash.cc/license/wilddash), registration needed",
+    source="https://wilddash.cc/download (wd_public_02, the beta of WildDash 2; wd_both_02), each archive in a folder of its name",
+    counts={"public": 4256, "benchmark": 812},
 )
 
 # Name -> id and train id of the 19 classes (255: none). Source: anue_labels.py of the data set's public code, columns id and csTrainId.

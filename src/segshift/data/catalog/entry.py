@@ -21,8 +21,8 @@ class Layout:
 
     `depth_unit` is the metres that a stored depth of 1 stands for, or "disparity" for 16-bit disparity as Cityscapes stores it.
     Labels are pictures of ids, but: `colors` gives the raw id of each colour where they are coded by colour; `polygons` that of each name where
-    they are JSON files of polygons, as Cityscapes writes them; with `first_channel` they are PNG of 16 bits and several channels, the first of
-    which holds the id.
+    they are JSON files of polygons, as Cityscapes writes them; with `first_channel` they and the depths are PNG of 16 bits and several channels,
+    the first of which holds the id, or the depth.
     `listed` is a text file of a split, an image a line, its name or path first; `rules` says by a regular expression on the name which images
     a split has. Without both, every image that fits the pattern is in the split.
     """

@@ -33,7 +33,7 @@ SYNTHIA = Entry(
     summary="SYNTHIA-RAND-CITYSCAPES: frames of a simulated city",
     classes=SYNTHIA_SPACES["16"],
     spaces=SYNTHIA_SPACES,
-    layout=Layout(images="RGB/{name}.png", labels="GT/LABELS/{name}.png", first_channel=True),
+    layout=Layout(images="RGB/{name}.png", labels="GT/LABELS/{name}.png", depth="Depth/Depth/{name}.png", depth_unit=0.01, first_channel=True),
     splits=("all",),
     split="all",
     licence="CC BY-NC-SA 3.0",
