@@ -19,6 +19,8 @@ EXAMPLES = {
     "seed": "1",
     "count": "4",
     "labels": "m.yaml",
+    "image": "picture",
+    "label": "annotation",
     "depth": "plane",
     "refine": "none",
     "classes": None,  # the choices of the entry itself

@@ -25,7 +25,7 @@ over_fakes = pytest.mark.parametrize("name", FAKES)
 
 
 def test_every_data_set_of_files_has_a_fake() -> None:
-    assert {*FAKES, "folder"} == {name for name, entry in DATASETS.items() if entry.layout is not None}
+    assert {*FAKES, "folder"} == {name for name, entry in DATASETS.items() if entry.layout is not None and not entry.rows}
 
 
 @over_fakes

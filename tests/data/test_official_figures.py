@@ -37,6 +37,7 @@ def test_official_counts() -> None:
         "synthia": {"all": 9400},
         "oxford-pets": {"trainval": 3680, "test": 3669},
         "folder": {},
+        "huggingface": {},
     }
 
 

@@ -199,7 +199,7 @@ def test_bad_input_gets_one_line_with_its_remedy():
             add_fog(image, depth, beta, **options)
         assert "\n" not in str(caught.value)
 
-    refused(r"fog needs depth in metres, and there is none: use the samples of a domain with depth \(streets, cityscapes, a folder with", depth=None)
+    refused(r"fog needs depth in metres, and there is none: use the samples of a domain with depth \(streets, cityscapes, synthia, a folder with", depth=None)
     refused("same height and width", depth=depth[:-1])
     refused("same height and width", depth=depth.T)
     refused(r"takes \(3, H, W\)", image=image.permute(1, 2, 0))

@@ -61,7 +61,7 @@ def domains() -> Iterator[str]:
         sizes = [size if size not in entry.spaces or i else f"{size} (default)" for i, size in enumerate(entry.spaces)]
         classes = f"{', '.join(sizes) or len(entry.classes)} classes" if entry.classes else "classes of its mapping file"
         counts = ", ".join(f"{split} {entry.counts[split]}{' without labels' if split in entry.unlabelled else ''}" for split in entry.splits)
-        splits = f"images: {counts}" if counts else "splits: any subfolder"
+        splits = f"images: {counts}" if counts else "splits: those of its tables" if entry.rows else "splits: any subfolder"
         values = {key: f" ({', '.join(choice.values)})" for key, choice in entry.choices.items()}
         keys = f"keys: {', '.join(key + values.get(key, '') for key in entry.own_keys)}; " if entry.own_keys else ""
         yield from block(name, entry.summary, f"{classes}; {splits}", f"{keys}licence: {entry.licence}")

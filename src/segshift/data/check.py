@@ -19,6 +19,7 @@ from segshift.data.files import FileSource, describe_unknown
 from segshift.data.label_space import LabelSpace
 from segshift.data.parallel import in_order
 from segshift.data.place import Place, some
+from segshift.data.tables import TableSource
 from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
 from segshift.types import IGNORE
 
@@ -174,7 +175,9 @@ def read_all(dataset: DomainDataset, result: SplitCheck, threads: int, progress:
 
 
 def digest(dataset: DomainDataset, index: int) -> str:
-    """Hash of an image's file; "" of what is drawn."""
+    """Hash of an image's file or cell; "" of what is drawn."""
+    if isinstance(dataset.source, TableSource):
+        return hashlib.blake2b(dataset.source.cell(index, dataset.source.image), digest_size=16).hexdigest()
     if not isinstance(dataset.source, FileSource):
         return ""
     path = Path(dataset.source.root, dataset.source.files[index].image)

@@ -26,6 +26,7 @@ from segshift.data.estimated import estimator_of
 from segshift.data.files import FileSource
 from segshift.data.label_space import LabelSpace
 from segshift.data.opening import open_files
+from segshift.data.tables import TableSource, open_tables
 from segshift.errors import DataError
 from segshift.types import Sample
 from segshift.weather import WEATHER
@@ -42,7 +43,7 @@ class DomainDataset(Dataset[Sample]):
     filters leave an image's weather as it is.
     """
 
-    def __init__(self, domain: Domain, source: FileSource | StreetSource, depth: bool = True, labels: bool = True, seed: int = 0) -> None:
+    def __init__(self, domain: Domain, source: FileSource | StreetSource | TableSource, depth: bool = True, labels: bool = True, seed: int = 0) -> None:
         self.domain = domain
         self.source = source
         self.seed = seed
@@ -234,7 +235,9 @@ def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True,
     parsed = parse_domain(domain)
     refined = bool(parsed.weather) and dict(parsed.filters).get("refine") == "labels"
     weather_labels = refined or any(WEATHER[condition.name].uses_labels for condition in parsed.weather)
-    source = open_streets(parsed) if parsed.entry.layout is None else open_files(parsed, labels, weather_labels)
+    if parsed.entry.layout is None:
+        return DomainDataset(parsed, open_streets(parsed), depth=depth, labels=labels, seed=seed)
+    source = (open_tables if parsed.entry.rows else open_files)(parsed, labels, weather_labels)
     return DomainDataset(parsed, source, depth=depth, labels=labels, seed=seed)
 
 

@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,10 @@ INDEXED = ("L", "P", "1", "I", "I;16", "I;16L", "I;16B")
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """The picture, opened and not yet decoded; what goes wrong inside the block names the file."""
+def open_picture(path: Path, data: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+    """The picture of a file, or of `data` from the place `path`, opened and not yet decoded; what goes wrong inside the block names the path."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if data is None else BytesIO(data)) as picture:
             yield picture
     except FileNotFoundError:
         raise MissingDataError(f"{path}: the file is gone: it was there when the data set was opened") from None
@@ -36,18 +37,18 @@ def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
         raise DataError(f"{path}: cannot be read ({error}): the file is cut off or damaged, get it again, or remove it with its partners") from None
 
 
-def load(path: Path, raw_mode: str | None = None) -> Image.Image:
+def load(path: Path, raw_mode: str | None = None, data: bytes | None = None) -> Image.Image:
     """The decoded picture in the file's own mode; `raw_mode` is how Pillow shall take the file's bytes, where not as it would."""
-    with open_picture(path) as picture:
+    with open_picture(path, data) as picture:
         if raw_mode is not None:
             picture.tile = [tile._replace(args=raw_mode) for tile in picture.tile]
         picture.load()
         return picture
 
 
-def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
+def read_image(path: Path, data: bytes | None = None) -> UInt8[Tensor, "3 h w"]:
     """RGB of any picture that `to_rgb` takes; EXIF rotation is not applied (labels have none)."""
-    return to_rgb(load(path), path)
+    return to_rgb(load(path, data=data), path)
 
 
 def to_rgb(picture: Image.Image, path: Path) -> UInt8[Tensor, "3 h w"]:
@@ -64,9 +65,9 @@ def to_rgb(picture: Image.Image, path: Path) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
-def read_label(path: Path) -> Integer[np.ndarray, "h w"]:
+def read_label(path: Path, data: bytes | None = None) -> Integer[np.ndarray, "h w"]:
     """The indices that a grey or palette picture stores, of 8 or 16 bits; a palette's colours are not looked at."""
-    picture = load(path)
+    picture = load(path, data=data)
     if picture.mode not in INDEXED:
         raise DataError(
             f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG); "

@@ -32,6 +32,7 @@ from segshift.data.label_space import LABEL_SPACES, VOID, LabelSpace, default_co
 from segshift.errors import DataError, UserError, unknown_name
 
 KEYS = ("name", "classes", "colors", "ids", "images", "labels", "depth", "camera", "sequence", "block")
+FILES = ("images", "labels", "depth", "camera", "sequence", "block")
 UNITS: Mapping[str, float | str] = {"m": 1.0, "cm": 0.01, "mm": 0.001, "disparity": "disparity"}
 CAMERA = ("fx", "fy", "cx", "cy", "baseline", "height", "pitch", "width", "height_px")
 
@@ -58,6 +59,8 @@ def read_mapping(path: Path, entry: Entry) -> Entry:
     camera = collect(wrong, read_intrinsics, given["camera"]) if "camera" in given else None
     sequence = collect(wrong, read_rule, given["sequence"]) if "sequence" in given else None
     block = collect(wrong, read_block, given) if "block" in given else None
+    if entry.rows:
+        wrong += [f"{key}: is for files, and these images are rows: leave it out" for key in FILES if key in given]
     if unit == "disparity" and "baseline" not in (camera or {}):
         wrong.append("depth: unit disparity needs camera with fx, fy, cx, cy and baseline")
     if wrong:

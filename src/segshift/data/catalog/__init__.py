@@ -36,5 +36,6 @@ DATASETS: Mapping[str, Entry] = {
     "synthia": simulated.SYNTHIA,
     "oxford-pets": pets.OXFORD_PETS,
     "folder": own.FOLDER,
+    "huggingface": own.HUGGINGFACE,
 }
 """Name in a domain -> entry."""

@@ -91,7 +91,7 @@ class Entry:
     video, and every `block` neighbouring images of one sequence form one block of the bootstrap (otherwise each image is one).
     `layout` is None for a data set that is drawn. `camera` holds the fields of `weather.Camera` where all images share one, `cameras` those
     that differ by sequence. `labels_optional`: without a folder of labels, images are read alone. `unmatched`: pairs without a partner or
-    of two sizes are a known defect; a few are left out and said, many are refused.
+    of two sizes are a known defect; a few are left out and said, many are refused. `rows`: images are rows of tables, not files.
     """
 
     summary: str
@@ -116,6 +116,7 @@ class Entry:
     withheld: tuple[str, ...] = ()
     overlapping: tuple[tuple[str, str], ...] = ()
     unmatched: bool = False
+    rows: bool = False
     counts: Mapping[str, int] = field(default_factory=dict, hash=False)
     archives: tuple[Archive, ...] = ()
 
@@ -130,5 +131,5 @@ class Entry:
         sizes = tuple(self.spaces)
         classes = {"classes": Option(f"{', '.join(sizes)} classes (default {sizes[0]})", partial(one_of, choices=sizes))} if sizes else {}
         choices = {key: choice.option() for key, choice in self.choices.items()}
-        video = self.layout is not None and (self.sequence is not None or self.classes is None)
+        video = self.layout is not None and not self.rows and (self.sequence is not None or self.classes is None)
         return {**self.options, **classes, **choices, **({"sequence": SEQUENCE} if video else {})}

@@ -36,3 +36,20 @@ FOLDER = Entry(
     options={"labels": Option("mapping file (YAML) with the classes; see docs/data.md", path_of)},
     labels_optional=True,
 )
+
+HUGGINGFACE = Entry(
+    summary="a Hugging Face data set on this disk: Arrow as `save_to_disk` writes it, or Parquet as the hub has it",
+    classes=None,
+    layout=Layout(images="{split}/{name}", labels=None),
+    splits=(),
+    split=None,
+    licence="its owner's",
+    source="datasets.load_dataset(...).save_to_disk(FOLDER), or the Parquet files of the hub",
+    options={
+        "image": Option("column of the images (default image)", path_of),
+        "label": Option("column of the labels (default label)", path_of),
+        "labels": Option("mapping file (YAML) with the classes; see docs/data.md", path_of),
+    },
+    labels_optional=True,
+    rows=True,
+)
