@@ -18,6 +18,7 @@ def test_public_names() -> None:
         "adapt",
         "create_model",
         "measure_cost",
+        "measure_receptive_field",
         "open_domain",
         "parse_domain",
         "predict_images",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segshift.engine.adapt import adapt
     from segshift.engine.run import Run
     from segshift.metrics import ConfusionMatrix
-    from segshift.models import SegmentationModel, create_model, measure_cost
+    from segshift.models import SegmentationModel, create_model, measure_cost, measure_receptive_field
     from segshift.predict import predict_images
     from segshift.render import render_set
     from segshift.tuning import select_parameters
@@ -32,6 +32,7 @@ _PLACES = {
     "adapt": "segshift.engine.adapt",
     "create_model": "segshift.models",
     "measure_cost": "segshift.models",
+    "measure_receptive_field": "segshift.models",
     "open_domain": "segshift.data.dataset",
     "parse_domain": "segshift.data.domain",
     "predict_images": "segshift.predict",
@@ -48,6 +49,7 @@ __all__ = [
     "adapt",
     "create_model",
     "measure_cost",
+    "measure_receptive_field",
     "open_domain",
     "parse_domain",
     "predict_images",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from segshift.models import MODELS, SegmentationModel, create_model, main_path
+from segshift.models import MODELS, SegmentationModel, create_model, main_path, measure_receptive_field
 
 ENCODERS = ("resnet18", "mobilenetv2_050", "tf_efficientnet_lite0", "convnext_atto", "mit_b0")
 PAIRS = [(name, encoder) for name, entry in MODELS.items() for encoder in (entry.encoders or ENCODERS)]
@@ -103,3 +103,17 @@ def test_it_is_rebuilt_from_what_it_says_and_takes_its_own_state(architecture: s
     again.load_state_dict(state)
     with torch.no_grad():
         assert torch.equal(again(images(1)), model(images(1)))
+
+
+@each_pair
+def test_the_centre_sees_around_itself(architecture: str, encoder: str) -> None:
+    """The bounds hold every pixel with a gradient, and the centre is one."""
+    model = build(architecture, encoder)
+    field = measure_receptive_field(model, images()[..., :64, :64])
+    assert field.gradient.shape == (64, 64)
+    outside = field.gradient.clone()
+    outside[slice(*field.rows), slice(*field.columns)] = 0
+    assert not outside.any()
+    assert field.gradient[32, 32] > 0
+    assert 1 < field.effective() <= 65  # around row 32 of 64, the square that has them all ends one row below
+    assert field.effective(0.5) < field.effective(0.99)

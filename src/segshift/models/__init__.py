@@ -4,6 +4,7 @@ from segshift.models.anatomy import Outputs, Parts, SegmentationModel
 from segshift.models.catalog import MODELS, Architecture, check_pair, create_model
 from segshift.models.convolutions import first_convolutions, main_path
 from segshift.models.cost import Cost, measure_cost
+from segshift.models.receptive_field import ReceptiveField, measure_receptive_field
 from segshift.models.weights import LoadReport, load_checked, load_into, read_weights
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LoadReport",
     "Outputs",
     "Parts",
+    "ReceptiveField",
     "SegmentationModel",
     "check_pair",
     "create_model",
@@ -21,5 +23,6 @@ __all__ = [
     "load_into",
     "main_path",
     "measure_cost",
+    "measure_receptive_field",
     "read_weights",
 ]

@@ -11,6 +11,8 @@ Published figures in "FLOPs" of this size are mostly the same quantity (ResNet-5
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,17 +49,23 @@ def measure_cost(model: nn.Module, size: tuple[int, int] = (512, 1024), repeats:
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     images = torch.rand(1, 3, *size, device=device, dtype=None if parameter is None else parameter.dtype)
+    with evaluation_mode(model), torch.no_grad():
+        macs = count_multiply_adds(model, images)
+        times = [_time(model, images) for _ in range(warm_up + repeats)][warm_up:]
+    low, middle, high = (1e3 * float(value) for value in np.quantile(times, (0.25, 0.5, 0.75)))
+    return Cost(sum(p.numel() for p in model.parameters()), macs, middle, (low, high), str(device))
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Inside it every module is in evaluation mode; afterwards each is as it was."""
     modes = [(module, module.training) for module in model.modules()]
+    model.eval()
     try:
-        model.eval()
-        with torch.no_grad():
-            macs = count_multiply_adds(model, images)
-            times = [_time(model, images) for _ in range(warm_up + repeats)][warm_up:]
+        yield
     finally:
         for module, training in modes:
             module.training = training
-    low, middle, high = (1e3 * float(value) for value in np.quantile(times, (0.25, 0.5, 0.75)))
-    return Cost(sum(p.numel() for p in model.parameters()), macs, middle, (low, high), str(device))
 
 
 def count_multiply_adds(model: nn.Module, images: Tensor) -> int:
