@@ -34,6 +34,8 @@ VALUES = {
     "look": st.sampled_from(["game", "camera"]),
     "size": st.tuples(st.integers(1, 4096), st.integers(1, 4096)).map(lambda size: f"{size[0]}x{size[1]}"),
     "labels": st.text(min_size=1),
+    "image": st.text(min_size=1),
+    "label": st.text(min_size=1),
     "depth": st.sampled_from(["plane", "./network", "some/network"]),
     "refine": st.sampled_from(["guided", "labels", "none"]),
     "sequence": st.lists(st.text(min_size=1).filter(lambda text: "," not in text), min_size=1, max_size=3).map(",".join),
