@@ -165,7 +165,7 @@ def test_list_domains_says_classes_sizes_and_licence_in_100_columns(capsys: pyte
     assert "19 (default), 20, 16, 13 classes; images: train 1600, val 406, test 2000 without labels keys: " in said["acdc"]
     assert "keys: classes, condition (fog, night, rain, snow), sequence; licence: ACDC" in said["acdc"]
     assert said["folder"].endswith("classes of its mapping file; splits: any subfolder keys: labels, sequence; licence: its owner's")
-    assert said["(all)"].startswith("keys of every data set: part, every, first, depth, refine part: i/n: ")
+    assert said["(all)"].startswith("keys of every data set: part, every, skip, first, depth, refine part: i/n: ")
     for name, entry in DATASETS.items():
         assert entry.summary in said[name]
         assert f"licence: {entry.licence}" in said[name]
