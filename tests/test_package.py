@@ -16,6 +16,7 @@ def test_public_names() -> None:
         "Run",
         "SegmentationModel",
         "adapt",
+        "compare_parameters",
         "create_model",
         "measure_cost",
         "measure_receptive_field",

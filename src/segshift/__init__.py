@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from segshift.data.dataset import open_domain
     from segshift.data.domain import parse_domain
     from segshift.engine.adapt import adapt
+    from segshift.engine.diagnosis import compare_parameters
     from segshift.engine.run import Run
     from segshift.metrics import ConfusionMatrix
     from segshift.models import SegmentationModel, create_model, measure_cost, measure_receptive_field
@@ -30,6 +31,7 @@ _PLACES = {
     "Run": "segshift.engine.run",
     "SegmentationModel": "segshift.models",
     "adapt": "segshift.engine.adapt",
+    "compare_parameters": "segshift.engine.diagnosis",
     "create_model": "segshift.models",
     "measure_cost": "segshift.models",
     "measure_receptive_field": "segshift.models",
@@ -47,6 +49,7 @@ __all__ = [
     "Run",
     "SegmentationModel",
     "adapt",
+    "compare_parameters",
     "create_model",
     "measure_cost",
     "measure_receptive_field",

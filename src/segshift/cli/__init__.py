@@ -11,7 +11,24 @@ from typing import Annotated, TextIO
 
 import typer
 
-from segshift.cli import adapt, cache, check, compare, download, evaluate, figures, listing, predict, quickstart, recipe, report, study, train, weather
+from segshift.cli import (
+    adapt,
+    cache,
+    check,
+    compare,
+    diagnose,
+    download,
+    evaluate,
+    figures,
+    listing,
+    predict,
+    quickstart,
+    recipe,
+    report,
+    study,
+    train,
+    weather,
+)
 
 app = typer.Typer(
     name="segshift",
@@ -28,6 +45,7 @@ app.command("evaluate")(evaluate.command)
 app.command("adapt", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(adapt.command)
 app.command("compare")(compare.command)
 app.command("report")(report.command)
+app.command("diagnose")(diagnose.command)
 app.command("figures")(figures.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)

@@ -57,7 +57,7 @@ def first_convolutions(model: SegmentationModel, count: int | None = None) -> tu
 
 def stem_and_first_stage(encoder: nn.Module) -> tuple[str, ...]:
     """Every convolution of stem and first stage, shortcuts too, in forward order; empty where the stages are not known."""
-    body, prefix = _body(encoder)
+    body, prefix = encoder_body(encoder)
     names = {name for name, _ in body.named_modules()}
     for stem, stage in FIRST_STAGES:
         stems = [name for name in names if name == stem or (name.startswith(f"{stem}_") and name.removeprefix(f"{stem}_").isdigit())]
@@ -99,7 +99,7 @@ def _trace(encoder: nn.Module, modules: Mapping[str, nn.Conv2d]) -> tuple[str, .
     return tuple(dict.fromkeys(order))
 
 
-def _body(encoder: nn.Module) -> tuple[nn.Module, str]:
+def encoder_body(encoder: nn.Module) -> tuple[nn.Module, str]:
     """The module whose children are the stages; timm's are wrapped once."""
     body = getattr(encoder, "model", None)
     return (body, "model.") if isinstance(body, nn.Module) else (encoder, "")

@@ -1,0 +1,73 @@
+"""segshift diagnose"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from segshift.diagnose import Diagnosis
+
+
+def command(
+    clean: Annotated[Path, typer.Argument(help="Run folder of the clean model.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of the models that were fitted to other domains.")],
+    threshold: Annotated[float, typer.Option(help="Bound T of a difference of z-scores; 0.01 for a ResNet-101, 0.1 for a MobileNet.")] = 0.01,
+    granularity: Annotated[str, typer.Option(help="layer (z-scores over a tensor) or kernel (over each output slice).")] = "layer",
+    null: Annotated[Path | None, typer.Option(help="Run folder of the null control: the clean model fitted to clean data with another seed.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Layers in the list of those that moved most.")] = 50,
+    out: Annotated[Path, typer.Option(help="Folder for diagnosis.json, layers.csv, top.csv and the figures.")] = Path("diagnosis"),
+) -> None:
+    """Which parameters moved: similarity of every layer to the clean model, and the layers that moved most, for each run."""
+    from segshift.errors import require_run
+
+    for path in (clean, *runs, *([null] if null else [])):
+        require_run(path)
+    from segshift.engine.checkpoint import write_atomic
+    from segshift.engine.diagnosis import diagnose_runs
+    from segshift.engine.run import Run
+    from segshift.report.parameter_figures import heat_map, similarity_figure
+
+    control = None if null is None else Run.open(null)
+    diagnosis, notes = diagnose_runs(Run.open(clean), [Run.open(path) for path in runs], threshold, granularity, control)
+    lists = diagnosis.agreement(top)
+    for line in describe(diagnosis, lists, top):
+        typer.echo(line)
+    files: dict[str, bytes | str] = {
+        "diagnosis.json": diagnosis.to_json(),
+        "layers.csv": diagnosis.to_csv(),
+        "top.csv": "layer,targets\n" + "".join(f"{name},{' '.join(targets)}\n" for name, targets in lists.items()),
+        "similarity.png": similarity_figure(diagnosis, format="png"),
+        "top.png": heat_map(diagnosis, min(top, 30), "png"),
+    }
+    for name, content in files.items():
+        write_atomic(out / name, content)
+    for note in notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"{', '.join(files)} in {out}; tune what moved most with --tuning top-k --diagnosis {out} --k {min(top, 10)}")
+
+
+def describe(diagnosis: Diagnosis, lists: dict[str, tuple[str, ...]], top: int) -> list[str]:
+    """Shift by kind and target, then how much the targets agree, as lines."""
+    from segshift.models.layers import KINDS
+
+    kinds = [kind for kind in KINDS if any(layer.kind == kind for layer in next(iter(diagnosis.shifts.values())).layers)]
+    width = max(len(target) for target in (*diagnosis.shifts, "shift, %"))
+    lines = ["  ".join(["shift, %".ljust(width), *(kind.rjust(max(len(kind), 6)) for kind in kinds)])]
+    for target, shift in diagnosis.shifts.items():
+        means = []
+        for kind in kinds:
+            layers = [layer for layer in shift.layers if layer.kind == kind]
+            mean = 100 * sum(layer.shift * layer.values for layer in layers) / sum(layer.values for layer in layers)
+            means.append(f"{mean:.1f}".rjust(max(len(kind), 6)))
+        lines.append("  ".join([target.ljust(width), *means]))
+    consistent = [name for name, targets in lists.items() if len(targets) == len(diagnosis.shifts)]
+    if len(diagnosis.shifts) > 1:
+        lines.append(
+            f"of the {top} layers that moved most, {len(consistent)} are the same for all {len(diagnosis.shifts)} runs, {len(lists) - len(consistent)} are not"
+        )
+    for name in consistent[:10]:
+        lines.append(f"  {name}")
+    return lines
