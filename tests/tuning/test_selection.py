@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
-from segshift.errors import ModelError, UnknownNameError
-from segshift.models import SegmentationModel, create_model
-from segshift.tuning import TUNINGS, apply_selection, create_tuning, describe_selection, select_parameters, set_train_mode
+from segshift.diagnose import Diagnosis, compare_parameters
+from segshift.errors import MissingDataError, ModelError, RecipeError, UnknownNameError
+from segshift.models import SegmentationModel, create_model, first_convolutions
+from segshift.tuning import TUNINGS, Tuning, apply_selection, create_tuning, describe_selection, select_parameters, set_train_mode
+from tests.models.test_contracts import build, each_pair
 
 
 @pytest.fixture(scope="module")
@@ -14,12 +19,114 @@ def model() -> SegmentationModel:
     return create_model("unet", encoder="tf_efficientnet_lite0", classes=11, seed=0)
 
 
+@pytest.fixture(scope="module")
+def diagnosis(model: SegmentationModel, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What `top-k` reads: a model whose stem and one batch norm moved."""
+    other = deepcopy(model)
+    for name in (STEM, NORM):
+        other.state_dict()[name].normal_(generator=torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("diagnosis") / "diagnosis.json"
+    path.write_text(Diagnosis("clean", {"fog": compare_parameters(model, other)}).to_json())
+    return str(path)
+
+
+STEM, NORM = "network.encoder.model.conv_stem.weight", "network.encoder.model.bn1.weight"
+
+
 @pytest.mark.parametrize("name", TUNINGS)
-def test_every_tuning_selects_known_names(name: str, model: SegmentationModel) -> None:
-    chosen = select_parameters(model, name)
-    assert chosen.names <= dict(model.named_parameters()).keys()
-    assert chosen.statistics <= dict(model.named_modules()).keys()
-    assert 0 < chosen.parameters(model) <= sum(p.numel() for p in model.parameters())
+def test_every_tuning_selects_known_names(name: str, model: SegmentationModel, diagnosis: str) -> None:
+    tuning = create_tuning(name, **({"diagnosis": diagnosis} if name == "top-k" else {}))
+    ours = deepcopy(model)  # lora puts its updates into the model
+    chosen = tuning.prepare(ours)
+    assert isinstance(tuning, Tuning)
+    for phase in chosen.phases or (chosen,):
+        assert phase.names <= dict(ours.named_parameters()).keys()
+        assert phase.statistics <= dict(ours.named_modules()).keys()
+        assert 0 < phase.parameters(ours) <= sum(p.numel() for p in ours.parameters())
+        assert phase.names <= tuning.reachable
+    assert tuning.rates is None or tuning.rates.keys() == tuning.reachable
+
+
+UNIONS = {
+    "cv+cl": ("cv", "cl"),
+    "cv+bn": ("cv", "bn"),
+    "bn+cl": ("bn", "cl"),
+    "freeze-n-update": ("cv", "bn", "cl"),
+    "all": ("all", "cv", "bn", "cl", "bitfit", "random-k"),
+}
+
+
+@each_pair
+def test_strategies_are_unions_of_their_parts_in_every_model(architecture: str, encoder: str) -> None:
+    model = build(architecture, encoder)
+    norms = {name for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    options = {"first_convolutions": 3}
+    for name, parts in UNIONS.items():
+        if not norms and "bn" in parts:
+            continue
+        chosen = select_parameters(model, name, **(options if "cv" in parts and name != "all" else {}))
+        own = [select_parameters(model, part, **(options if part == "cv" else {})) for part in parts]
+        assert chosen.names == frozenset().union(*(each.names for each in own)), name
+        assert chosen.statistics == frozenset().union(*(each.statistics for each in own)), name
+    first = select_parameters(model, "cv", first_convolutions=3).names
+    assert {name.rpartition(".")[0] for name in first} == set(first_convolutions(model, 3))
+    assert select_parameters(model, "encoder-frozen") == select_parameters(model, "cl")
+    biases = select_parameters(model, "bitfit")
+    assert biases.names == {name for name, _ in model.named_parameters() if name.endswith(".bias")}
+    assert not biases.statistics
+    if norms:
+        assert select_parameters(model, "bn").statistics == norms
+        inside = any(name.startswith(model.parts().encoder[0]) for name in norms)
+        assert ("has no batch norm: of batch norms this tuning touches" in select_parameters(model, "bn").note) == (not inside)
+
+
+@each_pair
+def test_gradual_unfreezing_opens_the_whole_encoder_stage_by_stage(architecture: str, encoder: str) -> None:
+    model = build(architecture, encoder)
+    phases = select_parameters(model, "gradual").phases
+    assert phases[0] == select_parameters(model, "cl")
+    assert phases[-1].names == select_parameters(model, "all").names
+    assert phases[-1].statistics == select_parameters(model, "all").statistics
+    assert all(a.names < b.names for a, b in pairwise(phases))
+    stem = {name for name, _ in model.named_parameters() if name.startswith(tuple(model.parts().first_convolutions))}
+    assert stem <= phases[-1].names - phases[-2].names, "the stem comes last"
+    assert len(phases) >= 3  # PSPNet drops the stages that it never reads
+
+
+def test_top_k_are_the_tensors_that_moved_most(model: SegmentationModel, diagnosis: str) -> None:
+    chosen = select_parameters(model, "top-k", diagnosis=diagnosis, k=2)
+    assert chosen.names == {STEM, NORM}
+    assert chosen.statistics == {"network.encoder.model.bn1"}
+    count = len(list(model.parameters()))
+    for k in (0, count + 1):
+        with pytest.raises(RecipeError, match=f"k is {k} and unet / tf_efficientnet_lite0 has {count} tensors"):
+            select_parameters(model, "top-k", diagnosis=diagnosis, k=k)
+    with pytest.raises(ModelError, match="is the diagnosis of another model than fpn"):
+        select_parameters(create_model("fpn", encoder="resnet18", classes=3, seed=0), "top-k", diagnosis=diagnosis)
+    with pytest.raises(MissingDataError, match="no diagnosis at"):
+        select_parameters(model, "top-k", diagnosis="nowhere")
+
+
+def test_random_tensors_depend_on_their_draw_alone(model: SegmentationModel) -> None:
+    chosen = [select_parameters(model, "random-k", k=12, draw=draw).names for draw in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert {len(names) for names in chosen} == {12}
+
+
+def test_the_switches_are_independent(model: SegmentationModel) -> None:
+    norms = {name for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    scales = {f"{name}.{key}" for name in norms for key in ("weight", "bias")}
+    plain = select_parameters(model, "cl")
+    frozen = select_parameters(model, "cl", affine=False)
+    assert (frozen.names, frozen.statistics, frozen.dropout) == (plain.names - scales, plain.statistics, True)
+    moving = select_parameters(model, "cl", statistics=True)
+    assert (moving.names, moving.statistics) == (plain.names, norms)
+    assert select_parameters(model, "cl", statistics=False).statistics == frozenset()
+    whole = select_parameters(model, "cv", affine=True, statistics=False, dropout=False)
+    assert whole.names == select_parameters(model, "cv").names | scales
+    assert (whole.statistics, whole.dropout) == (frozenset(), False)
+    with pytest.raises(RecipeError, match="leaves this tuning nothing that learns"):
+        select_parameters(model, "bn", affine=False)
 
 
 def test_the_classifier_is_everything_after_the_encoder(model: SegmentationModel) -> None:

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor, nn
 
 from segshift.data.dataset import DomainDataset
@@ -28,7 +30,8 @@ from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model, load_checked
-from segshift.tuning import Tuning, create_tuning, describe_selection
+from segshift.tuning import Selection, Tuning, create_tuning, describe_selection
+from segshift.tuning.tuning import within
 
 
 def execute(
@@ -102,12 +105,15 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     try:
         if recipe.compute.cache is not None:
             keep_decoded(plan, recipe.compute.cache, reporter)
+        tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options)
+        if method.kind == "trains":  # first, so that what a method copies of the model has what the tuning puts into it
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(recipe.seed)
+                tuning.prepare(model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             method.begin(model)
         if method.kind == "trains":
-            tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options)
-            tuning.prepare(model)
             _show_selection(model, tuning, reporter)
             if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
                 reporter.say(f"tuning {recipe.tuning.name} freezes an encoder of random weights: name model.weights, or adapt a trained run", "yellow")
@@ -221,17 +227,24 @@ def describe_change(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str,
 
 
 def _freezes_encoder(model: SegmentationModel, tuning: Tuning) -> bool:
-    return not any(row.parameters_learn for row in describe_selection(model, tuning.selection) if row.part == "encoder")
+    return not any(within(name, model.parts().encoder) for name in tuning.reachable)
 
 
 def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter) -> None:
     """The four switches, before training."""
     if reporter.console is None:
         return
-    from rich.table import Table
+    phases = tuning.selection.phases or (tuning.selection,)
+    for number, chosen in enumerate(phases, 1):
+        _show_switches(model, chosen, f"what may change{f', phase {number} of {len(phases)}' if len(phases) > 1 else ''}", reporter.console)
+    reporter.say(f"dropout: {'on' if tuning.selection.dropout else 'off'}")
+    if tuning.selection.note:
+        reporter.say(tuning.selection.note, "yellow")
 
-    rows = describe_selection(model, tuning.selection)
-    table = Table(title="what may change", box=None, title_justify="left")
+
+def _show_switches(model: SegmentationModel, chosen: Selection, title: str, console: Console) -> None:
+    rows = describe_selection(model, chosen)
+    table = Table(title=title, box=None, title_justify="left")
     for column in ("part", "tensors", "parameters", "learn", "share", "norms learn", "statistics move"):
         table.add_column(column, justify="left" if column == "part" else "right")
     for row in rows:
@@ -245,5 +258,4 @@ def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter
             f"{row.norms_learn}/{row.norms}",
             f"{row.statistics_update}/{row.norms}",
         )
-    reporter.console.print(table)
-    reporter.say(f"dropout: {'on' if tuning.selection.dropout else 'off'}")
+    console.print(table)

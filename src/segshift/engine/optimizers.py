@@ -52,21 +52,28 @@ def build_optimizer(recipe: OptimizerRecipe, groups: list[dict[str, Any]]) -> to
     return optimizer
 
 
-def parameter_groups(model: nn.Module, recipe: OptimizerRecipe, encoder: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Learnable parameters only, the encoder's at `encoder_lr_factor` times the rate. Frozen ones get no optimizer state."""
+def parameter_groups(model: nn.Module, recipe: OptimizerRecipe, encoder: tuple[str, ...], apart: bool = False) -> list[dict[str, Any]]:
+    """Learnable parameters only, the encoder's at `encoder_lr_factor` times the rate. Frozen ones get no optimizer state.
+
+    `apart` makes a group of each tensor, with its name, for rates of its own.
+    """
     inside: list[nn.Parameter] = []
     outside: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (inside if any(name.startswith(f"{prefix}.") for prefix in encoder) else outside).append(parameter)
+    if apart:
+        rates = {id(p): recipe.lr * recipe.encoder_lr_factor for p in inside}
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        return [{"params": [p], "lr": rates.get(id(p), recipe.lr), "name": name} for name, p in named]
     groups = [{"params": inside, "lr": recipe.lr * recipe.encoder_lr_factor}, {"params": outside, "lr": recipe.lr}]
     return [group for group in groups if group["params"]]
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Every group's rate is its initial one times the factor."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float, rates: Mapping[str, float] | None = None) -> None:
+    """Every group's rate is its initial one times the factor, and times its tensor's own of `rates`."""
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
+        group["lr"] = group["initial_lr"] * factor * (1.0 if rates is None else rates[group["name"]])
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from segshift.methods import TrainingMethod
 from segshift.methods.losses import count_valid
 from segshift.metrics import confusion_matrix
 from segshift.models import Outputs, SegmentationModel
-from segshift.tuning import Tuning
+from segshift.tuning import Progress, Tuning
 from segshift.types import Batch
 
 
@@ -41,6 +41,7 @@ class FabricStepper:
         self._position = 0
         self._window: Sequence[Mapping[str, Batch]] = ()
         self._micro = 0
+        self._factor = 1.0  # of the learning rates, at this step
         self._modules: dict[str, nn.Module] = {"model": model}
         self._recipes: dict[str, OptimizerRecipe] = {"model": recipe.optimizer}
         self._updated = False
@@ -50,7 +51,7 @@ class FabricStepper:
         self._wrapped["model"].mark_forward_method("outputs")
         self._optimizers: dict[str, Any] = {}  # wrapped by Fabric
         encoder = model.parts().encoder
-        groups = parameter_groups(model, recipe.optimizer, encoder)
+        groups = parameter_groups(model, recipe.optimizer, encoder, apart=tuning.rates is not None)
         if not groups:
             raise TrainingError(f"tuning {recipe.tuning.name} leaves no parameter to learn in {model.architecture} / {model.encoder_name}")
         self._add("model", build_optimizer(recipe.optimizer, groups))
@@ -74,8 +75,13 @@ class FabricStepper:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the model's last group, at this step."""
-        return float(self._optimizers["model"].param_groups[-1]["lr"])
+        """The rate of the model's last group at this step, before a tuning's own share."""
+        return float(self._optimizers["model"].param_groups[-1]["initial_lr"]) * self._factor
+
+    @property
+    def progress(self) -> Progress:
+        """Where training is, for the tuning."""
+        return Progress(self._position, self._steps_per_epoch, self._total)
 
     def begin(self, window: Sequence[Mapping[str, Batch]]) -> None:
         """A window of micro-batches begins: rates are set for its step, and buffers are kept in case it fails."""
@@ -84,9 +90,9 @@ class FabricStepper:
         self._updated = False
         self._confusion[1] = 0
         self._buffers = [buffer.clone() for module in self._modules.values() for buffer in module.buffers()]
-        factor = learning_rate_factor(self._schedule, self._position, self._total, self._steps_per_epoch)
+        self._factor = learning_rate_factor(self._schedule, self._position, self._total, self._steps_per_epoch)
         for optimizer in self._optimizers.values():
-            set_learning_rate(optimizer, factor)
+            set_learning_rate(_raw(optimizer), self._factor)
 
     def next_batch(self) -> None:
         """The next micro-batch of the window begins."""
@@ -159,11 +165,15 @@ class FabricStepper:
             raise NonFiniteError("the gradient is not finite")
         if clip is not None:
             torch.nn.utils.clip_grads_with_norm_(learnable, clip, norm)
+        if name == "model":
+            self._tuning.before_update(self._model, self.progress)
+            if self._tuning.rates is not None:
+                set_learning_rate(_raw(optimizer), self._factor, self._tuning.rates)
         optimizer.step()
         self._updated = True
         optimizer.zero_grad(set_to_none=True)
         if name == "model":
-            self._tuning.mask_update(self._model, self._position)
+            self._tuning.mask_update(self._model, self.progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Position, predictions of the epoch, own modules and optimizers; the model itself is kept beside it."""

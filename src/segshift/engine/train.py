@@ -90,8 +90,10 @@ class _Session:
         self.window = recipe.training.accumulation * fabric.world_size  # micro-batches a step, of all processes
         self.steps_per_epoch = max(self.samplers[self.primary].batches_per_epoch // self.window, 1)
         self.total = recipe.training.epochs * self.steps_per_epoch
-        apply_selection(model, tuning.selection)  # before the optimizers are built: what is frozen is none of theirs
+        for name, parameter in model.named_parameters():  # the optimizers are built for what learns at some time; what is frozen is none of theirs
+            parameter.requires_grad_(name in tuning.reachable)
         self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
+        apply_selection(model, tuning.selection)
         self.best: float | None = None
         self.trained_seconds = 0.0
         self.losses: list[float] = []  # of the epoch's steps so far
@@ -102,10 +104,11 @@ class _Session:
 
     def state(self) -> dict[str, Any]:
         predictor = self.method.predictor()
+        plain = self.tuning.plain_state(predictor or self.model)
         return {
             "identity": self.run.record["identity"],
             "model": dict(self.model.state_dict()),
-            "predictor": None if predictor is None else dict(predictor.state_dict()),
+            "predictor": plain or (None if predictor is None else dict(predictor.state_dict())),
             "stepper": self.stepper.state_dict(),
             "method": self.method.state_dict(),
             "tuning": self.tuning.state_dict(),
@@ -211,7 +214,7 @@ class _Session:
 
     def _step(self, streams: Mapping[str, Iterator[Any]]) -> dict[str, Tensor]:
         position = self.stepper.position
-        if self.tuning.before_step(self.model, position):
+        if self.tuning.before_step(self.model, self.stepper.progress):
             apply_selection(self.model, self.tuning.selection)
             set_train_mode(self.model, self.tuning.selection)
         window = [self._batches(streams) for _ in range(self.recipe.training.accumulation)]

@@ -8,10 +8,15 @@ from typing import Any
 
 from segshift.errors import unknown_name
 from segshift.models import SegmentationModel
-from segshift.tuning.selection import SelectOnce, select_all, select_classifier, select_freeze_n_update
-from segshift.tuning.tuning import Selection, Switches, Tuning, apply_selection, describe_selection, set_train_mode
+from segshift.tuning import selection
+from segshift.tuning.lora import LoRA
+from segshift.tuning.phased import GradualUnfreezing, LinearProbeThenFineTune
+from segshift.tuning.selection import with_switches
+from segshift.tuning.surgical import AutoRGN, AutoSNR
+from segshift.tuning.tuning import Progress, Selection, SelectOnce, Switches, Tuning, apply_selection, describe_selection, set_train_mode
 
 KIM = "Kim, Lee, Kwak, Fine-Tuning Strategies for Weather Condition Shifts"
+LEE = "Lee et al. 2023, Surgical Fine-Tuning Improves Adaptation to Distribution Shifts"
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,32 @@ class Entry:
     paper: str
 
 
+def _select(select: Callable[..., Selection], summary: str, paper: str = KIM) -> Entry:
+    return Entry(with_switches(select), SelectOnce, summary, paper)
+
+
+def _build(tuning: Callable[..., Tuning], summary: str, paper: str) -> Entry:
+    return Entry(tuning, lambda build, options: build(**options), summary, paper)
+
+
 TUNINGS: dict[str, Entry] = {
-    "all": Entry(select_all, SelectOnce, "every parameter and statistic", "-"),
-    "cl": Entry(select_classifier, SelectOnce, "the classifier: everything after the encoder, or its last convolution", KIM),
-    "freeze-n-update": Entry(select_freeze_n_update, SelectOnce, "first convolutions, every batch norm and the classifier", KIM),
+    "all": _select(selection.select_all, "every parameter and statistic", "-"),
+    "cv": _select(selection.select_first, "the first convolutions: stem and first stage of the encoder, or a number of them"),
+    "cl": _select(selection.select_classifier, "the classifier: everything after the encoder, or its last convolution"),
+    "cv+cl": _select(selection.select_first_and_classifier, "first convolutions and classifier"),
+    "bn": _select(selection.select_norms, "scale, shift and statistics of every batch norm"),
+    "cv+bn": _select(selection.select_first_and_norms, "first convolutions and every batch norm"),
+    "bn+cl": _select(selection.select_norms_and_classifier, "every batch norm and the classifier"),
+    "freeze-n-update": _select(selection.select_freeze_n_update, "first convolutions, every batch norm and the classifier"),
+    "encoder-frozen": _select(selection.select_after_encoder, "everything after the encoder, whose statistics stay too", "-"),
+    "bitfit": _select(selection.select_biases, "every bias and norm's shift", "Ben Zaken et al. 2022, BitFit"),
+    "top-k": _select(selection.select_top_k, "the k tensors that moved most in a diagnosis"),
+    "random-k": _select(selection.select_random_k, "k tensors drawn at random, the control of top-k", "-"),
+    "lp-ft": _build(LinearProbeThenFineTune, "the head alone, then everything", "Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features"),
+    "gradual": _build(GradualUnfreezing, "the head, then a stage of the encoder more at a time, top down", "Howard and Ruder 2018, ULMFiT"),
+    "auto-rgn": _build(AutoRGN, "every tensor, its rate by the relative norm of its gradient", LEE),
+    "auto-snr": _build(AutoSNR, "the tensors whose gradients agree from step to step", LEE),
+    "lora": _build(LoRA, "low-rank updates of the encoder, and the head", "Hu et al. 2022, LoRA"),
 }
 
 
@@ -55,6 +82,7 @@ def select_parameters(model: SegmentationModel, tuning: str, **options: Any) -> 
 __all__ = [
     "TUNINGS",
     "Entry",
+    "Progress",
     "Selection",
     "Switches",
     "Tuning",

@@ -7,11 +7,11 @@ statistics update, and whether dropout drops. A tuning sets them in `prepare`, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -20,11 +20,16 @@ from segshift.models import SegmentationModel
 
 @dataclass(frozen=True)
 class Selection:
-    """What learns: parameters by name, the batch norms whose running statistics update, and whether dropout drops."""
+    """What learns: parameters by name, the batch norms whose running statistics update, and whether dropout drops.
+
+    `note` is what a user should know of it. Of a tuning with phases these are the first one's, and `phases` has them all.
+    """
 
     names: frozenset[str]
     statistics: frozenset[str]
     dropout: bool = True
+    note: str = ""
+    phases: tuple[Selection, ...] = ()
 
     def parameters(self, model: nn.Module) -> int:
         """Number of learnable values."""
@@ -45,28 +50,107 @@ class Switches:
     statistics_update: int
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where training is: optimizer steps taken, those of an epoch, and all of them."""
+
+    position: int
+    steps_per_epoch: int
+    total: int
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next step belongs to, from 0."""
+        return self.position // self.steps_per_epoch
+
+
 @runtime_checkable
 class Tuning(Protocol):
-    """The engine calls these in this order; a tuning that only selects answers all but `prepare` with nothing."""
+    """The engine calls these in this order; `Fixed` answers all but `prepare` with nothing."""
 
     @property
     def selection(self) -> Selection:
         """What learns at present."""
 
-    def prepare(self, model: SegmentationModel) -> Selection:
-        """Chooses what learns; called once, before the optimizers are built."""
+    @property
+    def reachable(self) -> frozenset[str]:
+        """The parameters that learn at some time: those that the optimizer is built for."""
 
-    def before_step(self, model: SegmentationModel, position: int) -> bool:
+    @property
+    def rates(self) -> Mapping[str, float] | None:
+        """A factor in [0, 1] of the learning rate for each reachable parameter, at present; None where all have the whole rate, always."""
+
+    def prepare(self, model: SegmentationModel) -> Selection:
+        """Chooses what learns, and puts into the model what it needs; called once, before the optimizers are built."""
+
+    def before_step(self, model: SegmentationModel, progress: Progress) -> bool:
         """Called before each step; True where the selection has changed (a phase), so that the engine applies it anew."""
 
-    def mask_update(self, model: SegmentationModel, position: int) -> None:
+    def before_update(self, model: SegmentationModel, progress: Progress) -> None:
+        """Called before the optimizer's step, when the gradients of the whole window are there."""
+
+    def mask_update(self, model: SegmentationModel, progress: Progress) -> None:
         """Called after each optimizer step, to undo what must not have moved (masks within a tensor)."""
+
+    def plain_state(self, model: SegmentationModel) -> dict[str, Tensor] | None:
+        """The state dict of an ordinary model that gives the same logits, where `prepare` put something into it; else None."""
 
     def state_dict(self) -> dict[str, Any]:
         """What must survive a restart."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
+
+
+class Fixed:
+    """A tuning whose selection does not change while training runs; others say what differs."""
+
+    def __init__(self) -> None:
+        self._selection = Selection(frozenset(), frozenset())
+
+    @property
+    def selection(self) -> Selection:
+        return self._selection
+
+    @property
+    def reachable(self) -> frozenset[str]:
+        return self.selection.names.union(*(phase.names for phase in self.selection.phases))
+
+    @property
+    def rates(self) -> Mapping[str, float] | None:
+        return None
+
+    def before_step(self, model: SegmentationModel, progress: Progress) -> bool:
+        return False
+
+    def before_update(self, model: SegmentationModel, progress: Progress) -> None:
+        pass
+
+    def mask_update(self, model: SegmentationModel, progress: Progress) -> None:
+        pass
+
+    def plain_state(self, model: SegmentationModel) -> dict[str, Tensor] | None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+@final
+class SelectOnce(Fixed):
+    """The tuning of a selection by its function and options."""
+
+    def __init__(self, select: Callable[..., Selection], options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._select = select
+        self._options = dict(options)
+
+    def prepare(self, model: SegmentationModel) -> Selection:
+        self._selection = self._select(model, **self._options)
+        return self._selection
 
 
 def apply_selection(model: nn.Module, selection: Selection) -> None:

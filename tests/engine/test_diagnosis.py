@@ -1,0 +1,83 @@
+"""The diagnosis of run folders is that of their models, and what it writes is whole."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from segshift.cli import main
+from segshift.diagnose import compare_parameters as compare_models
+from segshift.diagnose import read_diagnosis
+from segshift.engine.adapt import adaptation_recipe
+from segshift.engine.diagnosis import compare_parameters, diagnose_runs
+from segshift.engine.execute import execute
+from segshift.engine.recipe import Recipe
+from segshift.engine.run import Run
+from segshift.errors import RecipeError
+
+TARGET = "streets::val?size=64x32&count=8+fog=0.02"
+
+
+@pytest.fixture(scope="module")
+def tuned(source_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The source model after an epoch of tuning its head."""
+    recipe = adaptation_recipe(source_run.recipe, "supervised", "cl", TARGET, changes=("training.epochs=1",), name="tuned")
+    return execute(recipe, tmp_path_factory.mktemp("tuned") / "run", source_run)
+
+
+def test_runs_are_compared_as_their_models(source_run: Run, tuned: Run) -> None:
+    shift = compare_parameters(source_run.path, tuned, threshold=0.05, granularity="kernel", null=source_run)
+    models = source_run.load_model(), tuned.load_model()
+    assert shift == compare_models(*models, 0.05, "kernel", models[0])
+    head = {name for name, _ in models[0].named_parameters() if not name.startswith(models[0].parts().encoder[0])}
+    assert {layer.name for layer in shift.learnable if layer.relative_norm > 0} == head
+    assert {layer.null_similarity for layer in shift.layers} == {1.0}
+    assert compare_parameters(models[0], tuned.path, 0.05, "kernel", source_run.path) == shift
+
+
+def test_what_cannot_be_compared_is_told(source_run: Run, tuned: Run, tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="is the clean run itself"):
+        diagnose_runs(source_run, [source_run])
+    with pytest.raises(RecipeError, match="two runs are called 'tuned'"):
+        diagnose_runs(source_run, [tuned, tuned])
+    other = execute(tiny("seed=1", "training.epochs=1", "name=other"), tmp_path / "other")
+    diagnosis, notes = diagnose_runs(source_run, [tuned, other])
+    assert list(diagnosis.shifts) == ["tuned", "other"]
+    assert notes == [f"other began with other weights than {source_run.name}: their z-scores differ everywhere"]
+
+
+def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["diagnose", str(source_run.path), str(tuned.path), "--threshold", "0.05", "--top", "7", "--out", str(tmp_path / "out")])
+    assert not stopped.value.code
+    said = capsys.readouterr().out
+    assert "convolution" in said
+    assert f"--tuning top-k --diagnosis {tmp_path / 'out'} --k 7" in said
+    assert read_diagnosis(tmp_path / "out").shifts["tuned"] == compare_parameters(source_run, tuned, 0.05)
+    with open(tmp_path / "out" / "top.csv", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 7
+    for name in ("similarity.png", "top.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            picture.load()
+    run = execute(
+        adaptation_recipe(
+            source_run.recipe, "supervised", "top-k", TARGET, options={"diagnosis": str(tmp_path / "out"), "k": 3}, changes=("training.epochs=1",)
+        ),
+        tmp_path / "top",
+        source_run,
+    )
+    assert run.record["tensors_changed"] == 3
+    for arguments, text in (
+        (["--threshold", "0"], "threshold is 0.0"),
+        (["--granularity", "layers"], "did you mean 'layer'"),
+        (["--top", "5000"], "5000 layers"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["diagnose", str(source_run.path), str(tuned.path), *arguments, "--out", str(tmp_path / "none")])
+        assert stopped.value.code == 1
+        assert text in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
