@@ -216,7 +216,14 @@ def test_every_kind_is_a_whole_file_and_what_is_missing_is_said(runs: list[Run],
     code, out, _ = say(capsys, *[run.path for run in runs], "--out", tmp_path, "--format", "svg", "--domain", "fog")
     assert code == 0
     names = {path.name for path in tmp_path.glob("*.svg")}
-    assert names == {"learning.svg", "confusion-tuned-fog.svg", "confusion-scratch-fog.svg", "roc-tuned-fog.svg", "precision-recall-tuned-fog.svg"}
+    assert names == {
+        "learning.svg",
+        "confusion-tuned-fog.svg",
+        "confusion-scratch-fog.svg",
+        "roc-tuned-fog.svg",
+        "precision-recall-tuned-fog.svg",
+        "difference-scratch-tuned-fog.svg",
+    }
     assert all((tmp_path / name).read_text().rstrip().endswith("</svg>") for name in names)
     assert out.count("fog in") == 1  # said once, though two kinds miss it
     assert "scratch --domain 'fog:=streets::test' --curves`" in out
@@ -251,5 +258,5 @@ def test_samples_need_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     words = " ".join(say(capsys, "--help")[1].split())
     assert all(kind in words for kind in KINDS)
-    with pytest.raises(UnknownNameError, match="Known: confusion, images, learning, precision-recall, roc"):
+    with pytest.raises(UnknownNameError, match="Known: confusion, difference, images, learning, precision-recall, roc"):
         list(draw_gallery(Gallery([]), ["all"]))

@@ -8,12 +8,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 from segshift.data.dataset import open_domain
 from segshift.engine.run import Evaluation, Run, slug
 from segshift.errors import DataError, UnknownNameError, UserError, require_run, unknown_name
 from segshift.report.canvas import COLUMN, Format
 from segshift.report.comparison import compare_runs, row_names
 from segshift.report.confusion_figure import confusion_figure
+from segshift.report.difference_figure import class_differences, difference_figure
 from segshift.report.figures import overlay_figure
 from segshift.report.learning import learning_figure
 from segshift.report.overlays import Overlays, draw_overlays
@@ -37,6 +40,7 @@ class Gallery:
     domains: Sequence[str] = ()
     images: int = 4
     format: Format = "png"
+    marked: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -132,11 +136,37 @@ def draw_images(gallery: Gallery) -> Iterator[Drawing]:
         yield gallery.file("images", column.name), _grid(overlays, gallery.format)
 
 
+def draw_differences(gallery: Gallery) -> Iterator[Drawing]:
+    """IoU by class of every run less that of the first, a figure a run and domain; runs of one name are seeds."""
+    found: dict[str, dict[str, list[Evaluation]]] = {}
+    for run in gallery.finished():
+        for evaluation in run.evaluations():
+            if not gallery.domains or evaluation.name in gallery.domains:
+                found.setdefault(evaluation.name, {}).setdefault(run.name, []).append(evaluation)
+    if all(len(by_name) < 2 for by_name in found.values()):
+        gallery.note("a difference needs two runs that were tested on the same domain")
+    for domain, by_name in found.items():
+        (first, theirs), *others = by_name.items()
+        for name, ours in others:
+            keys = {(each.record["fingerprint"], tuple(each.record["classes"])) for each in (*ours, *theirs)}
+            if len(keys) > 1:
+                gallery.note(f"{name} and {first} were tested on other images or classes of {domain}: their difference is not drawn")
+                continue
+            stacks = (np.stack([each.confusions for each in seeds], axis=1) for seeds in (ours, theirs))
+            differences = class_differences(*stacks, ours[0].blocks)
+            title = f"{name} less {first}, {domain}"
+            yield (
+                gallery.file("difference", name, first, domain),
+                difference_figure(differences, ours[0].record["classes"], gallery.marked, title, gallery.format),
+            )
+
+
 KINDS: dict[str, Callable[[Gallery], Iterator[Drawing]]] = {
     "learning": draw_learning,
     "confusion": draw_confusions,
     **{kind: lambda gallery, kind=kind: draw_scores(gallery, kind) for kind in SCORE_KINDS},  # type: ignore[misc]  # a default binds the loop's value
     "images": draw_images,
+    "difference": draw_differences,
 }
 """Figures of runs by name."""
 
@@ -173,7 +203,8 @@ def samples_drawing(domain: str, count: int, seed: int, format: Format) -> Drawi
 
 
 def find_all_runs(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Run]:
-    """The runs of the folders, of folders of run folders and of studies, finished or not, each once; `only` those whose name matches a pattern.
+    """The runs of the folders, of folders of run folders and of studies, finished or not, each once; `only` those whose name matches a pattern,
+    in the order of the patterns.
 
     Raises MissingDataError where there is no run, UnknownNameError for a pattern that no name matches.
     """
@@ -187,7 +218,10 @@ def find_all_runs(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Run]:
     for pattern in only:
         if not any(fnmatchcase(run.name, pattern) for run in found.values()):
             raise unknown_name("run", pattern, {run.name for run in found.values()})
-    return [run for run in found.values() if not only or any(fnmatchcase(run.name, pattern) for pattern in only)]
+    if not only:
+        return list(found.values())
+    first = {path: next((place for place, pattern in enumerate(only) if fnmatchcase(run.name, pattern)), None) for path, run in found.items()}
+    return [found[path] for path, _ in sorted(((path, place) for path, place in first.items() if place is not None), key=lambda pair: pair[1])]
 
 
 def _grid(overlays: Overlays, format: Format) -> bytes:
