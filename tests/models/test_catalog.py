@@ -52,7 +52,8 @@ def test_refused_pairs_fail_underneath(architecture: str, encoder: str, reason: 
 
     def build_and_run() -> None:
         network, anatomy = MODELS[architecture].build(architecture, encoder, 3, {})
-        anatomy.run(network.eval(), torch.rand(1, 3, 64, 96))
+        images = torch.rand(1, 3, 64, 96)
+        anatomy.head(network, images, network.eval().get_submodule(anatomy.encoder)(images))
 
     with pytest.raises((AssertionError, RuntimeError, TypeError, ValueError)):
         build_and_run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -69,6 +70,10 @@ class Diagnosis:
             "targets": {target: [_plain(layer) for layer in shift.layers] for target, shift in self.shifts.items()},
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+    def digest(self) -> str:
+        """Hash (hex) of what it says."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
 
     def to_csv(self) -> str:
         """A line a tensor and target, in forward order."""

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from segshift.data.domain import Domain, parse_domain
+from segshift.diagnose import read_diagnosis
 from segshift.engine.options import check_options
 from segshift.engine.trackers import TRACKERS
 from segshift.errors import UserError, unknown_name
@@ -116,6 +117,11 @@ class AugmentationRecipe(Section):
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     rotation_p: Share = 0.2
 
+    @property
+    def steps(self) -> list[str]:
+        """The steps that are on."""
+        return [name for name in ("scale", "flip", "brightness", "contrast", "saturation", "hue", "gamma", "blur", "rotation") if getattr(self, name)]
+
 
 class MethodRecipe(Section):
     """The method's name; its options stand beside it."""
@@ -188,7 +194,10 @@ class ScheduleRecipe(Section):
 
 
 class TrainingRecipe(Section):
-    """`accumulation` micro-batches make one optimizer step; `save_every` is in optimizer steps (default: at the end of an epoch)."""
+    """`accumulation` micro-batches make one optimizer step; `save_every` is in optimizer steps (default: at the end of an epoch).
+
+    `feature_cache` keeps what a frozen encoder gives, in up to so many GiB of half floats, and computes it once.
+    """
 
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 8
@@ -196,6 +205,7 @@ class TrainingRecipe(Section):
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     validate_every: PositiveInt = 1
     save_every: PositiveInt | None = None
+    feature_cache: Rate | None = None
 
 
 class ComputeRecipe(Section):
@@ -245,6 +255,9 @@ class Recipe(Section):
             problems += _validation_problems(self.data, sees)
         if self.augmentation.scale is not None and self.data.size is None:
             problems.append("augmentation.scale: crops need data.size")
+        if self.training.feature_cache is not None and self.augmentation.steps:
+            off = ", ".join(f"{name}: {'null' if name in ('scale', 'gamma') else 0}" for name in self.augmentation.steps)
+            problems.append(f"training.feature_cache: maps are computed once, so nothing may be drawn before them: set augmentation {{{off}}}, or leave it out")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -255,6 +268,12 @@ class Recipe(Section):
         for role in (*ROLES, "validation"):
             if content["data"][role] is not None:  # where the data lies plays no part; its hash does
                 content["data"][role] = str(replace(parse_domain(content["data"][role]), root=None))
+        if isinstance(diagnosis := content["tuning"].get("diagnosis"), str):  # what it says, not where it lies
+            content["tuning"]["diagnosis"] = read_diagnosis(diagnosis).digest()
+        # Maps that are kept are rounded, whatever the budget.
+        content["training"]["feature_cache"] = True
+        if self.training.feature_cache is None:
+            del content["training"]["feature_cache"]
         if self.model.head == "parent":  # what most runs say nothing of is no part of theirs
             del content["model"]["head"]
         if self.augmentation.contrast or self.augmentation.saturation or self.augmentation.hue:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from segshift.engine.features import KeptFeatures
 from segshift.engine.optimizers import build_optimizer, learning_rate_factor, load_optimizer_state, optimizer_state, parameter_groups, set_learning_rate
 from segshift.engine.processes import any_process, average_gradients, mean_over_processes, share_tensors, sum_over_processes
 from segshift.engine.recipe import OptimizerRecipe, Recipe
@@ -47,8 +48,10 @@ class FabricStepper:
         self._updated = False
         self._confusion = np.zeros((2, model.classes, model.classes), np.int64)  # predictions in the epoch's steps so far, and in this window
         self._buffers: list[Tensor] = []
+        self.features: KeptFeatures | None = None  # of the encoder, where it is frozen and they are kept
         self._wrapped: dict[str, Any] = {"model": fabric.setup_module(model)}
         self._wrapped["model"].mark_forward_method("outputs")
+        self._wrapped["model"].mark_forward_method("encode")
         self._optimizers: dict[str, Any] = {}  # wrapped by Fabric
         encoder = model.parts().encoder
         groups = parameter_groups(model, recipe.optimizer, encoder, apart=tuning.rates is not None)
@@ -117,8 +120,18 @@ class FabricStepper:
                 buffer.copy_(before)
         return not self._updated
 
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Any:
+        """What the model's encoder gives, under the run's precision."""
+        return self._wrapped["model"].encode(images)
+
     def outputs(self, images: Float[Tensor, "b 3 h w"]) -> Outputs:
-        result: Outputs = self._wrapped["model"].outputs(images)
+        maps = None
+        if self.features is not None:
+            # Images that a method has changed (mixed, recoloured) are other tensors, and pass the encoder.
+            known = ((role, batch) for batches in self._window for role, batch in batches.items() if batch.images is images)
+            if (found := next(known, None)) is not None:
+                maps = self.features.maps(images, [f"{found[0]}/{name}" for name in found[1].names])
+        result: Outputs = self._wrapped["model"].outputs(images, maps)
         return result
 
     def forward(self, name: str, *inputs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, NoReturn, final
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform
 from segshift.engine.checkpoint import load_state, save_state
+from segshift.engine.features import KeptFeatures, require_frozen_encoder
 from segshift.engine.loading import EndlessSampler, TrainingSamples, generator_of, to_batch, training_loader, visible
 from segshift.engine.logs import MetricsFile, Reporter, duration
 from segshift.engine.processes import any_process, gather_names, mean_over_processes
@@ -94,11 +96,26 @@ class _Session:
             parameter.requires_grad_(name in tuning.reachable)
         self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
         apply_selection(model, tuning.selection)
+        if recipe.training.feature_cache is not None:
+            self.stepper.features = self._keep_features(recipe.training.feature_cache)
         self.best: float | None = None
         self.trained_seconds = 0.0
         self.losses: list[float] = []  # of the epoch's steps so far
         self.epoch_seconds = 0.0
         self.since = 0.0  # when time was counted last
+
+    def _keep_features(self, gibibytes: float) -> KeptFeatures:
+        """In the folder for caches where there is one, and in the run's own until it is finished."""
+        require_frozen_encoder(self.model, self.tuning, self.recipe.tuning.name)
+        folder = self.run.path / "features" if self.recipe.compute.cache is None else Path(self.recipe.compute.cache).expanduser()
+        data = [[role, each.fingerprint(), each.stamp()] for role, each in self.datasets.items()]
+        seen = [self.recipe.data.size, self.recipe.training.precision, data]
+        return KeptFeatures(self.model, self.stepper.encode, folder, seen, int(gibibytes * 2**30), self.reporter.say)
+
+    def _set_modes(self) -> None:
+        set_train_mode(self.model, self.tuning.selection)
+        if self.stepper.features is not None:
+            self.model.encoder.eval()  # its dropout too: maps that are kept are the same each time
 
     # -- state ----------------------------------------------------------------------------------------------------------------
 
@@ -148,6 +165,8 @@ class _Session:
         finally:
             metrics.close()
             self.reporter.end()
+            if self.stepper.features is not None:
+                self.stepper.features.close()
 
     def _epochs(self, stop: threading.Event, metrics: MetricsFile) -> None:
         streams = self._streams()
@@ -159,7 +178,7 @@ class _Session:
             of_epoch, title = self.steps_per_epoch * images_a_step, f"epoch {epoch + 1}/{self.recipe.training.epochs}"
             self.reporter.begin(title, of_epoch, done * images_a_step, later=(self.total - end) * images_a_step)
             self.since = time.perf_counter()
-            set_train_mode(self.model, self.tuning.selection)
+            self._set_modes()
             while self.stepper.position < end:
                 logged = self._step(streams)
                 self.losses.append(float(logged["loss"]))
@@ -194,6 +213,7 @@ class _Session:
             if any_process(self.fabric, stop.is_set()):
                 raise Interrupted
         self.run.update(seconds=round(self.trained_seconds, 3))
+        rmtree(self.run.path / "features", ignore_errors=True)
 
     def _count_time(self) -> None:
         """Adds the time since the last call."""
@@ -216,7 +236,7 @@ class _Session:
         position = self.stepper.position
         if self.tuning.before_step(self.model, self.stepper.progress):
             apply_selection(self.model, self.tuning.selection)
-            set_train_mode(self.model, self.tuning.selection)
+            self._set_modes()
         window = [self._batches(streams) for _ in range(self.recipe.training.accumulation)]
         self.stepper.begin(window)
         logged = []

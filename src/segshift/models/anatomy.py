@@ -44,8 +44,8 @@ class Outputs(NamedTuple):
 class Anatomy:
     """Where the parts of a network are (names from the network), and how it runs.
 
-    `run(network, images)` takes normalised images whose sides are multiples of `stride`; it gives logits and auxiliary logits of
-    their size, and the encoder's features.
+    The encoder takes normalised images whose sides are multiples of `stride`; `head(network, images, maps)` takes them and what it gave, and gives
+    logits and auxiliary logits of their size, and the encoder's features.
     """
 
     encoder: str
@@ -55,7 +55,7 @@ class Anatomy:
     stride: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    run: Callable[[nn.Module, Tensor], Outputs]
+    head: Callable[[nn.Module, Tensor, Any], Outputs]
 
 
 @dataclass(frozen=True)
@@ -114,20 +114,31 @@ class SegmentationModel(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b {self.classes} h w"]:
         return self.outputs(images).logits
 
-    def outputs(self, images: Float[Tensor, "b 3 h w"]) -> Outputs:
-        """Logits, auxiliary logits (in training only, where the network says so) and the encoder's features."""
+    def outputs(self, images: Float[Tensor, "b 3 h w"], maps: Any = None) -> Outputs:
+        """Logits, auxiliary logits (in training only, where the network says so) and the encoder's features.
+
+        `maps` is what `encode` gave for these images, where it is known already.
+        """
         height, width = images.shape[-2:]
-        padding = (0, -width % self.stride, 0, -height % self.stride)
-        normalised = (images - self.mean) / self.std
-        if any(padding):
-            normalised = F.pad(normalised, padding, mode="replicate")
+        normalised = self.normalise(images)
         try:
-            logits, auxiliary, features = self.anatomy.run(self.network, normalised)
+            logits, auxiliary, features = self.anatomy.head(self.network, normalised, self.encoder(normalised) if maps is None else maps)
         except ValueError as error:
             if not str(error).startswith("Expected more than 1 value per channel"):
                 raise
             raise self._one_value_error(error, images) from error
         return Outputs(crop(logits, height, width), tuple(crop(each, height, width) for each in auxiliary), features)
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Any:
+        """What the encoder itself gives: a list or a mapping of maps, the padded and normalised images among them in some."""
+        return self.encoder(self.normalise(images))
+
+    def normalise(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 hp wp"]:
+        """The images as the encoder takes them: of its mean and deviation, their border repeated up to the stride."""
+        height, width = images.shape[-2:]
+        normalised = (images - self.mean) / self.std
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        return F.pad(normalised, padding, mode="replicate") if any(padding) else normalised
 
     def loss(self, outputs: Outputs, labels: Integer[Tensor, "b h w"], criterion: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
         """criterion(logits, labels) + 0.4 sum of criterion(auxiliary logits, labels)."""

@@ -45,15 +45,14 @@ def smp_anatomy(network: Any, encoder: str) -> Anatomy:
         stride=network.encoder.output_stride,
         mean=mean,
         std=std,
-        run=run_smp,
+        head=head_smp,
     )
 
 
-def run_smp(network: Any, images: Tensor) -> Outputs:
-    """Encoder, decoder, segmentation head; placeholders of scales that an encoder lacks (no channels) are left out of the features."""
-    features = network.encoder(images)  # B 3 H W, then B C H/2 W/2, B C H/4 W/4, ...
-    logits = network.segmentation_head(network.decoder(features))
-    return Outputs(logits, (), tuple(each for each in features if each is not images and each.shape[1] > 0))
+def head_smp(network: Any, images: Tensor, maps: Any) -> Outputs:
+    """Decoder, segmentation head; the images and placeholders of scales that an encoder lacks (no channels) are left out of the features."""
+    logits = network.segmentation_head(network.decoder(maps))  # maps: B 3 H W, then B C H/2 W/2, B C H/4 W/4, ...
+    return Outputs(logits, (), tuple(each for each in maps[1:] if each.shape[1] > 0))
 
 
 def build_fcn_resnet50(architecture: str, encoder: str, classes: int, options: Mapping[str, Any]) -> tuple[nn.Module, Anatomy]:
@@ -71,19 +70,18 @@ def build_fcn_resnet50(architecture: str, encoder: str, classes: int, options: M
         stride=8,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        run=run_fcn,
+        head=head_fcn,
     )
     return network, anatomy
 
 
-def run_fcn(network: Any, images: Tensor) -> Outputs:
+def head_fcn(network: Any, images: Tensor, maps: Any) -> Outputs:
     """The auxiliary head runs in training only: nothing reads it in evaluation."""
-    features = network.backbone(images)  # aux: B 1024 H/8 W/8, out: B 2048 H/8 W/8
-    logits = [network.classifier(features["out"])]
+    logits = [network.classifier(maps["out"])]  # aux: B 1024 H/8 W/8, out: B 2048 H/8 W/8
     if network.training and network.aux_classifier is not None:
-        logits.append(network.aux_classifier(features["aux"]))
+        logits.append(network.aux_classifier(maps["aux"]))
     main, *auxiliary = (F.interpolate(each, size=images.shape[-2:], mode="bilinear", align_corners=False) for each in logits)
-    return Outputs(main, tuple(auxiliary), tuple(features[name] for name in ("aux", "out") if name in features))
+    return Outputs(main, tuple(auxiliary), tuple(maps[name] for name in ("aux", "out") if name in maps))
 
 
 def build_lraspp_mobilenet_v3_large(architecture: str, encoder: str, classes: int, options: Mapping[str, Any]) -> tuple[nn.Module, Anatomy]:
@@ -100,12 +98,12 @@ def build_lraspp_mobilenet_v3_large(architecture: str, encoder: str, classes: in
         stride=16,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        run=run_lraspp,
+        head=head_lraspp,
     )
     return network, anatomy
 
 
-def run_lraspp(network: Any, images: Tensor) -> Outputs:
-    features = network.backbone(images)  # low: B 40 H/8 W/8, high: B 960 H/16 W/16
-    logits = F.interpolate(network.classifier(features), size=images.shape[-2:], mode="bilinear", align_corners=False)
-    return Outputs(logits, (), (features["low"], features["high"]))
+def head_lraspp(network: Any, images: Tensor, maps: Any) -> Outputs:
+    # low: B 40 H/8 W/8, high: B 960 H/16 W/16
+    logits = F.interpolate(network.classifier(maps), size=images.shape[-2:], mode="bilinear", align_corners=False)
+    return Outputs(logits, (), (maps["low"], maps["high"]))
