@@ -81,10 +81,32 @@ def test_where_chooses_values_that_are_lists(write_study: WriteStudy) -> None:
         assert [run.entry for run in runs].count("b") == count
 
 
+def test_a_diagnosis_takes_the_runs_with_the_same_parent_and_the_same_values(write_study: WriteStudy) -> None:
+    fogs: dict[str, Any] = {"parent": "source", "target": "streets::val?count=4+fog={fog}", "grid": {"fog": [0.01, 0.03]}}
+    runs = {
+        "source": {"recipe": TINY},
+        "one": fogs | {"tuning": "top-k", "diagnose": "all"},
+        "both": {"parent": "source", "target": "streets::val?count=4", "tuning": "top-k", "diagnose": {"runs": "all", "threshold": 0.1}},
+        "all": fogs,
+    }
+    found = {run.key: run for run in runs_of(write_study(runs=runs))}
+    assert found["one seed=1 fog=0.03"].compared == ("all seed=1 fog=0.03",)
+    assert found["one seed=1 fog=0.03"].needs == ("source seed=1", "all seed=1 fog=0.03")
+    assert found["both seed=0"].compared == ("all seed=0 fog=0.01", "all seed=0 fog=0.03")
+    assert found["both seed=0"].diagnose is not None
+    assert found["both seed=0"].diagnose.threshold == 0.1
+    assert list(found).index("both seed=0") > list(found).index("all seed=0 fog=0.03")
+    with pytest.raises(RecipeError, match=r"all has no run with the values of one .*fog 0.02"):
+        runs_of(write_study(runs=runs | {"one": runs["one"] | {"grid": {"fog": [0.02]}}}))
+
+
 def test_braces_keep_types_and_refuse_what_is_no_axis() -> None:
     assert substitute({"x": ["{a}", "{a} {b}", 3]}, {"a": 2, "b": "c"}) == {"x": [2, "2 c", 3]}
     with pytest.raises(Exception, match="unknown axis in braces 'fo': did you mean 'fog'"):
         substitute("{fo}", {"fog": 1})
+
+
+CHILD = {"parent": "a", "target": "streets::val?count=4"}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +128,10 @@ def test_braces_keep_types_and_refuse_what_is_no_axis() -> None:
         ({"a": {"recipe": TINY}, "b": {"parent": "a", "target": "streets", "where": {"seed": 7}}}, "seed is never 7 in a. Known: 0, 1"),
         ({"a": {"recipe": TINY}, "b": {"parent": "a", "target": "streets", "method": "adabm"}}, "unknown method 'adabm'"),
         ({"a b": {"recipe": TINY}}, "runs.a b"),
+        ({"a": {"recipe": TINY}, "b": CHILD | {"diagnose": "c"}}, "runs.b.diagnose: 'c' is no entry with the parent a. Known: none"),
+        ({"a": {"recipe": TINY}, "b": CHILD, "c": CHILD | {"diagnose": "b"}}, "runs.c: diagnose: tuning all has no use for a diagnosis; use top-k"),
+        ({"a": {"recipe": TINY, "diagnose": "a"}}, "diagnose: only with a parent"),
+        ({"a": {"recipe": TINY}, "b": CHILD, "c": CHILD | {"diagnose": {"runs": "b", "threshold": 0}}}, "runs.c.diagnose.threshold"),
         ({"a": {"run": "nowhere"}}, "nowhere is no run folder"),
     ],
 )

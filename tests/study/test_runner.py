@@ -15,6 +15,7 @@ from segshift.study.runner import Status, lock_study, run_study
 from tests.report.conftest import diagonal, write_run
 
 PARENTS = {"a": None, "b": None, "a1": "a", "a2": "a", "b1": "b", "a11": "a1"}
+COMPARED: dict[str, tuple[str, ...]] = {}
 
 
 class FakeExecutor:
@@ -25,6 +26,7 @@ class FakeExecutor:
     def __init__(self, count: int = 2, endings: dict[str, list[str]] | None = None) -> None:
         self.count, self.endings = count, endings or {}
         self.jobs: list[Job] = []
+        self.known: list[Job] = []
         self.begun: list[str] = []
         self.most = 0
         self.stopped = self.closed = False
@@ -35,6 +37,7 @@ class FakeExecutor:
 
     def start(self, job: Job) -> None:
         self.jobs.append(job)
+        self.known.append(job)
         self.begun.append(job.key)
         self.most = max(self.most, len(self.jobs))
 
@@ -84,7 +87,10 @@ Drive = Callable[..., tuple[Status, FakeExecutor, FakeResults, Lines]]
 def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
     def entry(key: str) -> Any:
         recipe = SimpleNamespace(model_dump=lambda mode: {"name": key}, data=SimpleNamespace(tests={}))
-        return SimpleNamespace(planned=SimpleNamespace(key=key, parent=PARENTS[key], recipe=recipe, existing=None), identity=f"id {key}", folder=Path(key))
+        parent, compared = PARENTS[key], COMPARED.get(key, ())
+        planned = SimpleNamespace(key=key, parent=parent, recipe=recipe, existing=None, needs=(*([parent] if parent else []), *compared), compared=compared)
+        planned.diagnose = SimpleNamespace(threshold=0.1, granularity="layer") if compared else None
+        return SimpleNamespace(planned=planned, identity=f"id {key}", folder=Path(key))
 
     def run(done: tuple[str, ...] = (), max_minutes: float | None = None, results: FakeResults | None = None, chosen: Any = None, **options: Any) -> Any:
         monkeypatch.setattr(runner, "state_of", lambda entry, domains: "done" if entry.planned.key in done else "waiting")
@@ -128,6 +134,20 @@ def test_a_failure_blocks_its_descendants_alone(drive: Drive) -> None:
     assert results.failures == {"a1": "a1 failed", "b": "b failed"}
     assert "a11" not in executor.begun
     assert any("failed: a1: a1 failed" in line for line in view.lines)
+
+
+def test_a_run_waits_for_those_that_it_is_diagnosed_with(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMPARED, "a2", ("a1", "a11"))
+    status, executor, _, _ = drive(count=3)
+    assert len(status.done) == len(PARENTS)
+    assert executor.begun.count("a2") == 1
+    assert executor.begun.index("a2") > executor.begun.index("a11") > executor.begun.index("a1")
+    (job,) = (job for job in executor.known if job.key == "a2")
+    assert job.diagnose == {"runs": ["a1", "a11"], "threshold": 0.1, "granularity": "layer"}
+    assert drive(done=("a", "a1", "a11"))[1].begun[0] == "b"
+    status, executor, _, _ = drive(endings={"a1": ["failed"]})
+    assert status.blocked == {"a2": "a1", "a11": "a1"}
+    assert "a2" not in executor.begun
 
 
 def test_a_lost_process_is_tried_once_more(drive: Drive) -> None:

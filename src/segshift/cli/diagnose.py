@@ -12,33 +12,55 @@ if TYPE_CHECKING:
 
 
 def command(
-    clean: Annotated[Path, typer.Argument(help="Run folder of the clean model.")],
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of the models that were fitted to other domains.")],
+    clean: Annotated[Path, typer.Argument(help="Run folder of the clean model, or the folder of a study.")],
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders of the models that were fitted to other domains; of a study none.")] = None,
+    entry: Annotated[str | None, typer.Option(help="Of a study: the entry whose runs are compared with their parents, as means over the seeds.")] = None,
     threshold: Annotated[float, typer.Option(help="Bound T of a difference of z-scores; 0.01 for a ResNet-101, 0.1 for a MobileNet.")] = 0.01,
     granularity: Annotated[str, typer.Option(help="layer (z-scores over a tensor) or kernel (over each output slice).")] = "layer",
-    null: Annotated[Path | None, typer.Option(help="Run folder of the null control: the clean model fitted to clean data with another seed.")] = None,
+    null: Annotated[
+        str | None, typer.Option(help="Null control, the clean model fitted to clean data again: its run folder, or its entry in the study.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Layers in the list of those that moved most.")] = 50,
     out: Annotated[Path, typer.Option(help="Folder for diagnosis.json, layers.csv, top.csv and the figures.")] = Path("diagnosis"),
 ) -> None:
     """Which parameters moved: similarity of every layer to the clean model, and the layers that moved most, for each run."""
-    from segshift.errors import require_run
+    from segshift.errors import RecipeError, require_run
 
-    for path in (clean, *runs, *([null] if null else [])):
+    if (clean / "plan.json").is_file():
+        if entry is None or runs:
+            raise RecipeError(f"{clean} is the folder of a study: name one of its entries, --entry NAME, instead of run folders")
+        from segshift.engine.run import slug
+        from segshift.study.diagnosis import diagnose_study
+
+        found = diagnose_study(clean, entry, null, threshold, granularity)
+        for title, (diagnosis, notes) in found.items():
+            typer.echo(f"{title}:")
+            write(diagnosis, notes, top, out / slug(title) if len(found) > 1 else out)
+        return
+    if not runs or entry is not None:
+        raise RecipeError("name the run folders to compare with the clean one: segshift diagnose CLEAN RUN...; --entry belongs to studies")
+    for path in (clean, *runs, *([Path(null)] if null else [])):
         require_run(path)
-    from segshift.engine.checkpoint import write_atomic
     from segshift.engine.diagnosis import diagnose_runs
     from segshift.engine.run import Run
-    from segshift.report.parameter_figures import heat_map, similarity_figure
 
     control = None if null is None else Run.open(null)
     diagnosis, notes = diagnose_runs(Run.open(clean), [Run.open(path) for path in runs], threshold, granularity, control)
+    write(diagnosis, notes, top, out)
+
+
+def write(diagnosis: Diagnosis, notes: list[str], top: int, out: Path) -> None:
+    """Prints a diagnosis and writes its files."""
+    from segshift.engine.checkpoint import write_atomic
+    from segshift.report.parameter_figures import heat_map, similarity_figure
+
     lists = diagnosis.agreement(top)
     for line in describe(diagnosis, lists, top):
         typer.echo(line)
     files: dict[str, bytes | str] = {
         "diagnosis.json": diagnosis.to_json(),
         "layers.csv": diagnosis.to_csv(),
-        "top.csv": "layer,targets\n" + "".join(f"{name},{' '.join(targets)}\n" for name, targets in lists.items()),
+        "top.csv": "layer,targets\n" + "".join(f"{name},{'; '.join(targets)}\n" for name, targets in lists.items()),
         "similarity.png": similarity_figure(diagnosis, format="png"),
         "top.png": heat_map(diagnosis, min(top, 30), "png"),
     }

@@ -15,9 +15,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from segshift.data.dataset import DomainDataset
-from segshift.engine.checkpoint import hash_tensors, save_state
+from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
+from segshift.engine.diagnosis import diagnose_runs
 from segshift.engine.evaluate import evaluate_run
-from segshift.engine.folder import Plan, begin_run, create_method, find_run, make_plan
+from segshift.engine.folder import Compared, Plan, begin_run, create_method, find_run, make_plan
 from segshift.engine.loading import DomainPool, read_cached
 from segshift.engine.logs import Reporter
 from segshift.engine.processes import create_fabric, on_first
@@ -41,11 +42,12 @@ def execute(
     resume: bool = False,
     reporter: Reporter | None = None,
     identity: str | None = None,
+    compared: Compared | None = None,
 ) -> Run:
     """Runs a recipe, then evaluates it on the recipe's tests. A finished run of the same identity is returned as it is.
 
     With `compute.devices` above 1, every process calls this; the first writes, and all return the finished run.
-    `identity` is what the run must have: MissingDataError where it has another one here.
+    `identity` is what the run must have: MissingDataError where it has another one here. `compared` makes the diagnosis of a tuning that needs one.
     Raises Interrupted where the user stopped it; everything is saved then and `resume=True` goes on.
     """
     reporter = reporter or Reporter(None)
@@ -53,7 +55,7 @@ def execute(
     method = create_method(recipe)
     if method.kind == "estimates" and recipe.compute.devices > 1:
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
-    plan = make_plan(recipe, method, parent, out)
+    plan = make_plan(recipe, method, parent, out, compared)
     if identity not in (None, plan.identity):
         data = ", ".join(str(dataset.domain) for dataset in plan.datasets.values())
         raise MissingDataError(f"the data ({data}) or the version of segshift are others here than where the study was planned")
@@ -105,7 +107,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     try:
         if recipe.compute.cache is not None:
             keep_decoded(plan, recipe.compute.cache, reporter)
-        tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options)
+        tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options, **_diagnose(plan))
         if method.kind == "trains":  # first, so that what a method copies of the model has what the tuning puts into it
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(recipe.seed)
@@ -133,6 +135,16 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         if method.kind != "trains":  # training counts its own, over all interruptions
             run.update(seconds=round(time.perf_counter() - start, 3))
         run.update(**describe_change(run.load_model(), before), status="finished")
+
+
+def _diagnose(plan: Plan) -> dict[str, str]:
+    """The tuning's diagnosis, made from the runs that the parent is compared with."""
+    if plan.compared is None or plan.parent is None:
+        return {}
+    diagnosis, _ = diagnose_runs(plan.parent, plan.compared.runs, plan.compared.threshold, plan.compared.granularity)
+    path = plan.folder / "diagnosis.json"
+    write_atomic(path, diagnosis.to_json())
+    return {"diagnosis": str(path)}
 
 
 def keep_decoded(plan: Plan, folder: str, reporter: Reporter) -> None:

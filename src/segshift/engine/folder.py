@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -25,6 +25,20 @@ Open = Callable[..., DomainDataset]
 
 @final
 @dataclass(frozen=True)
+class Compared:
+    """Runs that a parent is compared with, so that a tuning knows what moved in them; `threshold` and `granularity` as in `compare_parameters`."""
+
+    runs: tuple[Run, ...]
+    threshold: float
+    granularity: str
+
+    def identity(self) -> dict[str, Any]:
+        """What of it makes a run the run it is."""
+        return describe_comparison([run.record["identity"] for run in self.runs], self.threshold, self.granularity)
+
+
+@final
+@dataclass(frozen=True)
 class Plan:
     """A recipe with its domains opened and checked against each other: by role, `validation` among them."""
 
@@ -38,6 +52,7 @@ class Plan:
     identity: str
     name: str
     folder: Path
+    compared: Compared | None = None
 
     @property
     def seen(self) -> dict[str, DomainDataset]:
@@ -56,7 +71,7 @@ class Opened:
     fingerprints: Mapping[str, str]
 
 
-def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | str | None) -> Plan:
+def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | str | None, compared: Compared | None = None) -> Plan:
     """Opens the domains, those of the tests too; labels and depth only where the method declares them.
 
     Raises RecipeError, DataError, MissingDataError or ModelError for what cannot go together.
@@ -64,10 +79,10 @@ def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | st
     if parent is not None:
         parent.require_finished()
     opened = open_all(recipe, method, (str(parent.path), parent.label_space) if parent else None)
-    identity = identify(recipe, method, parent.record["identity"] if parent else None, opened)
+    identity = identify(recipe, method, parent.record["identity"] if parent else None, opened, compared.identity() if compared else None)
     name = recipe.name or (f"{recipe.method.name}-{recipe.tuning.name}" if method.kind == "trains" else recipe.method.name)
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{identity[:8]}"
-    return Plan(recipe, method, parent, opened.datasets, opened.tests, opened.space, opened.fingerprints, identity, name, folder)
+    return Plan(recipe, method, parent, opened.datasets, opened.tests, opened.space, opened.fingerprints, identity, name, folder, compared)
 
 
 def create_method(recipe: Recipe) -> Method:
@@ -128,9 +143,14 @@ def open_tests(recipe: Recipe, space: LabelSpace, open_one: Open = open_domain) 
     return tests
 
 
-def identify(recipe: Recipe, method: Method, parent: str | None, opened: Opened) -> str:
-    """The identity of a run; `parent` is that of its parent."""
-    return run_identity(recipe.identity(), parent, opened.fingerprints, method.version)
+def identify(recipe: Recipe, method: Method, parent: str | None, opened: Opened, compared: Mapping[str, Any] | None = None) -> str:
+    """The identity of a run; `parent` is that of its parent, `compared` what `describe_comparison` gives."""
+    return run_identity(recipe.identity(), parent, opened.fingerprints, method.version, compared)
+
+
+def describe_comparison(identities: Sequence[str], threshold: float, granularity: str) -> dict[str, Any]:
+    """A comparison with runs of these identities, for the identity of the run that it serves."""
+    return {"runs": sorted(identities), "threshold": threshold, "granularity": granularity}
 
 
 def find_run(plan: Plan, resume: bool) -> str:
@@ -168,6 +188,9 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
         "parent": None
         if plan.parent is None
         else {"path": _relative(plan.parent.path, plan.folder), "identity": plan.parent.record["identity"], "name": plan.parent.name},
+        "compared": None
+        if plan.compared is None
+        else [{"path": _relative(run.path, plan.folder), "identity": run.record["identity"], "name": run.name} for run in plan.compared.runs],
         "method": recipe.method.name,
         "method_version": method.version,
         "method_options": recipe.method.options,

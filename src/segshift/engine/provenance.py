@@ -19,9 +19,11 @@ import torch
 PACKAGES = ("segshift", "torch", "torchvision", "segmentation-models-pytorch", "timm", "lightning-fabric", "numpy", "numba")
 
 
-def run_identity(recipe: Mapping[str, Any], parent: str | None, data: Mapping[str, str], method_version: int) -> str:
-    """SHA-256 of recipe (its seed included), parent, data hashes by role and the method's own version."""
+def run_identity(recipe: Mapping[str, Any], parent: str | None, data: Mapping[str, str], method_version: int, compared: Any = None) -> str:
+    """SHA-256 of recipe (its seed included), parent, data hashes by role, the method's own version, and what its parent is compared with, if anything."""
     content = {"recipe": recipe, "parent": parent, "data": dict(data), "method_version": method_version}
+    if compared is not None:
+        content["compared"] = compared
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,6 +16,13 @@
           fog: [0.01, 0.02]
           ratio: {none: {}, half: {method.source_ratio: 0.5}}      # labels and what each of them sets
         where: {model.architecture: unet}                # only for parents with this value, or one of a list
+      top:                             # tunes what moved most in the runs of another entry with the same parent, as `segshift diagnose` finds it
+        parent: source
+        target: "streets::val?count=40+fog={fog}"
+        diagnose: all                                    # those with the same fog; or {runs: all, threshold: 0.1, granularity: kernel}
+        tuning: top-k
+        set: {tuning.k: 10}
+        grid: {fog: [0.01, 0.02]}
       mine: {run: runs/my-model}       # a finished run that is there already
     tests: {clear: "streets::test", fog: "streets::test+fog=0.02"}     # of every run; `tests` of a run replace them; without any, those of the recipe
     compute: {device: cpu}             # of every run
@@ -26,16 +33,24 @@ The keys of a run with a parent are those of `segshift adapt`: method, tuning, t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from segshift.engine.read_recipe import explain_problems, read_mapping
-from segshift.engine.recipe import ComputeRecipe, Section
+from segshift.engine.recipe import ComputeRecipe, Rate, Section
 from segshift.errors import RecipeError, require_study
 
 Values = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
 """Of an axis: values, or labels with what each of them sets."""
+
+
+class DiagnoseTemplate(Section):
+    """The runs that the parent is compared with: those of an entry with the same parent and the same values of the axes that both have."""
+
+    runs: str
+    threshold: Rate = 0.01
+    granularity: Literal["layer", "kernel"] = "layer"
 
 
 class Template(Section):
@@ -48,6 +63,7 @@ class Template(Section):
     tuning: str = "all"
     target: str | dict[str, Any] | None = None
     source: str | dict[str, Any] | None = None
+    diagnose: Annotated[DiagnoseTemplate | None, BeforeValidator(lambda value: {"runs": value} if isinstance(value, str) else value)] = None
     set: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Values] = Field(default_factory=dict)
     where: dict[str, Any] = Field(default_factory=dict)
@@ -58,8 +74,9 @@ class Template(Section):
         kinds = [kind for kind in ("recipe", "parent", "run") if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise ValueError(f"a run needs one of recipe, parent and run, not {' and '.join(kinds) or 'none of them'}")
-        adapting = {"method", "tuning", "target", "source", "where"} & self.model_fields_set
-        if kinds == ["parent"] and self.target is None:
+        adapting = {"method", "tuning", "target", "source", "diagnose", "where"} & self.model_fields_set
+        given = [self.set, *(each for values in self.grid.values() if isinstance(values, dict) for each in values.values())]
+        if kinds == ["parent"] and self.target is None and not any("data.target" in each for each in given):
             raise ValueError("a run with a parent needs a target")
         if kinds != ["parent"] and adapting:
             raise ValueError(f"{', '.join(sorted(adapting))}: only with a parent; a recipe says it itself")
@@ -82,6 +99,17 @@ class Study(Section):
         twice = sorted({seed for seed in self.seeds or () if (self.seeds or []).count(seed) > 1})
         if twice:
             raise ValueError(f"seeds: {', '.join(map(str, twice))} is given twice")
+        return self
+
+    @model_validator(mode="after")
+    def _diagnoses(self) -> Study:
+        for name, template in self.runs.items():
+            if template.diagnose is None:
+                continue
+            beside = [other for other, its in self.runs.items() if its.parent == template.parent and other != name and its.diagnose is None]
+            if template.diagnose.runs not in beside:
+                known = ", ".join(beside) or "none"
+                raise ValueError(f"runs.{name}.diagnose: {template.diagnose.runs!r} is no entry with the parent {template.parent}. Known: {known}")
         return self
 
     @model_validator(mode="after")

@@ -10,16 +10,18 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from segshift.engine.adapt import adaptation_recipe
+from segshift.engine.options import option_types
 from segshift.engine.read_recipe import load_recipe, validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UserError, unknown_name
-from segshift.study.file import Study, Template
+from segshift.study.file import DiagnoseTemplate, Study, Template
+from segshift.tuning import TUNINGS
 
 SEED = "seed"
 
@@ -27,7 +29,10 @@ SEED = "seed"
 @final
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study. `axes` are the labels of its own and its parents' axes, `seed` among them; `existing` is a run that is there already."""
+    """One run of a study. `axes` are the labels of its own and its parents' axes, `seed` among them; `existing` is a run that is there already.
+
+    `compared` are the keys of the runs that its parent is compared with, `diagnose` says how.
+    """
 
     key: str
     entry: str
@@ -35,6 +40,13 @@ class Planned:
     recipe: Recipe
     parent: str | None
     existing: Path | None = None
+    compared: tuple[str, ...] = ()
+    diagnose: DiagnoseTemplate | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of the runs that come first."""
+        return (*(() if self.parent is None else (self.parent,)), *self.compared)
 
     @property
     def title(self) -> str:
@@ -68,6 +80,8 @@ def expand(study: Study, folder: Path) -> list[Planned]:
             for point in _points(name, template, study, parent, problems):
                 try:
                     run = _plan(name, template, study, folder, parent, point)
+                    if template.diagnose is not None:
+                        run = _with_diagnosis(run, template.diagnose, done[template.diagnose.runs])
                     if run.recipe.compute.devices > 1:
                         raise RecipeError("compute.devices above 1: each run of a study has one device; train it with `segshift train` and name it as `run`")
                     done[name].append(run)
@@ -81,6 +95,18 @@ def expand(study: Study, folder: Path) -> list[Planned]:
         found = list(dict.fromkeys(problems))
         raise RecipeError(f"study {study.name}: {len(found)} problem{'s' * (len(found) > 1)}: {'; '.join(found)}")
     return planned
+
+
+def _with_diagnosis(run: Planned, diagnose: DiagnoseTemplate, others: Sequence[Planned]) -> Planned:
+    """The run with those that its parent is compared with."""
+    if "diagnosis" not in option_types(TUNINGS[run.recipe.tuning.name].options):
+        raise RecipeError(f"diagnose: tuning {run.recipe.tuning.name} has no use for a diagnosis; use top-k")
+    compared = [
+        other.key for other in others if other.parent == run.parent and all(other.axes[axis] == value for axis, value in run.axes.items() if axis in other.axes)
+    ]
+    if not compared:
+        raise RecipeError(f"diagnose: {diagnose.runs} has no run with the values of {run.title}: give its grid the same ones")
+    return replace(run, compared=tuple(compared), diagnose=diagnose)
 
 
 def _ambiguous_tests(planned: Sequence[Planned]) -> list[str]:
@@ -105,9 +131,10 @@ def _in_order(study: Study) -> list[str]:
     order: list[str] = []
 
     def add(name: str) -> None:
-        parent = study.runs[name].parent
-        if parent is not None:
-            add(parent)
+        template = study.runs[name]
+        for first in (template.parent, template.diagnose and template.diagnose.runs):
+            if first is not None:
+                add(first)
         if name not in order:
             order.append(name)
 

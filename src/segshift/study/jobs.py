@@ -17,6 +17,7 @@ class Job:
     """One run to perform: its complete recipe, its folder, its parent's folder; `existing` runs are only tested.
 
     `identity` is what it must have, `fingerprints` are the hashes of its tests' data, by label: a machine with other data must not do it.
+    `diagnose` has the folders of the runs that its parent is compared with, threshold and granularity.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Job:
     existing: bool = False
     identity: str | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    diagnose: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `Job(**...)` reads it back."""
@@ -109,7 +111,7 @@ def perform(job: Job, send: Callable[[Message], None]) -> None:
 def _perform(job: Job, send: Callable[[Message], None]) -> None:
     from segshift.data.dataset import open_domain
     from segshift.engine.execute import evaluate_tests, execute
-    from segshift.engine.folder import open_tests
+    from segshift.engine.folder import Compared, open_tests
     from segshift.engine.processes import choose_device
     from segshift.engine.read_recipe import validate_recipe
     from segshift.engine.run import Run
@@ -124,7 +126,11 @@ def _perform(job: Job, send: Callable[[Message], None]) -> None:
         run = Run.open(job.folder)
         evaluate_tests(run, recipe, open_tests(recipe, run.label_space), choose_device(recipe.compute.device), reporter)
         return
-    execute(recipe, Path(job.folder), Run.open(job.parent) if job.parent else None, resume=True, reporter=reporter, identity=job.identity)
+    compared = None
+    if job.diagnose is not None:
+        compared = Compared(tuple(map(Run.open, job.diagnose["runs"])), job.diagnose["threshold"], job.diagnose["granularity"])
+    parent = Run.open(job.parent) if job.parent else None
+    execute(recipe, Path(job.folder), parent, resume=True, reporter=reporter, identity=job.identity, compared=compared)
 
 
 def peak_memory() -> int:

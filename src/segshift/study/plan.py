@@ -15,7 +15,7 @@ from typing import Any, Literal, final
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace
 from segshift.engine.checkpoint import write_atomic
-from segshift.engine.folder import Opened, create_method, identify, open_all, open_tests
+from segshift.engine.folder import Opened, create_method, describe_comparison, identify, open_all, open_tests
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UserError
 from segshift.study.grid import Planned
@@ -65,8 +65,8 @@ def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str
     problems: list[str] = []
     by_identity: dict[str, str] = {}
     for run in planned:
-        if run.parent is not None and run.parent not in entries:
-            continue  # its parent has a problem, which is told
+        if not all(need in entries for need in run.needs):
+            continue  # one of them has a problem, which is told
         try:
             if run.existing is not None:
                 identity, spaces[run.key] = _of_existing(Run.open(run.existing), run, domains)
@@ -76,7 +76,7 @@ def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str
                 same = (run.recipe.data.model_dump_json(), method.kind, method.sees, parent and parent[1])
                 if same not in opened:
                     opened[same] = open_all(run.recipe, method, parent, domains.open)
-                identity = identify(run.recipe, method, entries[run.parent].identity if run.parent else None, opened[same])
+                identity = identify(run.recipe, method, entries[run.parent].identity if run.parent else None, opened[same], _compared(run, entries))
                 spaces[run.key] = opened[same].space
         except UserError as error:
             text = str(error)
@@ -92,6 +92,12 @@ def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str
         found = list(dict.fromkeys(problems))
         raise RecipeError("; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else ""))
     return entries
+
+
+def _compared(run: Planned, entries: Mapping[str, Entry]) -> dict[str, Any] | None:
+    if run.diagnose is None:
+        return None
+    return describe_comparison([entries[key].identity for key in run.compared], run.diagnose.threshold, run.diagnose.granularity)
 
 
 def _of_existing(run: Run, planned: Planned, domains: Domains) -> tuple[str, LabelSpace]:
@@ -121,7 +127,7 @@ def state_of(entry: Entry, domains: Domains) -> State:
 
 
 def select(planned: Sequence[Planned], patterns: Sequence[str]) -> list[Planned]:
-    """The runs whose key or title matches one of the patterns (`*` stands for anything), and their ancestors; without patterns all.
+    """The runs whose key or title matches one of the patterns (`*` stands for anything), and those that they need; without patterns all.
 
     Raises RecipeError where none matches.
     """
@@ -133,10 +139,11 @@ def select(planned: Sequence[Planned], patterns: Sequence[str]) -> list[Planned]
     chosen = set()
     for run in planned:
         if any(fnmatchcase(text, pattern) for pattern in patterns for text in (run.key, run.title, run.entry)):
-            here: Planned | None = run
-            while here is not None:
+            wanted = [run]
+            while wanted:
+                here = wanted.pop()
                 chosen.add(here.key)
-                here = by_key[here.parent] if here.parent else None
+                wanted += [by_key[key] for key in here.needs]
     if not chosen:
         raise RecipeError(f"no run matches {' or '.join(patterns)}; there is, for example, {', '.join(run.key for run in planned[:3])}")
     return [run for run in planned if run.key in chosen]
@@ -208,6 +215,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
     return {
         "identity": entry.identity,
         "folder": entry.folder.name,
+        "existing": None if entry.planned.existing is None else str(entry.planned.existing.resolve()),
         "entry": entry.planned.entry,
         "title": entry.planned.title,
         "axes": dict(entry.planned.axes),

@@ -1,4 +1,4 @@
-"""Drives a study: gives every run whose parent is done to a free process, keeps results as they come, and can be killed at any moment.
+"""Drives a study: gives every run that has what it needs to a free process, keeps results as they come, and can be killed at any moment.
 
 What is done stands in the run folders alone; the results file is written from them. So a driver that was killed goes on with what it finds.
 """
@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Protocol, final
 
@@ -102,8 +102,8 @@ class _Driver:
         self.lost: dict[str, int] = {}
         self.children: dict[str, list[str]] = {}
         for key, entry in entries.items():
-            if entry.planned.parent is not None:
-                self.children.setdefault(entry.planned.parent, []).append(key)
+            for need in entry.planned.needs:
+                self.children.setdefault(need, []).append(key)
         self.ready: list[str] = []
         self.heard: deque[Message] = deque()
         self.keeps = True
@@ -114,10 +114,10 @@ class _Driver:
         for key, entry in self.entries.items():
             if state_of(entry, self.domains) == "done" and self._keep(entry, known) and self.status.waiting.pop(key, None) is not None:
                 self.status.done.append(key)
-        for key, entry in self.status.waiting.items():
-            parent = entry.planned.parent
-            if parent is None or parent in self.status.done:
-                self.ready.append(key)
+        self.ready = [key for key in self.status.waiting if self._can_start(key)]
+
+    def _can_start(self, key: str) -> bool:
+        return key in self.status.waiting and all(need in self.status.done for need in self.entries[key].planned.needs)
 
     def _keep(self, entry: Entry, known: frozenset[str]) -> bool:
         """Whether a finished run is in the results; where an evaluation of it is damaged, it is tested again."""
@@ -165,7 +165,11 @@ class _Driver:
         folder = str(self.entries[parent].folder) if parent else None
         recipe = entry.planned.recipe.model_dump(mode="json")
         tests = {label: self.domains.fingerprint(domain) for label, domain in entry.planned.recipe.data.tests.items()}
-        self.executor.start(Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None, entry.identity, tests))
+        job = Job(key, recipe, str(entry.folder), folder, entry.planned.existing is not None, entry.identity, tests)
+        if (how := entry.planned.diagnose) is not None:
+            folders = [str(self.entries[other].folder) for other in entry.planned.compared]
+            job = replace(job, diagnose={"runs": folders, "threshold": how.threshold, "granularity": how.granularity})
+        self.executor.start(job)
 
     def _listen(self) -> None:
         """Hears what happened; a message is taken even where hearing it fails."""
@@ -208,7 +212,7 @@ class _Driver:
             return
         self.status.done.append(key)
         self.status.seconds[key] = message.seconds
-        self.ready = [child for child in self.children.get(key, []) if child in self.status.waiting] + self.ready  # its parent's weights are warm
+        self.ready = [child for child in self.children.get(key, []) if self._can_start(child)] + self.ready  # its parent's weights are warm
 
     def _again(self, key: str) -> None:
         del self.status.running[key]

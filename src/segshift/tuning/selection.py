@@ -87,11 +87,13 @@ def select_biases(model: SegmentationModel) -> Selection:
     return Selection(frozenset(name for name, _ in model.named_parameters() if name.rpartition(".")[2] == "bias"), frozenset())
 
 
-def select_top_k(model: SegmentationModel, diagnosis: str, k: int = 10) -> Selection:
+def select_top_k(model: SegmentationModel, diagnosis: str | None = None, k: int = 10) -> Selection:
     """The k tensors that a diagnosis found to move most, by mean shift over its targets; `diagnosis` is what `segshift diagnose` wrote.
 
     The running statistics of a batch norm update where its scale or shift is among them.
     """
+    if diagnosis is None:
+        raise RecipeError("tuning top-k needs to know what moved: give `diagnosis`, the folder that `segshift diagnose` wrote (in a study: the key `diagnose`)")
     found = read_diagnosis(diagnosis)
     found.require_model(model, diagnosis)
     return _tensors(model, [layer.name for layer, _ in found.ranked()], k)
