@@ -4,10 +4,12 @@ import errno
 import os
 import pickle
 import re
+import sys
 import threading
 
 import fakes
 import numpy as np
+import psutil
 import pytest
 import torch
 from miniature import write
@@ -16,7 +18,7 @@ from PIL import Image
 from segshift.cli import main
 from segshift.data import cache
 from segshift.data.cache import cache_path, cache_samples, one_builder, open_cache
-from segshift.data.cache_file import SampleCache
+from segshift.data.cache_file import SampleCache, map_file
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.transforms import resize_sample
 from segshift.errors import DataError, DataWarning, DiskFullError, MissingDataError
@@ -148,6 +150,17 @@ def test_writing_into_a_sample_changes_no_file_and_workers_map_it_themselves(tmp
     again = pickle.loads(pickle.dumps(found))
     assert_holds(again, open_streets())
     assert len(pickle.dumps(found)) < 2000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files with holes, and the memory of Linux")
+def test_a_cache_larger_than_the_memory_is_mapped(tmp_path):
+    path = tmp_path / "large.cache"
+    path.touch()
+    os.truncate(path, 2 * psutil.virtual_memory().total + psutil.swap_memory().total)
+    stored = map_file(path)
+    stored[-1] = 7
+    assert stored.size == path.stat().st_size
+    assert map_file(path)[-1] == 0
 
 
 def test_one_of_several_builds_and_the_others_wait(tmp_path, monkeypatch):

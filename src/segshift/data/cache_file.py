@@ -2,15 +2,17 @@
 
 8 bytes  MAGIC
 records  image (3, h, w), label (h, w), depth (h, w) float32 where there are any, each begun at a multiple of ALIGN
-index    JSON: key, domain, and of each record its name, place, size, checksum and pixels of unknown colour
+index    JSON: what the cache is of, and of each record its name, place, size, checksum and pixels of unknown colour
 24 bytes place and length of the index, MAGIC
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ from segshift.types import Sample
 MAGIC = b"SEGSHFT2"
 ALIGN = 64
 TAIL = struct.Struct("<QQ8s")
+NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""Older Pythons do not name the flag."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,13 @@ class SampleCache(Sequence[Sample]):
 
 
 def map_file(path: Path) -> np.ndarray:
-    """The bytes of a file, private: who writes into a sample changes no file. Who has it mapped keeps it when it is removed."""
+    """The bytes of a file, private: who writes into a sample changes no file. Who has it mapped keeps it when it is removed.
+
+    No memory is set aside for what might be written, else a cache larger than the memory could not be mapped.
+    """
     try:
-        return np.memmap(path, np.uint8, "c")
+        with open(path, "rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE), np.uint8)
     except FileNotFoundError:
         raise MissingDataError(f"{path}: the cache was removed meanwhile, or built anew since its data changed: run the same command again") from None
 
