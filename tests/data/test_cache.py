@@ -4,8 +4,11 @@ import errno
 import os
 import pickle
 import re
+import resource
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import fakes
 import numpy as np
@@ -190,6 +193,29 @@ def test_who_waits_says_for_whom_and_goes_on(tmp_path):
     assert_holds(found[0], open_streets())
     pattern = rf"{re.escape(str(path))}: process {os.getpid()} on \S+, since [-0-9]+ [:0-9]+, builds this cache: waiting for it"
     assert [re.fullmatch(pattern, line) is not None for line in said] == [True]
+
+
+@contextmanager
+def nothing_can_be_written() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_of_the_cache(tmp_path):
+    dataset = open_streets()
+    with nothing_can_be_written(), pytest.raises(DataError, match=r"^cannot write .*\.cache\.part, "):
+        cache_samples(dataset, tmp_path)
+    assert_holds(cache_samples(dataset, tmp_path), dataset)
+
+
+def test_a_folder_without_locks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache.fcntl, "flock", lambda *given: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(DataError, match=r"knows no locks \(No locks available\): name a folder for caches on a disk of this machine"):
+        cache_samples(open_streets(), tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::segshift.errors.DataWarning")

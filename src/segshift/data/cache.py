@@ -182,7 +182,7 @@ def one_builder(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "a+")  # noqa: SIM115
+        file = open(lock, "ab+", buffering=0)  # noqa: SIM115
     except OSError as error:
         raise DataError(f"cannot write to {path.parent} ({error.strerror}): name a folder for caches that you may write to") from None
     with file:
@@ -190,11 +190,13 @@ def one_builder(path: Path, say: Callable[[str], None]) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            say(f"{path}: {file.read() or 'another process'} builds this cache: waiting for it")
+            say(f"{path}: {file.read().decode() or 'another process'} builds this cache: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise DataError(f"{path.parent} knows no locks ({error.strerror}): name a folder for caches on a disk of this machine") from None
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S},")
-        file.flush()
+        with suppress(OSError):  # a full disk is told where the cache itself is written
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S},".encode())
         try:
             yield
         finally:
