@@ -91,7 +91,7 @@ class DomainDataset(Dataset[Sample]):
     @property
     def unknown_colors(self) -> Mapping[str, int]:
         """Pixels, by label file read so far or kept in the cache, whose colour is no class and which are void; where labels are coded by colour."""
-        return self.source.unknown
+        return self.source.unknown if isinstance(self.source, FileSource) else {}
 
     @property
     def identities(self) -> list[str]:
@@ -140,13 +140,14 @@ class DomainDataset(Dataset[Sample]):
         return replace(sample, image=image, label=sample.label if self._labels else None)
 
     def unknown_of(self, index: int) -> int:
-        """Pixels of one image's label, since it was read, whose colour is no class."""
-        return self.source.unknown_of(self._check(index))
+        """Pixels of one image's label, since it was read, whose colour is no class; 0 where labels are not coded by colour."""
+        return self.source.unknown_of(self._check(index)) if isinstance(self.source, FileSource) else 0
 
     def read_from(self, cache: SampleCache) -> None:
         """From now on samples come from a cache that `cache_samples` made of them; they are views of it and must not be changed."""
         self._cache = cache
-        self.source.take_unknown([record.unknown for record in cache.records])
+        if isinstance(self.source, FileSource):
+            self.source.take_unknown([record.unknown for record in cache.records])
 
     def clear(self, index: int) -> tuple[Sample, View]:
         """One sample without its weather, and the view of it that weather is put on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -38,7 +38,6 @@ class StreetSource:
     refine: Refine | None = None
     camera: Camera | None = None  # each street has its own
     left_out: dict[str, str] = field(default_factory=dict)
-    unknown: dict[str, int] = field(default_factory=dict)
     coding: tuple[()] = ()
 
     @property
@@ -56,13 +55,6 @@ class StreetSource:
         street = render_street(self.seed, i, split=self.split, look=self.look, height=self.height, width=self.width)
         image = torch.from_numpy(street.image).permute(2, 0, 1).contiguous()
         return Sample(image, torch.from_numpy(street.label), torch.from_numpy(street.depth), self.names[index]), street.camera
-
-    def unknown_of(self, index: int) -> int:
-        """No label has a colour."""
-        return 0
-
-    def take_unknown(self, counts: Sequence[int]) -> None:
-        """Nothing: no label has a colour."""
 
     def describe(self, depth: bool) -> Iterator[str]:
         """What the fingerprint is made of: the version of the drawing and its parameters."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -55,7 +55,6 @@ class TableSource:
     label: str | None
     no_depth: str
     left_out: dict[str, str] = field(default_factory=dict)
-    unknown: dict[str, int] = field(default_factory=dict)
     depth_source: str = "measured"
     refine: Refine | None = None
     camera: Camera | None = None
@@ -106,13 +105,6 @@ class TableSource:
             what = f"names {name}, which is not there" if name else "is empty"
             raise DataError(f"{path}, row {row}, column {column}: the cell {what}: save the data set with its pictures embedded")
         return data
-
-    def unknown_of(self, index: int) -> int:
-        """No label is coded by colour."""
-        return 0
-
-    def take_unknown(self, counts: Sequence[int]) -> None:
-        """Nothing: no label is coded by colour."""
 
     def describe(self, depth: bool) -> Iterator[str]:
         """What the fingerprint is made of: of each table its path, its size and the hash of its first 64 KiB; the columns and the rows."""
