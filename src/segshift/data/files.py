@@ -194,9 +194,14 @@ class FileSource:
         return "\n".join([files.image, *lines])
 
     def describe_file(self, path: str) -> str:
-        with open(self.root / path, "rb", buffering=0) as file:
-            head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
-            return f"{path} {os.fstat(file.fileno()).st_size} {head}"
+        return f"{path} {size_and_head(self.root / path)}"
+
+
+def size_and_head(path: Path) -> str:
+    """What tells one content of a file from another: its size, and the hash of its first 64 KiB."""
+    with open(path, "rb", buffering=0) as file:
+        head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
+        return f"{os.fstat(file.fileno()).st_size} {head}"
 
 
 def describe_unknown(unknown: Mapping[str, int]) -> str:

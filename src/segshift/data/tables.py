@@ -5,7 +5,6 @@ A cell is an encoded picture, or a struct of `bytes` and `path`, as the feature 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from bisect import bisect_right
@@ -21,6 +20,7 @@ import torch
 from segshift.data.catalog import Entry
 from segshift.data.domain import Domain
 from segshift.data.estimated import estimator_of
+from segshift.data.files import size_and_head
 from segshift.data.images import read_image, read_label
 from segshift.data.label_space import LabelSpace
 from segshift.data.listing import select
@@ -31,8 +31,6 @@ from segshift.errors import DataError, MissingDataError, unknown_name
 from segshift.types import Sample
 from segshift.weather.depth import Camera
 from segshift.weather.view import Refine
-
-HEAD = 64 * 1024
 
 
 @final
@@ -113,9 +111,7 @@ class TableSource:
 
     def describe_shard(self, shard: str) -> str:
         try:
-            with open(self.root / shard, "rb", buffering=0) as file:
-                head = hashlib.blake2b(file.read(HEAD), digest_size=16).hexdigest()
-                return f"{shard} {os.fstat(file.fileno()).st_size} {head}"
+            return f"{shard} {size_and_head(self.root / shard)}"
         except OSError as error:
             raise MissingDataError(f"{self.root / shard}: cannot be read ({error.strerror}): it was there when the data set was opened") from None
 
