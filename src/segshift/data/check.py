@@ -7,6 +7,7 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -17,8 +18,10 @@ from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Domain, parse_domain
 from segshift.data.files import FileSource, describe_unknown
 from segshift.data.label_space import LabelSpace
+from segshift.data.opening import root_of
 from segshift.data.parallel import in_order
 from segshift.data.place import Place, some
+from segshift.data.table_files import find_shards
 from segshift.data.tables import TableSource
 from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
 from segshift.types import IGNORE
@@ -79,15 +82,25 @@ def check_domain(domain: str | Domain, threads: int | None = None, progress: Cal
     True
     """
     parsed = replace(parse_domain(domain), weather=())
-    wanted = [parsed.split] if parsed.split or not parsed.entry.splits else list(parsed.entry.splits)
+    wanted = splits_of(parsed)
     found = [check_split(replace(parsed, split=split), threads or os.cpu_count() or 1, progress or (lambda *_: None), len(wanted) > 1) for split in wanted]
     if len(found) > 1 and not any(split.images for split in found):
-        check_split(replace(parsed, split=parsed.entry.split), 1, lambda *_: None, lenient=False)  # a key that no split knows
+        check_split(replace(parsed, split=wanted[0]), 1, lambda *_: None, lenient=False)  # a key that no split knows
     if parsed.filters and len(found) > 1 and any(split.images for split in found):
         for split in found:
             if not split.images:  # a filter need not leave something in every split
                 split.notes, split.mistakes = split.notes + split.mistakes, []
     return DomainCheck(str(parsed), found, list(twice_between(found, parsed.entry.overlapping)))
+
+
+def splits_of(domain: Domain) -> list[str | None]:
+    """The split that a domain names, else all of its data set, as they are there where that has none of its own; None for all images."""
+    if domain.split:
+        return [domain.split]
+    if domain.entry.rows:
+        with suppress(DataError, MissingDataError):  # told where the domain is opened
+            return [split or None for split in find_shards(root_of(domain))]
+    return list(domain.entry.splits) or [None]
 
 
 def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int], None], lenient: bool) -> SplitCheck:
