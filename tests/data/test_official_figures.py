@@ -8,6 +8,7 @@ from pathlib import Path
 from miniature import ids_by_name
 
 from segshift.data.catalog import DATASETS
+from segshift.data.catalog.driving import IDD_LABELS
 from segshift.data.label_space import LABEL_SPACES, VOID
 
 CITYSCAPES = LABEL_SPACES["cityscapes-19"]
@@ -68,6 +69,26 @@ def test_ids_of_the_simulators_and_of_mapillary() -> None:
         [90, 91, 92, 93, 94, 95],
     ]
     assert [len(DATASETS[name].spaces["19"].ids or {}) for name in ("mapillary", "mapillary-2")] == [66, 124]
+
+
+def test_ids_of_idd_and_wilddash() -> None:
+    # IDD's polygons by name, and csTrainId of its anue_labels.py: 18 classes under their own names, and terrain.
+    names = {name: train for name, (_, train) in IDD_LABELS.items() if train != VOID}
+    assert {name: CITYSCAPES.classes[train] for name, train in names.items()} == {
+        **{name: name for name in CITYSCAPES.classes if name != "terrain"},
+        "non-drivable fallback": "terrain",
+    }
+    assert len(IDD_LABELS) == 40
+    assert [raw for raw, _ in IDD_LABELS.values()] == list(range(40))
+    assert ids_by_name(DATASETS["idd"].spaces["19"]) == {
+        "road": [0], "sidewalk": [3], "building": [29], "wall": [20], "fence": [21], "pole": [26], "traffic light": [25], "traffic sign": [24],
+        "vegetation": [32], "terrain": [5], "sky": [33], "person": [6], "rider": [8], "car": [12], "truck": [13], "bus": [14], "train": [17],
+        "motorcycle": [9], "bicycle": [10],
+    }  # fmt: skip
+    # WildDash's label policy, column cs_name: those of Cityscapes, a pickup is a truck, a van a car, a road marking road.
+    cityscapes, wilddash = ids_by_name(CITYSCAPES), ids_by_name(DATASETS["wilddash"].spaces["19"])
+    assert wilddash == cityscapes | {"road": [7, 38], "truck": [27, 34], "car": [26, 35]}
+    assert set(DATASETS["wilddash"].spaces["19"].ids or ()) == {*range(39)}
 
 
 def test_camvid_32_has_the_original_names_and_colours() -> None:
