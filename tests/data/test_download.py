@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import re
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -95,17 +96,18 @@ class Answers(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = False  # closing waits for them, so that no connection is left
+    released: threading.Event
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
     """The address of a server on this machine."""
     with Server(("127.0.0.1", 0), Answers) as running:
-        running.released = threading.Event()  # type: ignore[attr-defined]
+        running.released = threading.Event()
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}"
-        running.released.set()  # type: ignore[attr-defined]
+        running.released.set()
         running.shutdown()
         thread.join()
 
@@ -138,6 +140,14 @@ def test_a_failed_download_says_what_to_get_by_hand(server: str, kind: str, said
 def test_a_download_that_breaks_off_is_told_by_its_hash(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, [Archive(f"{server}/cut/images.tar.gz", "0" * 64, 1000)])
     with pytest.raises(DataError, match="the download is cut off or was changed, and is removed"):
+        download("oxford-pets", tmp_path / "pets")
+    assert list((tmp_path / "pets").iterdir()) == []
+
+
+def test_an_encrypted_connection_that_breaks_is_no_fault_of_the_folder(served: list[Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = ssl.SSLError(1, "[SSL] record layer failure")
+    monkeypatch.setattr("shutil.copyfileobj", lambda *given: (_ for _ in ()).throw(broken))
+    with pytest.raises(MissingDataError, match=r"not reached \(.*record layer failure.*\): go online, or get images\.tar\.gz"):
         download("oxford-pets", tmp_path / "pets")
     assert list((tmp_path / "pets").iterdir()) == []
 

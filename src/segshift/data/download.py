@@ -6,6 +6,7 @@ import errno
 import hashlib
 import http.client
 import shutil
+import ssl
 import tarfile
 import urllib.error
 import urllib.request
@@ -80,7 +81,7 @@ def fetch(archive: Archive, path: Path, by_hand: str) -> None:
                 f"run the same command again, or {by_hand}"
             )
         part.replace(path)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
         raise MissingDataError(f"{archive.url}: {describe_failure(error)}{by_hand}") from None
     finally:
         part.unlink(missing_ok=True)
