@@ -58,7 +58,7 @@ def domains() -> Iterator[str]:
     from segshift.data.catalog.keys import DEPTH, FILTERS, REFINE
 
     for name, entry in DATASETS.items():
-        sizes = [size if size not in entry.spaces or i else f"{size} (default)" for i, size in enumerate(entry.spaces)]
+        sizes = [size if i else f"{size} (default)" for i, size in enumerate(entry.spaces)]
         classes = f"{', '.join(sizes) or len(entry.classes)} classes" if entry.classes else "classes of its mapping file"
         counts = ", ".join(f"{split} {entry.counts[split]}{' without labels' if split in entry.unlabelled else ''}" for split in entry.splits)
         splits = f"images: {counts}" if counts else "splits: those of its tables" if entry.rows else "splits: any subfolder"
