@@ -59,7 +59,8 @@ class Reference(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, drawn: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        _, index = drawn
         image, label = Image.open(self.images[index]).convert("RGB"), Image.open(self.labels[index])
         size = random.randint(HEIGHT // 2, HEIGHT * 2)
         image, label = F.resize(image, [size]), F.resize(label, [size], interpolation=v2.InterpolationMode.NEAREST)
@@ -91,16 +92,12 @@ def spread(values: list[float], digits: int = 1) -> str:
     return f"{np.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def endless(folder: Path, workers: int) -> Iterator[Any]:
-    while True:
-        yield from DataLoader(Reference(folder), BATCH, shuffle=True, drop_last=True, num_workers=workers, worker_init_fn=one_thread)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, kind, default in (("rounds", int, 7), ("frames", int, 24), ("workers", int, 2), ("step", float, 0.2)):
         parser.add_argument(f"--{name}", type=kind, default=default)
     given = parser.parse_args()
+    torch.set_num_threads(1)  # as a loading process has
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         write_frames(folder, given.frames)
@@ -111,9 +108,13 @@ def main() -> None:
         print_crops(folder, dataset, given.rounds)
         print_jitter(dataset[0].image[:, : CROP[0], : CROP[1]].contiguous(), given.rounds)
         transform = JointTransform(size=(HEIGHT, WIDTH), crop=CROP, scale=(0.5, 2.0), flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
-        ours = iter(training_loader(TrainingSamples(dataset, transform, 0), EndlessSampler(len(dataset), BATCH, 0), given.workers))
-        theirs = endless(folder, given.workers)
-        found = [(waiting(ours, given.step), waiting(theirs, given.step)) for _ in range(given.rounds)]
+        sampler = EndlessSampler(len(dataset), BATCH, 0)
+        # Begun anew in every round: else the one is timed beside the other's reading ahead, and hands out what it read meanwhile.
+        loaders: tuple[Callable[[], DataLoader[Any]], ...] = (
+            lambda: training_loader(TrainingSamples(dataset, transform, 0), sampler, given.workers),
+            lambda: DataLoader(Reference(folder), batch_sampler=sampler, num_workers=given.workers, worker_init_fn=one_thread),
+        )
+        found = [tuple(waiting(iter(loader()), given.step) for loader in loaders) for _ in range(given.rounds)]
         for name, place in (("ours, from the cache", 0), ("torchvision's reference", 1)):
             rates, shares = zip(*(pair[place] for pair in found), strict=True)
             print(f"{name:28}{spread(list(rates))} images/s, waiting {spread([100 * share for share in shares])} % beside steps of {given.step} s")
@@ -146,11 +147,8 @@ def print_jitter(image: torch.Tensor, rounds: int) -> None:
     def ours() -> object:
         return change_colors(image, brightness=1.2, contrast=0.8, saturation=1.3, hue=0.05)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     peer(), ours()
     pairs = [(1e3 * seconds(ours), 1e3 * seconds(peer)) for _ in range(3 * rounds)]
-    torch.set_num_threads(before)
     fast, slow = (list(column) for column in zip(*pairs, strict=True))
     print(f"{'jitter of 512 x 1024':28}{spread(fast)} ms, torchvision uint8 {spread(slow)} ms, ratio {spread([b / a for a, b in pairs])}")
 
