@@ -132,4 +132,4 @@ def test_surgical_rates_are_the_shares_that_their_equations_say(tiny: Callable[.
         most = max(sums.values())
         for key, gradient in gradients.items():
             rate = sums[key] / most if sums[key] else 1.0
-            assert torch.allclose(moved[key], 0.5 * rate * gradient, rtol=1e-3, atol=1e-7), key
+            assert torch.allclose(moved[key], 0.5 * rate * gradient, rtol=1e-3, atol=2.5e-7), key  # a weight of 2 to 4 is stored in steps of 2.4e-7

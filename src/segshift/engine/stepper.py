@@ -173,13 +173,15 @@ class FabricStepper:
         precision.unscale_gradients(_raw(optimizer))  # the norm is that of the gradient, whatever the precision's scale
         clip = self._recipes[name].clip_norm
         norm = torch.nn.utils.get_total_norm([p.grad for p in learnable if p.grad is not None])
-        if not bool(torch.isfinite(norm)) and precision.precision != "16-mixed":  # there the scaler leaves this step out
+        finite = bool(torch.isfinite(norm))
+        if not finite and precision.precision != "16-mixed":  # there the scaler leaves this step out
             optimizer.zero_grad(set_to_none=True)
             raise NonFiniteError("the gradient is not finite")
         if clip is not None:
             torch.nn.utils.clip_grads_with_norm_(learnable, clip, norm)
         if name == "model":
-            self._tuning.before_update(self._model, self.progress)
+            if finite:
+                self._tuning.before_update(self._model, self.progress)
             if self._tuning.rates is not None:
                 set_learning_rate(_raw(optimizer), self._factor, self._tuning.rates)
         optimizer.step()

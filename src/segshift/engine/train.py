@@ -148,7 +148,7 @@ class _Session:
         self.model.load_state_dict(state["model"])
         self.stepper.load_state_dict(state["stepper"])
         self.method.load_state_dict(state["method"])
-        self.tuning.load_state_dict(state["tuning"])
+        self.tuning.load_state_dict(self.fabric.to_device(state["tuning"]))
         apply_selection(self.model, self.tuning.selection)
         self.best = state["best"]
         self.trained_seconds = state["seconds"]

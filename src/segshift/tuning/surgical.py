@@ -15,12 +15,15 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segshift.errors import RecipeError
 from segshift.models import SegmentationModel
 from segshift.tuning.selection import select_all
 from segshift.tuning.tuning import Fixed, Progress, Selection
+
+MOST = 1e6
+"""What SNR is at most: single precision does not know a smaller spread of values that agree."""
 
 
 class Surgical(Fixed):
@@ -48,18 +51,13 @@ class AutoRGN(Surgical):
     def __init__(self) -> None:
         super().__init__()
         self._sums: dict[str, float] = {}
-        self._steps = 0
 
     def before_update(self, model: SegmentationModel, progress: Progress) -> None:
         if progress.epoch > self._epoch:
             self._rates = self._scaled()
-            self._epoch, self._sums, self._steps = progress.epoch, {}, 0
-        for name, parameter in model.named_parameters():
-            if parameter.grad is not None:
-                size = float(torch.linalg.vector_norm(parameter.detach()))
-                ratio = float(torch.linalg.vector_norm(parameter.grad)) / size if size else 0.0
-                self._sums[name] = self._sums.get(name, 0.0) + ratio
-        self._steps += 1
+            self._epoch, self._sums = progress.epoch, {}
+        for name, ratio in relative_norms(model).items():
+            self._sums[name] = self._sums.get(name, 0.0) + ratio
         if self._epoch == 0:
             self._rates = self._scaled()
 
@@ -69,10 +67,10 @@ class AutoRGN(Surgical):
         return {name: self._sums[name] / most if most and self._sums.get(name) else 1.0 for name in self._rates}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self._epoch, "rates": self._rates, "sums": self._sums, "steps": self._steps}
+        return {"epoch": self._epoch, "rates": self._rates, "sums": self._sums}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._epoch, self._rates, self._sums, self._steps = state["epoch"], state["rates"], state["sums"], state["steps"]
+        self._epoch, self._rates, self._sums = state["epoch"], state["rates"], state["sums"]
 
 
 @final
@@ -107,9 +105,9 @@ class AutoSNR(Surgical):
             return dict.fromkeys(self._rates, 1.0)
         ratios = {}
         for name, total in self._sums.items():
-            mean = total / self._steps
-            variance = (self._squares[name] / self._steps - mean.square()).clamp_(min=0)
-            ratios[name] = float((mean.square() / variance.clamp_(min=1e-20)).mean())
+            signal = (total / self._steps).square()
+            noise = torch.maximum(self._squares[name] / self._steps - signal, signal / MOST)
+            ratios[name] = float(torch.where(signal > 0, signal / noise, 0.0).mean())
         most = max(ratios.values(), default=0.0)
         return {name: float(not most or ratios.get(name, most) / most >= self.threshold) for name in self._rates}
 
@@ -119,3 +117,11 @@ class AutoSNR(Surgical):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._epoch, self._rates, self._steps = state["epoch"], state["rates"], state["steps"]
         self._sums, self._squares = dict(state["sums"]), dict(state["squares"])
+
+
+def relative_norms(model: nn.Module) -> dict[str, float]:
+    """||g|| / ||theta|| of each tensor with a gradient, 0 where theta is 0; read from the device at once."""
+    learned = {name: (p.detach(), p.grad) for name, p in model.named_parameters() if p.grad is not None}
+    sizes, gradients = (torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]) for tensors in zip(*learned.values(), strict=True))
+    ratios = torch.where(sizes > 0, gradients / sizes, 0.0)
+    return dict(zip(learned, ratios.tolist(), strict=True))
