@@ -15,7 +15,6 @@ from segshift.diagnose import read_diagnosis
 from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.diagnosis import compare_parameters, diagnose_runs
 from segshift.engine.execute import execute
-from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError
@@ -72,12 +71,6 @@ def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_pa
         source_run,
     )
     assert run.record["tensors_changed"] == 3
-    moved = (tmp_path / "out").rename(tmp_path / "moved")
-    recipe = validate_recipe(run.recipe.model_dump(mode="json"), (f"tuning.diagnosis={moved}",))
-    before = recipe.identity()
-    assert before["tuning"]["diagnosis"] == read_diagnosis(moved).digest(), "where it lies plays no part"
-    (moved / "diagnosis.json").write_text((moved / "diagnosis.json").read_text().replace('"threshold": 0.05', '"threshold": 0.06'))
-    assert recipe.identity() != before, "what a diagnosis says is part of the run"
     for arguments, text in (
         (["--threshold", "0"], "threshold is 0.0"),
         (["--granularity", "layers"], "did you mean 'layer'"),

@@ -15,9 +15,11 @@ from segshift.diagnose import Diagnosis, compare_parameters
 from segshift.engine import train
 from segshift.engine.checkpoint import load_state
 from segshift.engine.execute import execute
+from segshift.engine.folder import make_plan
 from segshift.engine.logs import Reporter
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
+from segshift.errors import MissingDataError, RecipeError
 from segshift.methods import Supervised
 from segshift.models import create_model
 from segshift.tuning import TUNINGS, create_tuning
@@ -65,6 +67,24 @@ def test_what_is_frozen_is_bit_identical_afterwards(name: str, tiny: Callable[..
     assert moving <= changed
     state = load_state(run.path / "last.safetensors")
     assert state["stepper"]["optimizers"]["model"].keys() <= names, "no optimizer state of what is frozen"
+
+
+def test_a_run_is_what_its_diagnosis_says_wherever_that_lies(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = tiny().model
+    clean, one, two = (create_model(recipe.architecture, encoder=recipe.encoder, classes=19, seed=seed, **recipe.options) for seed in range(3))
+    identities = []
+    for place, other in enumerate((one, one, two)):
+        file = tmp_path / str(place) / "diagnosis.json"
+        file.parent.mkdir()
+        file.write_text(Diagnosis("clean", {"a": compare_parameters(clean, other)}).to_json())
+        asked = tiny("tuning.name=top-k", f"tuning.diagnosis={file.parent if place else file}")
+        identities.append(make_plan(asked, Supervised(), None, None).identity)
+    assert identities[0] == identities[1] != identities[2]
+    with pytest.raises(MissingDataError, match="no diagnosis at nowhere: make one with"):
+        execute(tiny("tuning.name=top-k", "tuning.diagnosis=nowhere"), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "told before anything begins"
+    with pytest.raises(RecipeError, match="tuning top-k needs to know what moved: give diagnosis"):
+        execute(tiny("tuning.name=top-k"), tmp_path / "run")
 
 
 class Stop(BaseException):

@@ -71,9 +71,9 @@ class Diagnosis:
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
-    def digest(self) -> str:
-        """Hash (hex) of what it says."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+    def fingerprint(self) -> str:
+        """SHA-256 of all that it says."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_csv(self) -> str:
         """A line a tensor and target, in forward order."""

@@ -18,6 +18,7 @@ from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
 from segshift.errors import ModelError, RecipeError, UserError
 from segshift.methods import METHODS, Method
 from segshift.models import SegmentationModel
+from segshift.tuning import TUNINGS
 from segshift.types import ROLES
 
 Open = Callable[..., DomainDataset]
@@ -144,8 +145,17 @@ def open_tests(recipe: Recipe, space: LabelSpace, open_one: Open = open_domain) 
 
 
 def identify(recipe: Recipe, method: Method, parent: str | None, opened: Opened, compared: Mapping[str, Any] | None = None) -> str:
-    """The identity of a run; `parent` is that of its parent, `compared` what `describe_comparison` gives."""
-    return run_identity(recipe.identity(), parent, opened.fingerprints, method.version, compared)
+    """The identity of a run; `parent` is that of its parent, `compared` what `describe_comparison` gives.
+
+    Raises MissingDataError or WeightsError for a file of its tuning that cannot be read, RecipeError where it needs one and none is named.
+    """
+    tuning = recipe.tuning
+    reads = {f"tuning.{option}": read(path) for option, read in TUNINGS[tuning.name].reads.items() if (path := tuning.options.get(option)) is not None}
+    if TUNINGS[tuning.name].reads and not reads and compared is None:
+        raise RecipeError(
+            f"tuning {tuning.name} needs to know what moved: give diagnosis, the folder that `segshift diagnose` wrote (in a study: the key diagnose)"
+        )
+    return run_identity(recipe.identity(), parent, {**opened.fingerprints, **reads}, method.version, compared)
 
 
 def describe_comparison(identities: Sequence[str], threshold: float, granularity: str) -> dict[str, Any]:

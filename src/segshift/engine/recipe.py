@@ -10,7 +10,6 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from segshift.data.domain import Domain, parse_domain
-from segshift.diagnose import read_diagnosis
 from segshift.engine.options import check_options
 from segshift.engine.trackers import TRACKERS
 from segshift.errors import UserError, unknown_name
@@ -268,8 +267,8 @@ class Recipe(Section):
         for role in (*ROLES, "validation"):
             if content["data"][role] is not None:  # where the data lies plays no part; its hash does
                 content["data"][role] = str(replace(parse_domain(content["data"][role]), root=None))
-        if isinstance(diagnosis := content["tuning"].get("diagnosis"), str):  # what it says, not where it lies
-            content["tuning"]["diagnosis"] = read_diagnosis(diagnosis).digest()
+        for option in TUNINGS[self.tuning.name].reads:
+            content["tuning"].pop(option, None)  # nor where that lies
         # Maps that are kept are rounded, whatever the budget.
         content["training"]["feature_cache"] = True
         if self.training.feature_cache is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from segshift.diagnose import read_diagnosis
 from segshift.errors import unknown_name
 from segshift.models import SegmentationModel
 from segshift.tuning import selection
@@ -21,16 +22,20 @@ LEE = "Lee et al. 2023, Surgical Fine-Tuning Improves Adaptation to Distribution
 
 @dataclass(frozen=True)
 class Entry:
-    """A tuning: the callable whose keyword arguments are its options, and how it is built from them."""
+    """A tuning: the callable whose keyword arguments are its options, and how it is built from them.
+
+    `reads` are the options that name a file, each with what gives the hash of its content: that is part of a run's identity, and the path is not.
+    """
 
     options: Callable[..., Any]
     build: Callable[[Callable[..., Any], dict[str, Any]], Tuning]
     summary: str
     paper: str
+    reads: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
-def _select(select: Callable[..., Selection], summary: str, paper: str = KIM) -> Entry:
-    return Entry(with_switches(select), SelectOnce, summary, paper)
+def _select(select: Callable[..., Selection], summary: str, paper: str = KIM, **reads: Callable[[str], str]) -> Entry:
+    return Entry(with_switches(select), SelectOnce, summary, paper, reads)
 
 
 def _build(tuning: Callable[..., Tuning], summary: str, paper: str) -> Entry:
@@ -48,7 +53,7 @@ TUNINGS: dict[str, Entry] = {
     "freeze-n-update": _select(selection.select_freeze_n_update, "first convolutions, every batch norm and the classifier"),
     "encoder-frozen": _select(selection.select_after_encoder, "everything after the encoder, whose statistics stay too", "-"),
     "bitfit": _select(selection.select_biases, "every bias and norm's shift", "Ben Zaken et al. 2022, BitFit"),
-    "top-k": _select(selection.select_top_k, "the k tensors that moved most in a diagnosis"),
+    "top-k": _select(selection.select_top_k, "the k tensors that moved most in a diagnosis", diagnosis=lambda path: read_diagnosis(path).fingerprint()),
     "random-k": _select(selection.select_random_k, "k tensors drawn at random, the control of top-k", "-"),
     "lp-ft": _build(LinearProbeThenFineTune, "the head alone, then everything", "Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features"),
     "gradual": _build(GradualUnfreezing, "the head, then a stage of the encoder more at a time, top down", "Howard and Ruder 2018, ULMFiT"),

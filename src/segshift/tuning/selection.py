@@ -93,7 +93,7 @@ def select_top_k(model: SegmentationModel, diagnosis: str | None = None, k: int 
     The running statistics of a batch norm update where its scale or shift is among them.
     """
     if diagnosis is None:
-        raise RecipeError("tuning top-k needs to know what moved: give `diagnosis`, the folder that `segshift diagnose` wrote (in a study: the key `diagnose`)")
+        raise RecipeError("tuning top-k needs to know what moved: give diagnosis, the folder that `segshift diagnose` wrote")
     found = read_diagnosis(diagnosis)
     found.require_model(model, diagnosis)
     return _tensors(model, [layer.name for layer, _ in found.ranked()], k)
