@@ -173,10 +173,12 @@ def test_mistakes_are_one_line_with_a_remedy(model: SegmentationModel) -> None:
         compare_parameters(model, create_model("unet", encoder="mobilenetv2_050", classes=3, seed=0))
     with pytest.raises(ModelError, match="the null control is of another anatomy"):
         compare_parameters(model, model, null=create_model("fpn", encoder="resnet18", classes=3, seed=0))
-    broken = deepcopy(model)
-    broken.state_dict()[FIRST][0] = math.nan
-    with pytest.raises(ModelError, match=r"conv1\.weight holds values that are not finite"):
-        compare_parameters(model, broken)
+    for value in (math.nan, math.inf):
+        broken = deepcopy(model)
+        broken.state_dict()[FIRST][0] = value
+        for models in ((model, broken), (broken, model), (model, model, broken)):
+            with pytest.raises(ModelError, match=r"conv1\.weight holds values that are not finite"):
+                compare_parameters(*models[:2], null=models[2] if len(models) > 2 else None)
     learnable = len(compare_parameters(model, model).learnable)
     for k in (0, learnable + 1):
         with pytest.raises(RecipeError, match=f"the model has {learnable} that learn"):

@@ -13,7 +13,7 @@ from segshift.cli import main
 from segshift.diagnose import compare_parameters as compare_models
 from segshift.diagnose import read_diagnosis
 from segshift.engine.adapt import adaptation_recipe
-from segshift.engine.diagnosis import compare_parameters, diagnose_runs
+from segshift.engine.diagnosis import began_alike, compare_parameters, diagnose_runs
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
@@ -48,6 +48,29 @@ def test_what_cannot_be_compared_is_told(source_run: Run, tuned: Run, tiny: Call
     diagnosis, notes = diagnose_runs(source_run, [tuned, other])
     assert list(diagnosis.shifts) == ["tuned", "other"]
     assert notes == [f"other began with other weights than {source_run.name}: their z-scores differ everywhere"]
+
+
+@pytest.mark.parametrize(
+    ("clean", "other", "related"),
+    [
+        ("root", "child", True),
+        ("grandchild", "root", True),
+        ("child", "nephew", True),  # both from root, one of them over a run between
+        ("child", "orphan", True),  # of one parent, which is not there any more
+        ("root", "same seed", True),
+        ("root", "other seed", False),
+        ("root", "other weights", False),
+        ("child", "same seed", False),
+    ],
+)
+def test_runs_that_began_alike_are_known(clean: str, other: str, related: bool, tmp_path: Path) -> None:
+    parents = {"child": "root", "sibling": "root", "nephew": "sibling", "grandchild": "child", "orphan": "root"}
+    for name in ("root", "child", "sibling", "nephew", "grandchild", "orphan", "same seed", "other seed", "other weights"):
+        parent = {"path": f"../{'gone' if name == 'orphan' else parents[name]}", "identity": parents[name]} if name in parents else None
+        model = {"architecture": "unet", "pretraining": "all of imagenet" if name == "other weights" else "none"}
+        (tmp_path / name).mkdir()
+        Run(tmp_path / name, {"identity": name, "seed": int(name == "other seed"), "model": model, "parent": parent}).update()
+    assert began_alike(Run.open(tmp_path / clean), Run.open(tmp_path / other)) == related
 
 
 def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -101,13 +101,10 @@ def compare_states(
     found = []
     with torch.no_grad():
         for layer in anatomy:
-            before, after = clean[layer.name], other[layer.name]
-            similarity, norm = _similarity(before, after, threshold, granularity), _relative_norm(before, after)
-            if math.isnan(norm):
-                raise ModelError(f"{layer.name} holds values that are not finite: compare checkpoints of trainings that ended well")
-            found.append(LayerShift(layer.name, layer.kind, layer.depth, before.numel(), similarity, norm))
-            if null is not None:
-                found[-1] = replace(found[-1], null_similarity=_similarity(before, null[layer.name], threshold, granularity))
+            before = clean[layer.name]
+            similarity, norm = _compare(layer.name, before, other[layer.name], threshold, granularity)
+            control = None if null is None else _compare(layer.name, before, null[layer.name], threshold, granularity)[0]
+            found.append(LayerShift(layer.name, layer.kind, layer.depth, before.numel(), similarity, norm, control))
     return ParameterShift(tuple(found), threshold, granularity)
 
 
@@ -134,6 +131,15 @@ def compare_parameters(
     return compare_states(layers(clean), clean.state_dict(), other.state_dict(), threshold, granularity, None if null is None else null.state_dict())
 
 
+def _compare(name: str, clean: Tensor, other: Tensor, threshold: float, granularity: str) -> tuple[float, float]:
+    """S and the relative norm, where the clean tensor is; ModelError for values that are not finite."""
+    other = other.to(clean.device)
+    size, moved = float(torch.linalg.vector_norm(clean.float())), float(torch.linalg.vector_norm((other - clean).float()))
+    if not math.isfinite(size + moved):
+        raise ModelError(f"{name} holds values that are not finite: compare checkpoints of trainings that ended well")
+    return _similarity(clean, other, threshold, granularity), moved / size if size else (math.inf if moved else 0.0)
+
+
 def _similarity(clean: Tensor, other: Tensor, threshold: float, granularity: str) -> float:
     """S: the share of values whose z-scores differ by less than the threshold."""
     if clean.numel() == 0:
@@ -153,11 +159,6 @@ def _standardised(rows: Float[Tensor, "g n"]) -> tuple[Float[Tensor, "g n"], Ten
     """z-scores within each row, and which rows have no spread (g, 1)."""
     std, mean = torch.std_mean(rows, dim=1, correction=0, keepdim=True)
     return (rows - mean).div_(std), std == 0
-
-
-def _relative_norm(clean: Tensor, other: Tensor) -> float:
-    size, moved = float(torch.linalg.vector_norm(clean.float())), float(torch.linalg.vector_norm((other - clean).float()))
-    return moved / size if size else (math.inf if moved else moved)
 
 
 def _check_anatomy(clean: State, other: State, what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,10 +10,9 @@ from torch import Tensor
 
 from segshift.diagnose import Diagnosis, ParameterShift, compare_states
 from segshift.diagnose import compare_parameters as compare_models
-from segshift.engine.checkpoint import load_state
 from segshift.engine.run import Run
 from segshift.errors import ModelError, RecipeError, UserError
-from segshift.models import SegmentationModel, create_model
+from segshift.models import SegmentationModel
 from segshift.models.layers import Layer, layers
 
 Subject = SegmentationModel | Run | Path | str
@@ -53,29 +51,29 @@ def diagnose_runs(
     anatomy, before = _anatomy(clean), _state(clean)
     control = None if null is None else _state(null)
     shifts = {run.name: compare_states(anatomy, before, _state(run), threshold, granularity, control) for run in others}
-    notes = [f"{run.name} began with other weights than {clean.name}: their z-scores differ everywhere" for run in others if not _related(clean, run)]
+    notes = [f"{run.name} began with other weights than {clean.name}: their z-scores differ everywhere" for run in others if not began_alike(clean, run)]
     return Diagnosis(clean.name, shifts), notes
 
 
-def _related(clean: Run, other: Run) -> bool:
-    """Whether one was trained on from the other, or both began with the same weights: of one parent, or drawn from one seed."""
-    if clean.record["identity"] in _lineage(other) or other.record["identity"] in _lineage(clean):
+def began_alike(clean: Run, other: Run) -> bool:
+    """Whether both go back to one run, which may be one of them, or began with the same weights of none."""
+    ours, theirs = ({run.record["identity"], *_lineage(run)} for run in (clean, other))
+    if ours & theirs:
         return True
-    mine, theirs = clean.record.get("parent"), other.record.get("parent")
-    if mine or theirs:
-        return bool(mine and theirs and mine["identity"] == theirs["identity"])
-    return bool(clean.record["seed"] == other.record["seed"])
+    alone = len(ours) == len(theirs) == 1
+    return alone and all(clean.record[key] == other.record[key] for key in ("seed", "model"))
 
 
 def _lineage(run: Run) -> list[str]:
     """Identities of the runs that it was trained on from, as far as they are there."""
     found: list[str] = []
-    while run.record.get("parent"):
-        found.append(run.record["parent"]["identity"])
-        with suppress(UserError):  # it need not be here any more
-            run = run.parent() or run
-            continue
-        break
+    here: Run | None = run
+    while here is not None and here.record.get("parent"):
+        found.append(here.record["parent"]["identity"])
+        try:
+            here = here.parent()
+        except UserError:  # it need not be here any more
+            here = None
     return found
 
 
@@ -83,26 +81,17 @@ def _anatomy(subject: Subject) -> tuple[Layer, ...]:
     """The layers, of a model without weights where it is a run."""
     if isinstance(subject, SegmentationModel):
         return layers(subject)
-    described = _run(subject).record["model"]
-
-    def build() -> SegmentationModel:
-        return create_model(described["architecture"], encoder=described["encoder"], classes=described["classes"], **described.get("options", {}))
-
+    run = _run(subject)
     try:
         with torch.device("meta"):  # no weights are drawn
-            return layers(build())
+            return layers(run.build_model())
     except ModelError:  # some encoders compute with numbers while they are built
-        return layers(build())
+        return layers(run.build_model())
 
 
 def _state(subject: Subject) -> Mapping[str, Tensor]:
-    if isinstance(subject, SegmentationModel):
-        return subject.state_dict()
-    run = _run(subject)
-    state = load_state(run.checkpoint(), only=("model", "predictor"))
-    found: Mapping[str, Tensor] = state["predictor"] if state.get("predictor") is not None else state["model"]
-    return found
+    return subject.state_dict() if isinstance(subject, SegmentationModel) else _run(subject).weights()
 
 
-def _run(subject: Run | Path | str | SegmentationModel) -> Run:
-    return subject if isinstance(subject, Run) else Run.open(subject)  # type: ignore[arg-type]  # no model comes here
+def _run(subject: Run | Path | str) -> Run:
+    return subject if isinstance(subject, Run) else Run.open(subject)

@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import yaml
+from torch import Tensor
 
 from segshift.data.label_space import LABEL_SPACES, LabelSpace
 from segshift.engine.checkpoint import hash_tensors, load_state, write_atomic
@@ -92,20 +93,26 @@ class Run:
         """The file of `last` or `best`; by default the one that the run's recipe says is tested."""
         return self.path / f"{name or self.record['tested_checkpoint']}.safetensors"
 
+    def build_model(self) -> SegmentationModel:
+        """The network of the run, with random weights."""
+        described = self.record["model"]
+        return create_model(described["architecture"], encoder=described["encoder"], classes=described["classes"], **described.get("options", {}))
+
+    def weights(self, checkpoint: str | None = None) -> dict[str, Tensor]:
+        """The state dict of the model that the run gives, on the CPU."""
+        state = load_state(self.checkpoint(checkpoint), only=("model", "predictor"))
+        found: dict[str, Tensor] = state["predictor"] if state.get("predictor") is not None else state["model"]
+        return found
+
     def load_model(self, checkpoint: str | None = None) -> SegmentationModel:
         """The model that the run gives, in evaluation mode, on the CPU."""
-        path = self.checkpoint(checkpoint)
-        state = load_state(path, only=("model", "predictor"))
-        described = self.record["model"]
-        model = create_model(described["architecture"], encoder=described["encoder"], classes=described["classes"], **described.get("options", {}))
-        weights = state["predictor"] if state.get("predictor") is not None else state["model"]
-        load_into(model, weights, str(path))
+        weights, model = self.weights(checkpoint), self.build_model()
+        load_into(model, weights, str(self.checkpoint(checkpoint)))
         return model.eval()
 
     def model_hash(self, checkpoint: str | None = None) -> str:
         """Hash of the weights that `load_model` gives."""
-        state = load_state(self.checkpoint(checkpoint), only=("model", "predictor"))
-        return hash_tensors(state["predictor"] if state.get("predictor") is not None else state["model"])
+        return hash_tensors(self.weights(checkpoint))
 
     def update(self, **fields: Any) -> None:
         """Changes the record, on disk too."""
