@@ -87,3 +87,8 @@ def test_mistakes_are_told() -> None:
         create_tuning("lora", rank=0)
     with pytest.raises(ModelError, match="no layer in the encoder of unet / resnet18 is larger than an update of rank 5000"):
         create_tuning("lora", rank=5000).prepare(model)
+    create_tuning("lora", rank=2).prepare(model)
+    with pytest.raises(ModelError, match="unet / resnet18 has low-rank updates already: put them into its weights first"):
+        create_tuning("lora", rank=2).prepare(model)
+    again = create_tuning("lora", rank=2).prepare(merge(model))
+    assert again.names <= dict(model.named_parameters()).keys()

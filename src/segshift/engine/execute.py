@@ -107,15 +107,15 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     try:
         if recipe.compute.cache is not None:
             keep_decoded(plan, recipe.compute.cache, reporter)
-        tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options, **_diagnose(plan))
-        if method.kind == "trains":  # first, so that what a method copies of the model has what the tuning puts into it
+        tuning = create_tuning(recipe.tuning.name, **recipe.tuning.options, **_diagnose(plan)) if method.kind == "trains" else None
+        if tuning is not None:  # first, so that what a method copies of the model has what the tuning puts into it
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(recipe.seed)
                 tuning.prepare(model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             method.begin(model)
-        if method.kind == "trains":
+        if tuning is not None:
             _show_selection(model, tuning, reporter)
             if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
                 reporter.say(f"tuning {recipe.tuning.name} freezes an encoder of random weights: name model.weights, or adapt a trained run", "yellow")
@@ -239,7 +239,8 @@ def describe_change(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str,
 
 
 def _freezes_encoder(model: SegmentationModel, tuning: Tuning) -> bool:
-    return not any(within(name, model.parts().encoder) for name in tuning.reachable)
+    encoder = model.parts().encoder
+    return not any(within(name, encoder) for name in tuning.reachable)
 
 
 def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter) -> None:

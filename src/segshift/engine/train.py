@@ -92,8 +92,9 @@ class _Session:
         self.window = recipe.training.accumulation * fabric.world_size  # micro-batches a step, of all processes
         self.steps_per_epoch = max(self.samplers[self.primary].batches_per_epoch // self.window, 1)
         self.total = recipe.training.epochs * self.steps_per_epoch
+        reachable = tuning.reachable
         for name, parameter in model.named_parameters():  # the optimizers are built for what learns at some time; what is frozen is none of theirs
-            parameter.requires_grad_(name in tuning.reachable)
+            parameter.requires_grad_(name in reachable)
         self.stepper = FabricStepper(fabric, model, method, tuning, recipe, self.total, self.steps_per_epoch)
         apply_selection(model, tuning.selection)
         if recipe.training.feature_cache is not None:

@@ -71,7 +71,7 @@ def create_tuning(name: str, **options: Any) -> Tuning:
 
 
 def select_parameters(model: SegmentationModel, tuning: str, **options: Any) -> Selection:
-    """The selection of a tuning by name; the model is not changed.
+    """The selection of a tuning by name; the model is not changed, but by `lora`, which puts its updates into it.
 
     >>> import segshift as ss
     >>> model = ss.create_model("unet", encoder="resnet18", classes=19, seed=0)

@@ -11,7 +11,7 @@ layer, which is the same function, for any layer, without activations of its own
 from __future__ import annotations
 
 import math
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +53,13 @@ class LoRA(Fixed):
         self.rank, self.alpha = rank, alpha
 
     def prepare(self, model: SegmentationModel) -> Selection:
-        head = select_classifier(model)
+        if any(isinstance(module, LowRank) for module in model.modules()):
+            raise ModelError(f"{described(model)} has low-rank updates already: put them into its weights first, with segshift.tuning.lora.merge")
+        head, encoder = select_classifier(model), model.parts().encoder
         names = set(head.names)
         wrapped = 0
         for name, module in list(model.named_modules()):
-            if not within(name, model.parts().encoder) or not isinstance(module, _ConvNd | nn.Linear):
+            if not within(name, encoder) or not isinstance(module, _ConvNd | nn.Linear):
                 continue
             rows, columns = module.weight.shape[0], module.weight[0].numel()
             if self.rank * (rows + columns) < rows * columns:
@@ -84,11 +86,7 @@ class LoRA(Fixed):
 
 def merge(model: nn.Module) -> nn.Module:
     """The model itself with every update added to its weight, and nothing left of them."""
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module, "weight") and any(isinstance(each, LowRank) for each in _of(module)):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    for name in [name for name, module in model.named_modules() if isinstance(module, LowRank)]:
+        owner = name.removesuffix("parametrizations.weight.0").removesuffix(".")
+        parametrize.remove_parametrizations(model.get_submodule(owner), "weight", leave_parametrized=True)
     return model
-
-
-def _of(module: nn.Module) -> Any:
-    return module.parametrizations["weight"]  # type: ignore[index]

@@ -6,6 +6,7 @@ gradual   Howard and Ruder, "Universal Language Model Fine-tuning for Text Class
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, final
@@ -17,7 +18,7 @@ from segshift.tuning.selection import select_all, select_classifier, union, with
 from segshift.tuning.tuning import Fixed, Progress, Selection
 
 
-class Phased(Fixed):
+class Phased(Fixed, ABC):
     """One selection after the other; `phase_at` says which."""
 
     def __init__(self) -> None:
@@ -25,13 +26,13 @@ class Phased(Fixed):
         self._phases: tuple[Selection, ...] = ()
         self._phase = 0
 
+    @abstractmethod
     def choose(self, model: SegmentationModel) -> tuple[Selection, ...]:
         """The phases."""
-        raise NotImplementedError
 
+    @abstractmethod
     def phase_at(self, progress: Progress) -> int:
         """The number of the phase, from 0; beyond the last one it is the last."""
-        raise NotImplementedError
 
     @property
     def selection(self) -> Selection:

@@ -57,7 +57,8 @@ def select_norms(model: SegmentationModel) -> Selection:
     norms = batch_norms(model)
     if not norms:
         raise ModelError(f"{described(model)} has no batch norm to tune: use the tuning 'cl' or 'all', or an encoder with batch norm")
-    inside = [name for name in norms if within(name, model.parts().encoder)]
+    encoder = model.parts().encoder
+    inside = any(within(name, encoder) for name in norms)
     note = "" if inside else f"the encoder of {described(model)} has no batch norm: of batch norms this tuning touches {', '.join(sorted(norms))} alone"
     return replace(within_parts(model, tuple(norms)), note=note)
 
@@ -115,7 +116,7 @@ def with_switches(select: Select) -> Select:
 
     own = list(inspect.signature(select).parameters.values())
     added = [p for p in inspect.signature(switched, follow_wrapped=False).parameters.values() if p.name in ("affine", "statistics", "dropout")]
-    switched.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    switched.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # where inspect looks for it
     switched.__annotations__ = {**get_type_hints(select), "affine": bool | None, "statistics": bool | None, "dropout": bool}
     return switched
 
