@@ -122,6 +122,8 @@ def test_layers_are_consistent_or_fluctuate_over_targets(model: SegmentationMode
     diagnosis = Diagnosis("clean", shifts)
     assert diagnosis.agreement(2) == {FIRST: ("fog", "rain"), NORM: ("fog",), LAST: ("rain",)}
     assert list(diagnosis.agreement(2)) == [FIRST, NORM, LAST], "forward order"
+    rows = list(csv.reader(io.StringIO(Diagnosis("clean", {"fog, thick": shifts["fog"], "rain": shifts["rain"]}).agreement_csv(2))))
+    assert rows == [["layer", "fog, thick", "rain"], [FIRST, "1", "1"], [NORM, "1", "0"], [LAST, "0", "1"]]
     (first, shift), *others = diagnosis.ranked()
     assert first.name == FIRST
     of_first = [next(layer.shift for layer in each.layers if layer.name == FIRST) for each in shifts.values()]

@@ -79,10 +79,13 @@ def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_pa
     assert not stopped.value.code
     said = capsys.readouterr().out
     assert "convolution" in said
+    first = compare_parameters(source_run, tuned, 0.05).top(7)
+    lines = said[said.index("moved most (shift, %):") :].splitlines()[1:8]
+    assert [line.split() for line in lines] == [[f"{100 * layer.shift:.1f}", layer.name] for layer in first], "most first"
     assert f"--tuning top-k --diagnosis {tmp_path / 'out'} --k 7" in said
     assert read_diagnosis(tmp_path / "out").shifts["tuned"] == compare_parameters(source_run, tuned, 0.05)
     with open(tmp_path / "out" / "top.csv", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 7
+        assert {row["layer"]: row["tuned"] for row in csv.DictReader(file)} == {layer.name: "1" for layer in first}
     for name in ("similarity.png", "top.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             picture.load()

@@ -54,13 +54,12 @@ def write(diagnosis: Diagnosis, notes: list[str], top: int, out: Path) -> None:
     from segshift.engine.checkpoint import write_atomic
     from segshift.report.parameter_figures import heat_map, similarity_figure
 
-    lists = diagnosis.agreement(top)
-    for line in describe(diagnosis, lists, top):
+    for line in describe(diagnosis, top):
         typer.echo(line)
     files: dict[str, bytes | str] = {
         "diagnosis.json": diagnosis.to_json(),
         "layers.csv": diagnosis.to_csv(),
-        "top.csv": "layer,targets\n" + "".join(f"{name},{'; '.join(targets)}\n" for name, targets in lists.items()),
+        "top.csv": diagnosis.agreement_csv(top),
         "similarity.png": similarity_figure(diagnosis, format="png"),
         "top.png": heat_map(diagnosis, min(top, 30), "png"),
     }
@@ -71,8 +70,8 @@ def write(diagnosis: Diagnosis, notes: list[str], top: int, out: Path) -> None:
     typer.echo(f"{', '.join(files)} in {out}; tune what moved most with --tuning top-k --diagnosis {out} --k {min(top, 10)}")
 
 
-def describe(diagnosis: Diagnosis, lists: dict[str, tuple[str, ...]], top: int) -> list[str]:
-    """Shift by kind and target, then how much the targets agree, as lines."""
+def describe(diagnosis: Diagnosis, top: int) -> list[str]:
+    """Shift by kind and target, how much the targets agree, and the layers that moved most, as lines."""
     from segshift.models.layers import KINDS
 
     kinds = [kind for kind in KINDS if any(layer.kind == kind for layer in next(iter(diagnosis.shifts.values())).layers)]
@@ -85,11 +84,11 @@ def describe(diagnosis: Diagnosis, lists: dict[str, tuple[str, ...]], top: int) 
             mean = 100 * sum(layer.shift * layer.values for layer in layers) / sum(layer.values for layer in layers)
             means.append(f"{mean:.1f}".rjust(max(len(kind), 6)))
         lines.append("  ".join([target.ljust(width), *means]))
-    consistent = [name for name, targets in lists.items() if len(targets) == len(diagnosis.shifts)]
-    if len(diagnosis.shifts) > 1:
-        lines.append(
-            f"of the {top} layers that moved most, {len(consistent)} are the same for all {len(diagnosis.shifts)} runs, {len(lists) - len(consistent)} are not"
-        )
-    for name in consistent[:10]:
-        lines.append(f"  {name}")
-    return lines
+    runs, lists = len(diagnosis.shifts), diagnosis.agreement(top)
+    consistent = {name for name, targets in lists.items() if len(targets) == runs}
+    if runs > 1:
+        lines.append(f"of the {top} layers that moved most, {len(consistent)} are the same for all {runs} runs, {len(lists) - len(consistent)} are not")
+    most = [(layer, shift) for layer, shift in diagnosis.ranked() if layer.name in consistent][:10]
+    if most:
+        lines.append(f"moved most{', of those' if runs > 1 else ''} (shift, %{', mean over the runs' if runs > 1 else ''}):")
+    return [*lines, *(f"  {100 * shift:5.1f}  {layer.name}" for layer, shift in most)]

@@ -86,6 +86,14 @@ class Diagnosis:
                 writer.writerow({"target": target, **asdict(layer), "shift": layer.shift, "excess": layer.excess})
         return text.getvalue()
 
+    def agreement_csv(self, k: int) -> str:
+        """`agreement` as a table: a line a layer, 1 under each target that has it among its k, else 0."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["layer", *self.shifts])
+        writer.writerows([name, *(int(target in targets) for target in self.shifts)] for name, targets in self.agreement(k).items())
+        return text.getvalue()
+
 
 def read_diagnosis(path: str | Path) -> Diagnosis:
     """The diagnosis in a file, or in the folder that `segshift diagnose` wrote.

@@ -29,8 +29,7 @@ def similarity_figure(diagnosis: Diagnosis, kinds: Sequence[Kind] = (), format: 
     places = np.arange(len(first))
     with canvas(2 * COLUMN, 3.4) as figure:
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(1, 0.06))
-        nulls = [[layer.null_similarity for layer in of_target] for of_target in shown.values()]
-        control = [value for value in nulls[0] if value is not None]
+        control = [layer.null_similarity for layer in first if layer.null_similarity is not None]
         if len(control) == len(first):
             axes.fill_between(places, control, 1, color="#9e9e9e", alpha=0.35, linewidth=0, step="mid")
         few = len(first) <= 80
