@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from segshift.diagnose import Diagnosis, compare_parameters
 from segshift.engine import train
@@ -20,7 +20,8 @@ from segshift.engine.logs import Reporter
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import MissingDataError, RecipeError
-from segshift.methods import Supervised
+from segshift.methods import METHODS, Supervised
+from segshift.methods.ema import ExponentialMovingAverage
 from segshift.models import create_model
 from segshift.tuning import TUNINGS, create_tuning
 
@@ -67,6 +68,42 @@ def test_what_is_frozen_is_bit_identical_afterwards(name: str, tiny: Callable[..
     assert moving <= changed
     state = load_state(run.path / "last.safetensors")
     assert state["stepper"]["optimizers"]["model"].keys() <= names, "no optimizer state of what is frozen"
+
+
+class Averaged:
+    """Supervised training whose result is the average over its steps."""
+
+    kind, summary, paper, version = "trains", "", "-", 1
+
+    def __init__(self, *, domain: Literal["source", "target"] = "source", loss: str = "cross-entropy") -> None:
+        self.inner = Supervised(domain=domain, loss=loss)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def begin(self, model: nn.Module) -> None:
+        self.ema = ExponentialMovingAverage(model, 0.7)
+
+    def step(self, batches: Any, stepper: Any) -> dict[str, Tensor]:
+        logged = self.inner.step(batches, stepper)
+        self.ema.update(stepper.model)
+        return logged
+
+    def predictor(self) -> nn.Module:
+        return self.ema.average
+
+
+@pytest.mark.parametrize("name", ["freeze-n-update", "encoder-frozen", "lora"])
+def test_what_is_frozen_is_bit_identical_in_an_average_too(
+    name: str, tiny: Callable[..., Recipe], fresh: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(METHODS, "averaged", Averaged)
+    run = execute(tiny(f"tuning.name={name}", "method.name=averaged", *DECAY), tmp_path / "run")
+    plain = execute(tiny(f"tuning.name={name}", *DECAY), tmp_path / "plain")
+    after, last = run.load_model().state_dict(), plain.load_model().state_dict()
+    changed = {key for key in fresh if not torch.equal(after[key], fresh[key])}
+    assert changed == {key for key in fresh if not torch.equal(last[key], fresh[key])}
+    assert any(not torch.equal(after[key], last[key]) for key in changed), "an average is not the last step"
 
 
 def test_a_run_is_what_its_diagnosis_says_wherever_that_lies(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -123,7 +160,9 @@ def test_phases_begin_when_they_say_and_are_shown(tiny: Callable[..., Recipe], m
     console = Console(record=True, width=200)
     execute(tiny("tuning.name=gradual", "training.epochs=3"), tmp_path / "gradual", reporter=Reporter(console))
     assert seen[0] == seen[2] < seen[3] == seen[5] < seen[6] == seen[8]
-    assert "what may change, phase 1 of 8" in console.export_text()
+    said = console.export_text()
+    assert "what may change, phase 1 of 8" in said
+    assert "3 epochs reach phase 3 of 8: what the later ones open stays frozen" in said
     seen.clear()
     execute(tiny("tuning.name=lp-ft", "tuning.probe=0.3"), tmp_path / "lp-ft")
     assert seen[0] == seen[1] < seen[2] == seen[5] == len(list(Run.open(tmp_path / "lp-ft").load_model().parameters()))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from segshift.models import MODELS, SegmentationModel, create_model, main_path, measure_receptive_field
+from segshift.models import MODELS, SegmentationModel, create_model, first_convolutions, main_path, measure_receptive_field
 
 ENCODERS = ("resnet18", "mobilenetv2_050", "tf_efficientnet_lite0", "convnext_atto", "mit_b0")
 PAIRS = [(name, encoder) for name, entry in MODELS.items() for encoder in (entry.encoders or ENCODERS)]
@@ -81,7 +81,7 @@ def test_parts_partition_the_parameters(architecture: str, encoder: str) -> None
 def test_first_convolutions_are_in_the_encoder(architecture: str, encoder: str) -> None:
     model = build(architecture, encoder)
     prefix = f"{model.parts().encoder[0]}."
-    chosen = model.parts().first_convolutions
+    chosen = first_convolutions(model)
     assert chosen
     stem = model.get_submodule(chosen[0])
     assert isinstance(stem, nn.Conv2d)

@@ -70,7 +70,6 @@ def test_more_than_there_are_says_how_many() -> None:
 def test_unknown_stages_ask_for_a_number() -> None:
     with torch.device("meta"):
         model = create_model("unet", "vgg11")
-    assert model.parts().first_convolutions == ()
     with pytest.raises(ModelError, match=r"first stage of encoder vgg11 .* give a number"):
         first_convolutions(model)
     assert len(first_convolutions(model, 3)) == 3

@@ -88,7 +88,7 @@ def test_gradual_unfreezing_opens_the_whole_encoder_stage_by_stage(architecture:
     assert phases[-1].names == select_parameters(model, "all").names
     assert phases[-1].statistics == select_parameters(model, "all").statistics
     assert all(a.names < b.names for a, b in pairwise(phases))
-    stem = {name for name, _ in model.named_parameters() if name.startswith(tuple(model.parts().first_convolutions))}
+    stem = {name for name, _ in model.named_parameters() if name.startswith(first_convolutions(model))}
     assert stem <= phases[-1].names - phases[-2].names, "the stem comes last"
     assert len(phases) >= 3  # PSPNet drops the stages that it never reads
 

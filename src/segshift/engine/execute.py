@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from segshift.data.dataset import DomainDataset
 from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
@@ -31,7 +31,8 @@ from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model, load_checked
-from segshift.tuning import Selection, Tuning, create_tuning, describe_selection
+from segshift.tuning import Progress, Selection, Tuning, create_tuning, describe_selection
+from segshift.tuning.phased import Phased
 from segshift.tuning.tuning import within
 
 
@@ -103,7 +104,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     run.writes = fabric.is_global_zero
     run.update(status="running", provenance=describe_provenance(fabric.device))
     start = time.perf_counter()
-    before = {key: value.clone() for key, value in model.state_dict().items()}
+    before, parameters = {key: value.clone() for key, value in model.state_dict().items()}, frozenset(name for name, _ in model.named_parameters())
     try:
         if recipe.compute.cache is not None:
             keep_decoded(plan, recipe.compute.cache, reporter)
@@ -117,6 +118,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             method.begin(model)
         if tuning is not None:
             _show_selection(model, tuning, reporter)
+            _warn_of_phases(tuning, recipe.training.epochs, reporter)
             if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
                 reporter.say(f"tuning {recipe.tuning.name} freezes an encoder of random weights: name model.weights, or adapt a trained run", "yellow")
             validation = plan.datasets.get("validation")
@@ -134,7 +136,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
     if run.writes:
         if method.kind != "trains":  # training counts its own, over all interruptions
             run.update(seconds=round(time.perf_counter() - start, 3))
-        run.update(**describe_change(run.load_model(), before), status="finished")
+        run.update(**describe_change(run.weights(), before, parameters), status="finished")
 
 
 def _diagnose(plan: Plan) -> dict[str, str]:
@@ -223,14 +225,12 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Estimating
     run.update(adaptation=done, protocol=f"{run.record['protocol']}; {done['said']}" if "said" in done else run.record["protocol"])
 
 
-def describe_change(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a run changed: parameters and tensors that differ, values of running statistics that differ, and the hash of the result."""
-    parameters = dict(model.named_parameters())
-    after = {key: value.cpu() for key, value in model.state_dict().items()}
+def describe_change(after: Mapping[str, Tensor], before: Mapping[str, Tensor], parameters: frozenset[str]) -> dict[str, Any]:
+    """What a run changed in these states: values of `parameters` and tensors that differ, values of running statistics that differ, the hash of the result."""
     changed = {key: int((after[key] != before[key].cpu()).sum()) for key in after if "num_batches_tracked" not in key}
     learned = [key for key in changed if key in parameters]
     return {
-        "parameters": sum(p.numel() for p in parameters.values()),
+        "parameters": sum(after[name].numel() for name in parameters),
         "parameters_changed": sum(changed[key] for key in learned),
         "tensors_changed": sum(changed[key] > 0 for key in learned),
         "statistics_changed": sum(count for key, count in changed.items() if key not in parameters),
@@ -253,6 +253,15 @@ def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter
     reporter.say(f"dropout: {'on' if tuning.selection.dropout else 'off'}")
     if tuning.selection.note:
         reporter.say(tuning.selection.note, "yellow")
+
+
+def _warn_of_phases(tuning: Tuning, epochs: int, reporter: Reporter) -> None:
+    """Says where training ends before the last phase."""
+    if isinstance(tuning, Phased):
+        end = Progress(1000 * epochs - 1, 1000, 1000 * epochs)
+        reached, phases = tuning.phase_at(end) + 1, len(tuning.selection.phases)
+        if reached < phases:
+            reporter.say(f"{epochs} epochs reach phase {reached} of {phases}: what the later ones open stays frozen; give training.epochs more", "yellow")
 
 
 def _show_switches(model: SegmentationModel, chosen: Selection, title: str, console: Console) -> None:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from segshift.data.cache_file import map_file
 from segshift.engine.checkpoint import hash_tensors
 from segshift.errors import RecipeError, TrainingError
 from segshift.models import SegmentationModel
@@ -138,7 +139,7 @@ class FeatureFile:
         path, record = self._records[name]
         end = record.offset + record.bytes
         if path not in self._mapped or self._mapped[path].size < end:
-            self._mapped[path] = np.memmap(path, np.uint8, "c")
+            self._mapped[path] = map_file(path)
         stored = self._mapped[path][record.offset : end]
         if name not in self._checked and zlib.crc32(stored.data) != record.checksum:
             del self._records[name]  # a power failure may keep the line and lose the maps

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segshift.errors import ModelError
-from segshift.models.convolutions import stem_and_first_stage
 
 if TYPE_CHECKING:
     from segshift.models.weights import LoadReport
@@ -62,7 +61,6 @@ class Anatomy:
 class Parts:
     """Names of a model's modules by part; each name stands for everything at or below it.
 
-    `first_convolutions` is the stem and the first stage with their shortcut, empty where an encoder has no stages that we know;
     `classifier_last` is the last convolution (two where their sum is the output); `head` is decoder and classifier.
     """
 
@@ -70,7 +68,6 @@ class Parts:
     decoder: tuple[str, ...]
     classifier: tuple[str, ...]
     classifier_last: tuple[str, ...]
-    first_convolutions: tuple[str, ...]
     batch_norms: tuple[str, ...]
 
     @property
@@ -148,13 +145,12 @@ class SegmentationModel(nn.Module):
         return loss
 
     def parts(self) -> Parts:
-        """The names of encoder, decoder, classifier, first convolutions and batch norms."""
+        """The names of encoder, decoder, classifier and batch norms."""
         return Parts(
             encoder=(f"network.{self.anatomy.encoder}",),
             decoder=tuple(f"network.{name}" for name in self.anatomy.decoder),
             classifier=tuple(f"network.{name}" for name in self.anatomy.classifier),
             classifier_last=tuple(f"network.{name}" for name in self.anatomy.last),
-            first_convolutions=tuple(f"network.{self.anatomy.encoder}.{name}" for name in stem_and_first_stage(self.encoder)),
             batch_norms=tuple(name for name, module in self.named_modules() if isinstance(module, _BatchNorm)),
         )
 

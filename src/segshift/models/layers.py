@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from segshift.models.anatomy import SegmentationModel
+from segshift.models.convolutions import pass_blank
 
 Kind = Literal["convolution", "batch norm", "running statistics", "norm", "linear", "attention", "classifier", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -50,24 +49,18 @@ def layers(model: SegmentationModel) -> tuple[Layer, ...]:
 
 
 def _forward_order(model: nn.Module) -> dict[str, int]:
-    """The number of each module's first call in a forward pass on the meta device; modes, statistics and random numbers stay as they are."""
+    """The number of each module's first call in a forward pass."""
     order: dict[str, int] = {}
 
     def note(name: str) -> None:
         order.setdefault(name, len(order))
 
     handles = [module.register_forward_pre_hook(lambda *_, name=name: note(name)) for name, module in model.named_modules()]
-    tensors = {name: tensor.to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
-        with torch.no_grad():
-            functional_call(model, tensors, (torch.zeros(2, 3, 64, 64, device="meta"),))
+        pass_blank(model)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     return order
 
 

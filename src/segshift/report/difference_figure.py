@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Num
@@ -18,9 +19,11 @@ Others = Num[np.ndarray, "images others k c"]  # seeds of its own number
 
 def class_differences(ours: Matrices, theirs: Others, blocks: Sequence[str]) -> list[Interval]:
     """IoU of `ours` less that of `theirs`, class by class, on the same images; means over the seeds of each. NaN for a class that does not occur."""
-    return [
-        paired_interval(ours, theirs, blocks, lambda matrices, k=k: iou(matrices)[..., k], generator=np.random.default_rng(0)) for k in range(ours.shape[-2])
-    ]
+    return [paired_interval(ours, theirs, blocks, partial(_iou_of, k), generator=np.random.default_rng(0)) for k in range(ours.shape[-2])]
+
+
+def _iou_of(k: int, matrices: Num[np.ndarray, "*n k c"]) -> np.ndarray:
+    return iou(matrices)[..., k]
 
 
 def difference_figure(

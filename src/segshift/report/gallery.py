@@ -152,8 +152,8 @@ def draw_differences(gallery: Gallery) -> Iterator[Drawing]:
             if len(keys) > 1:
                 gallery.note(f"{name} and {first} were tested on other images or classes of {domain}: their difference is not drawn")
                 continue
-            stacks = (np.stack([each.confusions for each in seeds], axis=1) for seeds in (ours, theirs))
-            differences = class_differences(*stacks, ours[0].blocks)
+            one, other = (np.stack([each.confusions for each in seeds], axis=1) for seeds in (ours, theirs))
+            differences = class_differences(one, other, ours[0].blocks)
             title = f"{name} less {first}, {domain}"
             yield (
                 gallery.file("difference", name, first, domain),

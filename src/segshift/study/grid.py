@@ -132,7 +132,7 @@ def _in_order(study: Study) -> list[str]:
 
     def add(name: str) -> None:
         template = study.runs[name]
-        for first in (template.parent, template.diagnose and template.diagnose.runs):
+        for first in (template.parent, None if template.diagnose is None else template.diagnose.runs):
             if first is not None:
                 add(first)
         if name not in order:
