@@ -143,7 +143,7 @@ def test_freeze_n_update_is_the_union_of_its_three_parts(model: SegmentationMode
     chosen = select_parameters(model, "freeze-n-update")
     norms = {name for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
     parts = model.parts()
-    expected = {name for name, _ in model.named_parameters() if any(name.startswith(f"{p}.") for p in (*parts.first_convolutions, *norms, *parts.head))}
+    expected = {name for name, _ in model.named_parameters() if any(name.startswith(f"{p}.") for p in (*first_convolutions(model), *norms, *parts.head))}
     assert chosen.names == expected
     assert chosen.statistics == norms
 
