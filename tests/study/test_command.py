@@ -96,11 +96,12 @@ def test_the_example_of_the_page_is_a_study() -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     runs = expand(Study.model_validate(yaml.safe_load(block)), Path())
     assert len([run for run in runs if run.parent is None]) == 4
-    assert len(runs) == 4 + 2 * 2 * 2
+    assert len(runs) == 4 + 2 * 2 * 2 + 4 * 2 + 4
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_committed_studies_are_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
-    runs = {"camvid-dusk": 48, "camvid-weather": 18, "fine-tuning": 27, "fine-tuning-cityscapes": 21, "fine-tuning-pets": 24, "streets-fog": 42, "weather": 3}
+    runs = {"camvid-dusk": 48, "camvid-weather": 18, "fine-tuning": 27, "fine-tuning-cityscapes": 21, "fine-tuning-larger": 9, "fine-tuning-pets": 24}
+    runs |= {"freeze-n-update": 204, "selective-camvid": 192, "selective-streets": 252, "streets-fog": 42, "weather": 3}
     assert len(expand(Study.model_validate({"name": path.stem, **content}), path.parent)) == runs[path.stem]
