@@ -125,6 +125,23 @@ def test_a_repair_without_its_source_model_is_compared_with_none(results: Result
     assert any("2 of 3 seeds have a source model with results" in note for note in comparison.notes)
 
 
+def test_a_source_model_that_is_tested_on_nothing_has_a_row_and_no_figure(results: Results) -> None:
+    with results._database.transaction():
+        results._database.execute("DELETE FROM scores WHERE run IN (SELECT id FROM runs WHERE title = 'source (augmentation plain)')")
+    comparison = compare_study(results)
+    source, good = (next(row for row in comparison.rows if row.title.startswith(name)) for name in ("source (augmentation plain", "good (augmentation plain"))
+    assert not source.cells
+    assert good.cells["fog"].difference is None
+    assert [note for note in comparison.notes if note.startswith(good.title)] == [
+        f"{good.title}: its source model was not tested on {domain}, so nothing is said of a difference" for domain in ("clear", "fog")
+    ]
+    for form in make_forms(results, comparison, ()):
+        console = Console(file=io.StringIO(), width=100)
+        print_form(form, console)
+        assert "nan" not in console.file.getvalue()
+        assert "nan" not in to_csv(form) + to_latex(form)
+
+
 def test_other_images_and_known_ones_are_said(results: Results, tmp_path: Path) -> None:
     file = next((tmp_path / "out" / "runs").glob("idle-augmentation=plain-seed=1*"))
     run = Run.open(file)

@@ -230,7 +230,10 @@ def _row(
             if len(tested) < len(group):
                 notes.append(f"{title} on {domain}: {len(tested)} of {len(group)} seeds")
             paired = len(cells[domain].differences)
-            if group[0].parent is not None and paired < len(tested):
+            if group[0].parent is not None and not paired and not any(root is not None and (root.identity, domain) in scores for _, root in tested):
+                note = f"{title}: its source model was not tested on {domain}, so nothing is said of a difference"
+                notes.append(note)
+            elif group[0].parent is not None and paired < len(tested):
                 notes.append(f"{title} on {domain}: {paired} of {len(tested)} seeds have a source model with results, so the others have no difference")
     axes = {axis: value for axis, value in group[0].axes.items() if axis != SEED}
     source = next((root.title for root in roots if root is not None), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 from segshift.engine.logs import duration
 from segshift.errors import DataError, unknown_name
@@ -32,7 +33,7 @@ def scores_form(comparison: StudyComparison) -> Form:
                 continue
             entries.append(_percent(cell.miou, best=(number, 2 * place) in best))
             entries.append(Entry(value=100 * cell.accuracy, best=(number, 2 * place + 1) in best))
-        rows.append((*entries, Entry(value=row.rank)))
+        rows.append((*entries, Entry() if isnan(row.rank) else Entry(value=row.rank)))
     return Form(_title(comparison, "mIoU and pixel accuracy in %"), tuple(columns), tuple(rows), (RANK, *_notes(comparison)), _breaks(comparison))
 
 
