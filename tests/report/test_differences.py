@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,12 @@ def test_other_images_are_not_compared(make_run: MakeRun, shares: Shares, tmp_pa
     gallery = Gallery(runs)
     with pytest.raises(DataError, match="two and one were tested on other images or classes of clear"):
         list(draw_gallery(gallery, ["difference"]))
+
+
+def test_of_a_study_only_the_planned_runs_are_drawn_in_their_order(make_run: MakeRun, shares: Shares) -> None:
+    made = {name: make_run(f"runs/{name}", {"clear": shares([0.5] * 4)}) for name in ("a", "b", "stale", "c")}
+    out = made["a"].path.parent.parent
+    plan = {name: {"folder": folder, "existing": None} for name, folder in (("one", "c"), ("two", "waits"), ("three", "a"))}
+    plan["mine"] = {"folder": "b", "existing": str(made["b"].path)}
+    (out / "plan.json").write_text(json.dumps({"runs": plan}))
+    assert [run.path.name for run in find_all_runs([out])] == ["c", "a", "b"]

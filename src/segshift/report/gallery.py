@@ -23,6 +23,7 @@ from segshift.report.overlays import Overlays, draw_overlays
 from segshift.report.samples import draw_samples
 from segshift.report.score_figures import KINDS as SCORE_KINDS
 from segshift.report.score_figures import score_figure
+from segshift.study.plan import planned_folders
 
 GRID_WIDTH = 0.875
 """Inches of a picture in a grid: four fill a printed column, more make it wider."""
@@ -210,7 +211,7 @@ def find_all_runs(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for path in paths:
-        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json")) or sorted(path.glob("runs/*/run.json"))
+        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json")) or [folder / "run.json" for folder in planned_folders(path)]
         if not inside:
             require_run(path)
         for file in inside or [path / "run.json"]:

@@ -81,7 +81,7 @@ def _target(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
 
 
 def _folder(out: Path, record: Mapping[str, Any]) -> Path:
-    return Path(record["existing"]) if record["existing"] else out / "runs" / record["folder"]
+    return Path(record["existing"]) if record.get("existing") else out / "runs" / record["folder"]
 
 
 def _open(out: Path, record: Mapping[str, Any]) -> Run:

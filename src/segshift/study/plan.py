@@ -211,6 +211,12 @@ def read_plan(out: Path) -> dict[str, Any]:
     return found
 
 
+def planned_folders(out: Path) -> list[Path]:
+    """The run folders of the plan that there are, in its order; runs of an older plan are left out."""
+    folders = [Path(record["existing"]) if record.get("existing") else out / "runs" / record["folder"] for record in read_plan(out).values()]
+    return [folder for folder in folders if (folder / "run.json").is_file()]
+
+
 def _describe(entry: Entry) -> dict[str, Any]:
     return {
         "identity": entry.identity,
