@@ -34,9 +34,9 @@ def difference_figure(
     for name in marked:
         if name not in [classes[place] for place in shown]:
             raise unknown_name("class", name, [classes[place] for place in shown])
-    with canvas(COLUMN, 0.7 + 0.17 * len(shown)) as figure:
+    with canvas(COLUMN, 0.85 + 0.17 * len(shown)) as figure:
         axes = figure.subplots()
-        figure.suptitle(plain(cut(title, 64)), fontsize=7.5, x=0.01, ha="left")
+        figure.suptitle("\n".join(plain(cut(line, 64)) for line in title.splitlines()), fontsize=7.5, x=0.01, ha="left")
         chosen = [differences[place] for place in shown]
         colors = [COLORS[2] if classes[place] in marked else "#9e9e9e" for place in shown]
         axes.barh(range(len(shown)), [100 * each.value for each in chosen], color=colors, height=0.7)

@@ -155,7 +155,7 @@ def draw_differences(gallery: Gallery) -> Iterator[Drawing]:
                 continue
             one, other = (np.stack([each.confusions for each in seeds], axis=1) for seeds in (ours, theirs))
             differences = class_differences(one, other, ours[0].blocks)
-            title = f"{name} less {first}, {domain}"
+            title = f"{name}\nless {first}, {domain}"
             yield (
                 gallery.file("difference", name, first, domain),
                 difference_figure(differences, ours[0].record["classes"], gallery.marked, title, gallery.format),
