@@ -38,8 +38,8 @@ class ExponentialMovingAverage(Generic[Model]):
         kept = min(1 - 1 / (self.updates + 1), self.decay) if self.ramp else self.decay
         for mine, theirs in zip(self.average.parameters(), model.parameters(), strict=True):
             mine.lerp_(theirs.detach().to(mine.dtype), 1 - kept)
-        for mine, theirs in zip(self.average.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
+        for buffer, now in zip(self.average.buffers(), model.buffers(), strict=True):
+            buffer.copy_(now)
         self.average.eval()
 
     def state_dict(self) -> dict[str, Any]:
