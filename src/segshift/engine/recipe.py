@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
-from segshift.data.domain import Domain, parse_domain
+from segshift.data.domain import parse_domain
 from segshift.engine.options import check_options
 from segshift.engine.trackers import TRACKERS
+from segshift.engine.validation_split import validation_problems
 from segshift.errors import UserError, unknown_name
 from segshift.methods import METHODS
 from segshift.models import MODELS, check_pair
@@ -251,7 +252,7 @@ class Recipe(Section):
             if role in sees and getattr(self.data, role) is None
         ]
         if self.data.validation is not None:
-            problems += _validation_problems(self.data, sees)
+            problems += validation_problems(self.data, sees)
         if self.augmentation.scale is not None and self.data.size is None:
             problems.append("augmentation.scale: crops need data.size")
         if self.training.feature_cache is not None and self.augmentation.steps:
@@ -282,36 +283,3 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """The complete recipe, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-DIFFERENT_PLACES = ("part", "every", "skip", "first", "count", "seed", "size", "labels")
-"""Keys of a domain that choose images or say how they lie; any other key, a look or a sequence, says what they show."""
-
-
-def _validation_problems(data: DataRecipe, sees: frozenset[str]) -> list[str]:
-    """A checkpoint may be chosen only on a validation split of the data that the run learns from (rule 4)."""
-    assert data.validation is not None
-    validation = parse_domain(data.validation)
-    named = [getattr(data, role) for role in ROLES if f"{role}_labels" in sees]
-    learned = [parse_domain(domain) for domain in named if domain is not None]
-    if not named:
-        return ["data.validation: this method learns from no labels, so no checkpoint can be chosen on them; leave it out"]
-    if learned and not any(_shows_the_same(validation, domain) for domain in learned):
-        names = " or ".join(map(str, learned))
-        return [
-            f"data.validation: {validation} is not a split of the data that the run learns from ({names}: the same folder, weather, look and "
-            "sequence): name it under data.tests"
-        ]
-    if validation in learned:
-        return [f"data.validation: {validation} is the training data itself; name its validation split"]
-    return []
-
-
-def _shows_the_same(validation: Domain, learned: Domain) -> bool:
-    """Whether two domains differ in which images they take alone; another split may leave the filter by sequence out."""
-    if (validation.name, validation.root, validation.weather) != (learned.name, learned.root, learned.weather):
-        return False
-    ours, theirs = ({key: value for key, value in domain.filters if key not in DIFFERENT_PLACES} for domain in (validation, learned))
-    if validation.split != learned.split and "sequence" not in ours:
-        theirs.pop("sequence", None)
-    return ours == theirs

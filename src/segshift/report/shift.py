@@ -8,7 +8,7 @@ from typing import Any, final
 
 from segshift.data.dataset import physical
 from segshift.data.domain import Domain, parse_domain
-from segshift.engine.recipe import DIFFERENT_PLACES
+from segshift.engine.validation_split import DIFFERENT_PLACES
 from segshift.errors import UserError
 from segshift.report.comparison import Row
 
