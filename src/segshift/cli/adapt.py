@@ -12,7 +12,9 @@ def command(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder of the model to repair.")],
     method: Annotated[str, typer.Option(help="What drives the change: see `segshift list methods`.")],
-    target: Annotated[str, typer.Option(help="Domain to adapt to.")],
+    target: Annotated[
+        str | None, typer.Option(help="Domain to adapt to. Without it, a method that answers a stream adapts on each --test while it is tested.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Source domain, for methods that see it (default: the run's own).")] = None,
     tuning: Annotated[str, typer.Option(help="What may change: see `segshift list tunings`.")] = "all",
     test: Annotated[list[str] | None, typer.Option(help="Evaluate afterwards: [LABEL:=]DOMAIN. Repeatable.")] = None,

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from segshift.data.dataset import DomainDataset, open_domain
+from segshift.engine.answers import Answers
 from segshift.engine.counting import describe_curves
 from segshift.engine.loading import read_cached
 from segshift.engine.logs import Reporter
@@ -35,8 +36,12 @@ def evaluate_run(
     fabric: Fabric | None = None,
     cache: str | None = None,
     curves: bool = False,
+    answers: Answers | None = None,
+    round_: int = 0,
 ) -> Evaluation:
     """Tests a run on a domain and keeps the result in its folder. Several processes (`fabric`) share the images; the first one writes.
+
+    A run that adapts while it predicts is tested with its method, at the batch size of its recipe; `answers` is that method where a stream has begun already.
 
     `cache` is a folder for decoded images, as `compute.cache` of a recipe. With `curves` the counts that ROC and precision-recall are drawn from
     are kept too; an earlier result of this name loses its own otherwise.
@@ -54,22 +59,32 @@ def evaluate_run(
         raise RecipeError(f"{title} already stands for {other['domain']} in {run.path}: choose another label (LABEL:=DOMAIN), or replace it with --replace")
     if other is not None:
         reporter.say(f"{title}: replaces the figures on {other['domain']}")
-    model = run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last)
+    if answers is None and run.record.get("online"):
+        answers = Answers(run, device)
+    if answers is None:
+        predict = without_gradients(run.load_model(checkpoint).to(device).to(memory_format=torch.channels_last))
+    else:
+        predict, batch_size, fabric = answers.predict, answers.stream.batch_size, None
+        answers.begin_domain()
     if cache is not None:
         read_cached(dataset, cache, None, f"cache {title}", reporter)
     known = images_known(run, dataset, chosen)
     if known:
         reporter.say(f"{title}: {known}; such a figure says nothing about new images", "yellow")
     with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
-        scores = score(without_gradients(model), dataset, run.label_space, run.size, batch_size, device, workers, reporter, fabric, curves)
+        order = None if answers is None else answers.order(len(dataset), round_)
+        scores = score(predict, dataset, run.label_space, run.size, batch_size, device, workers, reporter, fabric, curves, order=order)
         over = "" if len(scores.space) == len(run.label_space) else f" over the {len(scores.space)} classes that both have"
         areas = {} if scores.score_counts is None else describe_curves(scores.score_counts)
         also = f", mean AUC {areas['mean_roc_auc']:.4f}, mean average precision {areas['mean_average_precision']:.3f}" if areas else ""
         reporter.end(f"mIoU {scores.miou:.3f}{also}{over}")
+    together = 1 if run.size is None else batch_size
+    if answers is not None and answers.guard.trouble:
+        reporter.say(f"{title}: {answers.guard.trouble}", "yellow")
     protocol = {
         "known_images": known,
-        "prediction": "offline: fixed weights, evaluation mode",
-        "batch_size": 1 if run.size is None else batch_size,
+        **({"prediction": "offline: fixed weights, evaluation mode"} if answers is None else answers.protocol(together)),
+        "batch_size": together,
         "checkpoint": chosen,
         "adaptation": run.record.get("protocol"),
     }

@@ -21,6 +21,7 @@ from segshift.engine.evaluate import evaluate_run
 from segshift.engine.folder import Compared, Plan, begin_run, create_method, find_run, make_plan
 from segshift.engine.loading import DomainPool, read_cached
 from segshift.engine.logs import Reporter
+from segshift.engine.online import evaluate_stream, prepare_stream
 from segshift.engine.processes import create_fabric, on_first
 from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
@@ -29,7 +30,7 @@ from segshift.engine.trackers import require_installed
 from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import MissingDataError, RecipeError, TrainingError
-from segshift.methods import EstimatingMethod, TrainingMethod
+from segshift.methods import EstimatingMethod, Method, OnlineMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model, load_checked
 from segshift.tuning import Progress, Selection, Tuning, create_tuning, describe_selection
 from segshift.tuning.phased import Phased
@@ -54,7 +55,7 @@ def execute(
     reporter = reporter or Reporter(None)
     require_installed(recipe.compute.trackers)
     method = create_method(recipe)
-    if method.kind == "estimates" and recipe.compute.devices > 1:
+    if method.kind != "trains" and recipe.compute.devices > 1:
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
     plan = make_plan(recipe, method, parent, out, compared)
     if identity not in (None, plan.identity):
@@ -113,6 +114,8 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(recipe.seed)
                 tuning.prepare(model)
+        if method.kind == "online":
+            model.to(fabric.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             method.begin(model)
@@ -125,7 +128,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             run_training(run, recipe, model, cast(TrainingMethod, method), tuning, plan.seen, validation, fabric, reporter, tracking, resume)
         else:
             tracking.begin(run)
-            _estimate(run, plan, model, cast(EstimatingMethod, method), fabric.device, reporter)
+            _estimate(run, plan, model, method, fabric.device, reporter)
     except (Interrupted, KeyboardInterrupt):
         run.update(status="interrupted")
         raise
@@ -171,6 +174,15 @@ def evaluate_tests(
     """Evaluates on the tests that it was not evaluated on, or on other data of this name."""
     tracking = tracking or Tracking((), reporter)
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
+    if run.record["online"]:
+        stream, rounds = run.recipe.stream, run.recipe.stream.rounds
+        names = {label: [label if rounds == 1 else f"{label}, round {k + 1}" for k in range(rounds)] for label in tests}
+        left = {label: dataset for label, dataset in tests.items() if any((name, dataset.fingerprint()) not in done for name in names[label])}
+        if left:  # what was tested before decides how a method that is never reset goes on: the whole stream again
+            tracking.begin(run)
+            for evaluation in evaluate_stream(run, tests if stream.reset == "never" else left, device, reporter, recipe.compute.workers, recipe.compute.cache):
+                tracking.evaluated(evaluation.record)
+        return
     batch_size, workers = recipe.training.batch_size, recipe.compute.workers
     for label, dataset in tests.items():
         if (label, dataset.fingerprint()) not in done:
@@ -210,18 +222,23 @@ def _with_new_head(plan: Plan, parent: Run, reporter: Reporter) -> SegmentationM
     return model
 
 
-def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: EstimatingMethod, device: torch.device, reporter: Reporter) -> None:
+def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, device: torch.device, reporter: Reporter) -> None:
     recipe = plan.recipe
     model.to(device).eval()
     pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed)
     at_hand = ", ".join(f"{count} {role} image{'s' * (count != 1)}" for role, count in pool.sizes.items())
-    reporter.say(f"{recipe.method.name}: {at_hand} at hand, no labels")
-    done = method.adapt(model, pool)
-    if not all_finite(model.state_dict()):
-        raise TrainingError(f"method {recipe.method.name} gave statistics that are not finite: check the target images")
+    labels = ", ".join(sorted(seen.replace("_", " ") for seen in method.sees if seen.endswith("labels"))) or "no labels"
+    if at_hand:
+        reporter.say(f"{recipe.method.name}: {at_hand} at hand, {labels}")
+    if method.kind == "online":
+        done = prepare_stream(run, plan, model, cast(OnlineMethod, method), pool, lambda: _build_model(plan, Reporter(None)).to(device).eval(), reporter)
+    else:
+        done = cast(EstimatingMethod, method).adapt(model, pool)
+        save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None})
+    if not all_finite(run.weights("last")):
+        raise TrainingError(f"method {recipe.method.name} gave values that are not finite: check the target images")
     if "said" in done:
         reporter.say(f"{recipe.method.name}: {done['said']}")
-    save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None})
     run.update(adaptation=done, protocol=f"{run.record['protocol']}; {done['said']}" if "said" in done else run.record["protocol"])
 
 

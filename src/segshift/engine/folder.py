@@ -13,7 +13,7 @@ import torch
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
 from segshift.engine.provenance import run_identity
-from segshift.engine.recipe import Recipe
+from segshift.engine.recipe import Recipe, describe_stream
 from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
 from segshift.errors import ModelError, RecipeError, UserError
 from segshift.methods import METHODS, Method
@@ -91,10 +91,10 @@ def create_method(recipe: Recipe) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         method = METHODS[recipe.method.name](**recipe.method.options)
-    if method.kind == "online":
-        raise RecipeError(f"method {recipe.method.name} works online: it adapts while it predicts and has no run of its own")
     if method.kind == "estimates" and recipe.tuning.name != "all":
         raise RecipeError(f"method {recipe.method.name} has no gradients, so tuning {recipe.tuning.name} would change nothing: leave the tuning out")
+    if method.kind == "online" and recipe.tuning.name != "all":
+        raise RecipeError(f"method {recipe.method.name} says itself what it changes, so tuning {recipe.tuning.name} would not count: leave the tuning out")
     return method
 
 
@@ -123,7 +123,8 @@ def open_all(recipe: Recipe, method: Method, parent: tuple[str, LabelSpace] | No
 def read_domains(recipe: Recipe, method: Method) -> dict[str, tuple[str, bool, bool]]:
     """What a run reads, by role: the domain, and whether depth and labels are read with it. `validation` is one of the roles."""
     sees = method.sees
-    found = {role: (getattr(recipe.data, role), "depth" in sees, f"{role}_labels" in sees) for role in ROLES if role in sees}
+    named = {role: getattr(recipe.data, role) for role in ROLES if role in sees and not (role == "target" and recipe.online)}
+    found = {role: (domain, "depth" in sees, f"{role}_labels" in sees) for role, domain in named.items()}
     if recipe.data.validation is not None and method.kind == "trains":
         found["validation"] = (recipe.data.validation, False, True)
     return found
@@ -228,6 +229,7 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
             "options": dict(model.options),
             "pretraining": str(model.load_report) if model.load_report is not None else source.get("pretraining", "none"),
         },
+        "online": recipe.online,
         "status": "running",
         "seconds": 0.0,
     }
@@ -265,7 +267,7 @@ def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent
         if not dataset.labelled:
             raise RecipeError(f"{dataset.domain} has no labels, but this method learns from those of the {role}: name a labelled domain")
     if parent is None:
-        if not labelled:
+        if not labelled or method.kind != "trains":
             raise RecipeError("this method learns without labels: it starts from a trained run, so use `segshift adapt RUN`")
         return next(iter(labelled.values())).label_space
     name, space = parent
@@ -286,9 +288,11 @@ def _protocol(plan: Plan, model: SegmentationModel) -> str:
     if plan.method.kind == "trains":
         chosen = "best on its validation split" if "validation" in plan.datasets else "last checkpoint"
         how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {_epoch(plan)}{chosen}"
+    elif recipe.online:
+        how = describe_stream(recipe.stream, recipe.stream.batch_size if recipe.data.size else 1)
     else:
         how = "offline: adapted on all target images at once, then fixed"
-    return f"sees {seen}; {_start(plan, model)}; {how}; {domains}"
+    return "; ".join(filter(None, (f"sees {seen}", _start(plan, model), how, domains)))
 
 
 def _start(plan: Plan, model: SegmentationModel) -> str:

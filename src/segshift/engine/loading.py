@@ -18,7 +18,7 @@ from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform, resize_sample
 from segshift.engine.logs import Reporter
 from segshift.errors import DataError, UserError
-from segshift.types import Batch, Sample
+from segshift.types import ROLES, Batch, Sample
 
 Drawn = tuple[int, int]
 """(epoch, index)"""
@@ -98,7 +98,7 @@ class EndlessSampler(Sampler[list[Drawn]]):
 
 @final
 class DomainPool:
-    """The images that an estimating method may read: only declared roles, never labels or depths unless declared."""
+    """The images that a method may read by itself: only declared roles, never labels or depths unless declared."""
 
     def __init__(
         self,
@@ -121,9 +121,10 @@ class DomainPool:
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         loader = DataLoader(_Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread)
+        roles = {role for role, _ in picks}
+        hidden = {f"{role}_labels" for role in ROLES} if len(roles) > 1 else set()  # a mixed batch may show only what all its roles may show
         for raw in loader:
-            # A mixed batch may show only what all its roles may show.
-            yield visible(to_batch(raw, self._device), "target", self._sees & {"target", "depth"})
+            yield visible(to_batch(raw, self._device), next(iter(roles)), self._sees - hidden)
 
 
 @final

@@ -208,6 +208,31 @@ class TrainingRecipe(Section):
     feature_cache: Rate | None = None
 
 
+class StreamRecipe(Section):
+    """How a method that answers a stream meets it: `batch_size` images at a time, in the data's `order` or shuffled.
+
+    With a `data.target` it works offline: it adapts on the target, `rounds` times over, and the model that it arrives at is tested as it is. Without
+    one it works online: it adapts on each test while it is tested, the tests one after the other, `rounds` times. `reset` takes it back to its beginning
+    before every batch (episodic), before every domain, or never (continual).
+    """
+
+    batch_size: PositiveInt = 4
+    order: Literal["time", "shuffled"] = "time"
+    reset: Literal["batch", "domain", "never"] = "domain"
+    rounds: PositiveInt = 1
+
+
+def describe_stream(stream: StreamRecipe, batch_size: int) -> str:
+    """The protocol of a stream in words.
+
+    >>> describe_stream(StreamRecipe(reset="never"), 4)
+    'online: adapts while it predicts, continual (never reset), batches of 4 in time order'
+    """
+    resets = {"batch": "episodic (reset before every batch)", "domain": "reset before every domain", "never": "continual (never reset)"}
+    order = "in time order" if stream.order == "time" else "shuffled"
+    return f"online: adapts while it predicts, {resets[stream.reset]}, batches of {batch_size} {order}"
+
+
 class ComputeRecipe(Section):
     """Where it runs: no part of a run's identity. `workers` load data; `devices` processes share the batches.
 
@@ -241,16 +266,22 @@ class Recipe(Section):
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    stream: StreamRecipe = StreamRecipe()
     compute: ComputeRecipe = ComputeRecipe()
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        sees = METHODS[self.method.name](**self.method.options).sees
+        method = METHODS[self.method.name](**self.method.options)
+        sees = method.sees
         problems = [
             f"data.{role}: method {self.method.name} sees the {role}, so the recipe must name it"
             for role in ROLES
-            if role in sees and getattr(self.data, role) is None
+            if role in sees and getattr(self.data, role) is None and not (role == "target" and method.kind == "online")
         ]
+        if method.kind == "online" and self.data.target is not None and not getattr(method, "keeps", True) and self.method.name != "none":
+            problems.append(
+                f"data.target: method {self.method.name} answers each batch for itself and arrives at no model: leave the target out, and name tests"
+            )
         if self.data.validation is not None:
             problems += validation_problems(self.data, sees)
         if self.augmentation.scale is not None and self.data.size is None:
@@ -274,11 +305,21 @@ class Recipe(Section):
         content["training"]["feature_cache"] = True
         if self.training.feature_cache is None:
             del content["training"]["feature_cache"]
+        method = METHODS[self.method.name](**self.method.options)
+        if method.kind != "online":
+            del content["stream"]
+        elif self.online and self.stream.reset == "never":  # what it is tested on first decides how it answers what comes next
+            content["stream"]["tests"] = [str(replace(parse_domain(domain), root=None)) for domain in self.data.tests.values()]
         if self.model.head == "parent":  # what most runs say nothing of is no part of theirs
             del content["model"]["head"]
         if self.augmentation.contrast or self.augmentation.saturation or self.augmentation.hue:
             content["augmentation"]["jitter"] = JITTER
         return content
+
+    @property
+    def online(self) -> bool:
+        """Whether the method adapts on what it is tested on, while it is tested."""
+        return METHODS[self.method.name].kind == "online" and self.data.target is None
 
     def to_yaml(self) -> str:
         """The complete recipe, defaults included."""

@@ -92,23 +92,27 @@ def score(
     fabric: Fabric | None = None,
     curves: bool = False,
     criterion: Loss | None = None,
+    order: Sequence[int] | None = None,
 ) -> Scores:
     """Predicts every image and counts. `space` is the model's; `size` (height, width) what it sees, None for each image's own.
+
+    `order` is that in which the images are predicted, by index; the scores come in the data set's own.
 
     With `curves` the scores of every pixel are counted too, for ROC and precision-recall; with a `criterion` the loss is measured, on labels of the
     model's own classes.
     Several processes (`fabric`) share the images, every image once, and all have the whole result.
     """
-    parts = on_all(fabric, lambda: _score_share(predict, dataset, space, size, batch_size, device, workers, reporter, fabric, curves, criterion))
-    order = np.argsort(np.concatenate([np.arange(place, len(dataset), len(parts)) for place in range(len(parts))]))
+    shown = np.arange(len(dataset)) if order is None else np.asarray(order)
+    parts = on_all(fabric, lambda: _score_share(predict, dataset, space, size, batch_size, device, workers, reporter, fabric, curves, criterion, shown))
+    places = np.argsort(np.concatenate([shown[place :: len(parts)] for place in range(len(parts))]))
     names = [name for part in parts for name in part.names]
     matrices = np.concatenate([part.confusions for part in parts])
     counts = [part.score_counts for part in parts if part.score_counts is not None]
     losses = [part.summed_loss for part in parts if part.summed_loss is not None]
     return replace(
         parts[0],
-        confusions=matrices[order],
-        names=[names[k] for k in order],
+        confusions=matrices[places],
+        names=[names[k] for k in places],
         seconds=max(part.seconds for part in parts),
         score_counts=sum(counts[1:], start=counts[0]) if counts else None,
         summed_loss=(sum(loss for loss, _ in losses), sum(pixels for _, pixels in losses)) if losses else None,
@@ -127,8 +131,9 @@ def _score_share(
     fabric: Fabric | None,
     curves: bool,
     criterion: Loss | None,
+    shown: np.ndarray,
 ) -> Scores:
-    """The scores of every n-th image, of n processes."""
+    """The scores of every n-th image that is shown, of n processes."""
     if not dataset.labelled:
         raise DataError(f"{dataset.domain} has no labels: an evaluation needs them; `segshift predict` does without")
     lookup_model, lookup_label, scored = mapping(space, dataset.label_space)
@@ -140,7 +145,7 @@ def _score_share(
     # Images of different sizes cannot share a batch; at their own size they go one by one.
     first, processes = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     loader = DataLoader(
-        Subset(_Scored(dataset, size), range(first, len(dataset), processes)),
+        Subset(_Scored(dataset, size), shown[first::processes].tolist()),
         batch_size=1 if size is None else batch_size,
         num_workers=workers,
         collate_fn=_collate,

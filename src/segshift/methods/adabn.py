@@ -21,11 +21,18 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import nn
 
-from segshift.errors import DataError, ModelError, RecipeError
+from segshift.errors import DataError, RecipeError
 from segshift.methods.method import Kind, Pool
-from segshift.methods.normalization import Moments, batch_statistics, count_values, normalization_layers, read_statistics, write_statistics
-from segshift.models import SegmentationModel
-from segshift.tuning.tuning import within
+from segshift.methods.normalization import (
+    Moments,
+    batch_statistics,
+    count_values,
+    describe_layers,
+    normalization_layers,
+    read_statistics,
+    require_batch_norm,
+    write_statistics,
+)
 
 
 @final
@@ -63,9 +70,7 @@ class AdaBN:
         return frozenset({"target", "source"} if self.source_ratio > 0 else {"target"})
 
     def begin(self, model: nn.Module) -> None:
-        if not normalization_layers(model):
-            name = " / ".join(getattr(model, part) for part in ("architecture", "encoder_name") if hasattr(model, part)) or type(model).__name__
-            raise ModelError(f"adabn needs batch norm with running statistics and {name} has none: choose a model with batch norm, or tune with labels")
+        require_batch_norm(model, "adabn")
 
     @torch.no_grad()
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
@@ -102,15 +107,6 @@ class AdaBN:
             "passes": self.passes,
             "batch_size": self.batch_size,
         }
-
-
-def describe_layers(model: nn.Module, touched: list[str], layers: int) -> str:
-    """How many batch norms changed, and how many of them lie in the encoder."""
-    text = f"statistics of {len(touched)} of {layers} batch norms"
-    if not isinstance(model, SegmentationModel):
-        return text
-    inside = sum(within(name, model.parts().encoder) for name in touched)
-    return f"{text} ({inside} of them in the encoder{'' if inside else ', whose own normalisation has no statistics, so little changes'})"
 
 
 def mixed_pool(targets: int, wanted: int, sources: int, generator: torch.Generator) -> list[tuple[str, int]]:

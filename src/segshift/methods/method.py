@@ -4,7 +4,8 @@ There are three kinds, told apart by `kind`:
 
 - `trains`: `step` runs once a window of batches, computes its losses and orders its own backward passes through a `Stepper`;
 - `estimates`: `adapt` passes once over a `Pool` of images and changes the model in place, without gradients;
-- `online`: `adapt_and_predict` answers every batch of a stream and may change the model while it does.
+- `online`: `prepare` passes once over what it declared beside the stream; then `adapt_and_predict` answers every batch of a stream and may change
+  the model while it does.
 
 A method is built from flat keyword options alone; `begin(model)` gives it the model. It declares what it sees for its options
 (a subset of `segshift.types.SEES`), and the engine hands it only that: labels that were not declared are None,
@@ -133,10 +134,28 @@ class EstimatingMethod(Method, Protocol):
 
 @runtime_checkable
 class OnlineMethod(Method, Protocol):
-    """A method that answers a stream."""
+    """A method that answers a stream. The model that `begin` sees is the method's from then on: its norms and gradients stay as the method sets them."""
+
+    keeps: ClassVar[bool]
+    """Whether what a batch teaches outlives it. If not, each batch is answered for itself, and no model is arrived at."""
+
+    touches: str
+    """Which layers it changes or normalises otherwise, once it has begun."""
+
+    def prepare(self, pool: Pool) -> dict[str, Any]:
+        """Learns what it needs before the stream, from the source; returns what is worth recording."""
 
     def adapt_and_predict(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Logits for these images, adapting before, after or not at all."""
 
     def reset(self) -> None:
-        """Back to the model as `begin` saw it."""
+        """Back to where `begin` and `prepare` left it."""
+
+    def model_state(self) -> dict[str, Tensor]:
+        """The state dict of the model that the stream has led to, to be used without the method."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a restart, what `prepare` learned among it: nested dicts of tensors and plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""

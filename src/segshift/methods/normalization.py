@@ -15,6 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from segshift.errors import ModelError
+from segshift.models import SegmentationModel
+from segshift.tuning.tuning import within
 
 Measured = dict[str, tuple[Tensor, Tensor, int]]
 """Mean, variance with n - 1 in its denominator (both float64 on the CPU) and values a channel, by layer."""
@@ -95,6 +100,31 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
             m.training = training
 
 
+def normalise_by_batch(layers: Mapping[str, _BatchNorm]) -> None:
+    """From now on every layer normalises with its batch's statistics; its running statistics stay as they are, bit for bit.
+
+    A layer that sees one value a channel (image pooling at batch 1) has no variance and normalises with its running statistics.
+    """
+    for layer in layers.values():
+        layer.track_running_stats = False  # PyTorch then neither reads nor writes them while the layer trains
+        layer.register_forward_pre_hook(_choose_statistics)
+
+
+def _choose_statistics(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    layer.training = inputs[0].numel() > inputs[0].shape[1]
+
+
+def affine_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Scale and shift of every normalisation layer (batch, layer, group, instance), by name, in definition order."""
+    kinds = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, _InstanceNorm)
+    return {
+        f"{name}.{key}" if name else key: parameter
+        for name, layer in module.named_modules()
+        if isinstance(layer, kinds)
+        for key, parameter in layer.named_parameters(recurse=False)
+    }
+
+
 def read_statistics(layer: _BatchNorm) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
     """The layer's running mean and variance, not copied."""
     assert layer.running_mean is not None  # `normalization_layers` gives no others
@@ -107,6 +137,41 @@ def write_statistics(layer: _BatchNorm, mean: Float[Tensor, " c"], var: Float[Te
     """Replaces the layer's running statistics."""
     for kept, value in zip(read_statistics(layer), (mean, var), strict=True):
         kept.copy_(value)
+
+
+def require_batch_norm(model: nn.Module, method: str) -> dict[str, _BatchNorm]:
+    """The batch norms with running statistics; ModelError, naming the method, where there is none."""
+    layers = normalization_layers(model)
+    if layers:
+        return layers
+    name = " / ".join(getattr(model, part) for part in ("architecture", "encoder_name") if hasattr(model, part)) or type(model).__name__
+    raise ModelError(f"{method} needs batch norm with running statistics and {name} has none: choose a model with batch norm, or tune with labels")
+
+
+def begin_with_affine(model: nn.Module, method: str) -> tuple[dict[str, nn.Parameter], str]:
+    """Evaluation mode, batch norms by their batch; gives scale and shift of every norm, and how many norms of what kind they belong to.
+
+    Raises ModelError, naming the method, where the model has no norm with scale and shift.
+    """
+    learned = affine_parameters(model)
+    if not learned:
+        raise ModelError(f"{method} tunes scale and shift of normalisation layers and {type(model).__name__} has none: adapt it with labels")
+    layers = normalization_layers(model)
+    normalise_by_batch(layers)
+    model.eval()
+    norms = {name.rpartition(".")[0] for name in learned}
+    batch = len(norms & set(layers))
+    kinds = [f"{count} {kind}" for count, kind in ((batch, "batch norms"), (len(norms) - batch, "other norms")) if count]
+    return learned, f"scale and shift of {' and '.join(kinds)} ({sum(value.numel() for value in learned.values())} parameters)"
+
+
+def describe_layers(model: nn.Module, touched: list[str], layers: int) -> str:
+    """How many batch norms a method changes, and how many of them lie in the encoder."""
+    text = f"statistics of {len(touched)} of {layers} batch norms"
+    if not isinstance(model, SegmentationModel):
+        return text
+    inside = sum(within(name, model.parts().encoder) for name in touched)
+    return f"{text} ({inside} of them in the encoder{'' if inside else ', whose own normalisation has no statistics, so little changes'})"
 
 
 def count_values(layers: Mapping[str, _BatchNorm], names: Iterable[str]) -> int:

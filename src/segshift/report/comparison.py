@@ -155,7 +155,8 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
         cells = {}
         for name, by_run in matched.items():
             if run.path in by_run:
-                cell = builder.cell(name, names[run.path], by_run[run.path], by_run.get(source.path) if source and depth else None, depth)
+                before = by_run.get(source.path) or _of_same_images(by_run[run.path], evaluations.get(source.path, [])) if source and depth else None
+                cell = builder.cell(name, names[run.path], by_run[run.path], before, depth)
                 if cell is not None:
                     cells[name] = cell
         if not evaluations[run.path]:
@@ -273,6 +274,11 @@ def _match(evaluations: Mapping[Path, list[Evaluation]], wanted: Iterable[str]) 
         taken |= {(path, e.name) for path, e in here.items()}
         matched[name] = here
     return matched
+
+
+def _of_same_images(evaluation: Evaluation, others: Iterable[Evaluation]) -> Evaluation | None:
+    """Of a later round of a stream the source model has no column of this name."""
+    return next((other for other in others if other.record["fingerprint"] == evaluation.record["fingerprint"]), None)
 
 
 def row_names(runs: Sequence[Run]) -> dict[Path, str]:

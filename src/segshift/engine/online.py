@@ -1,0 +1,96 @@
+"""Runs of a method that answers a stream: what it learns before the stream, the model that it arrives at (offline), and its tests (online)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segshift.data.dataset import DomainDataset
+from segshift.engine.answers import Answers
+from segshift.engine.checkpoint import save_state
+from segshift.engine.evaluate import evaluate_run
+from segshift.engine.folder import Plan
+from segshift.engine.guard import Guard
+from segshift.engine.loading import DomainPool, generator_of
+from segshift.engine.logs import Reporter
+from segshift.engine.run import Evaluation, Run
+from segshift.methods import AdaBN, OnlineMethod
+from segshift.methods.normalization import normalization_layers
+from segshift.models import SegmentationModel
+
+
+def prepare_stream(
+    run: Run, plan: Plan, model: SegmentationModel, method: OnlineMethod, pool: DomainPool, fresh: Callable[[], SegmentationModel], reporter: Reporter
+) -> dict[str, Any]:
+    """What an online method does before its tests, with the run's last checkpoint as its result; gives what is worth recording.
+
+    `method` has begun with `model`; `fresh` builds the model as it was before.
+    """
+    recipe = plan.recipe
+    done = dict(method.prepare(pool))
+    state: dict[str, Tensor]
+    if recipe.online:
+        state, prepared = fresh().state_dict(), method.state_dict() if done else None
+        done["said"] = f"touches {method.touches}"
+        save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(state), "predictor": None, "method": prepared})
+        return done
+    guard = adapt_offline(method, plan, pool, fresh(), reporter)
+    arrived = fresh()
+    arrived.load_state_dict(method.model_state())
+    layers = normalization_layers(arrived) if method.keeps else {}
+    counted = 0
+    if layers:  # in the stream they followed their batches
+        counted = AdaBN(batch_size=recipe.stream.batch_size).adapt(arrived, pool)["layers_touched"]
+    done |= guard.counts()
+    statistics = f", then the statistics of {counted} of {len(layers)} batch norms" if layers else ""
+    trouble = f"; {guard.trouble}" if guard.trouble else ""
+    often = "once" if recipe.stream.rounds == 1 else f"{recipe.stream.rounds} times over"
+    done["said"] = f"{method.touches} from {pool.sizes['target']} target images, {often}{statistics}{trouble}"
+    save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(arrived.state_dict()), "predictor": None})
+    return done
+
+
+def adapt_offline(method: OnlineMethod, plan: Plan, pool: DomainPool, began: SegmentationModel, reporter: Reporter) -> Guard:
+    """Passes the target through the method."""
+    stream = plan.recipe.stream
+    guard = Guard(method, began.eval())
+    count = pool.sizes["target"]
+    with reporter.task(f"{plan.recipe.method.name} on the target", count * stream.rounds):
+        for round_ in range(stream.rounds):
+            order = torch.randperm(count, generator=generator_of(plan.recipe.seed, round_)).tolist() if stream.order == "shuffled" else range(count)
+            for batch in pool.load([("target", index) for index in order], stream.batch_size):
+                if stream.reset == "batch":
+                    guard.reset()
+                guard(batch.images)
+                reporter.advance(len(batch))
+    return guard
+
+
+def evaluate_stream(
+    run: Run, tests: Mapping[str, DomainDataset], device: torch.device | str, reporter: Reporter, workers: int = 0, cache: str | None = None
+) -> list[Evaluation]:
+    """Tests an online run on domains one after the other, as often as its recipe says; with several rounds each has its own name."""
+    answers = Answers(run, device)
+    rounds = run.recipe.stream.rounds
+    found = []
+    for round_ in range(rounds):
+        for label, dataset in tests.items():
+            name = label if rounds == 1 else f"{label}, round {round_ + 1}"
+            found.append(
+                evaluate_run(
+                    run,
+                    str(dataset.domain),
+                    name,
+                    device=device,
+                    workers=workers,
+                    reporter=reporter,
+                    overwrite=True,
+                    cache=cache,
+                    answers=answers,
+                    round_=round_,
+                )
+            )
+    return found

@@ -1,0 +1,189 @@
+"""Runs of methods that answer a stream: offline with a target, online on their tests, guarded in both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from segshift.engine.adapt import adapt, adaptation_recipe
+from segshift.engine.evaluate import evaluate_run
+from segshift.engine.execute import execute
+from segshift.engine.guard import CHECK_EVERY, Guard
+from segshift.engine.read_recipe import validate_recipe
+from segshift.engine.run import Run
+from segshift.errors import RecipeError
+from segshift.methods.adapted import AdaptedParameters
+from segshift.methods.normalization import normalization_layers
+from segshift.report.comparison import compare_runs
+
+FOG = "streets::test?count=6&size=64x32+fog=0.02"
+NIGHT = "streets::test?count=6&size=64x32+night@3"
+TARGET = "streets::val?count=6&size=64x32+fog=0.02"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    recipe = validate_recipe(
+        {
+            "model": {"encoder": "resnet18"},
+            "data": {"source": "streets::train?count=16&size=64x32", "size": [32, 64], "tests": {"fog": FOG, "night": NIGHT}},
+            "training": {"epochs": 2, "batch_size": 8},
+            "compute": {"workers": 0, "device": "cpu"},
+        }
+    )
+    return execute(recipe, tmp_path_factory.mktemp("source") / "run")
+
+
+def adapted(source: Run, out: Path, method: str, target: str | None = None, changes: tuple[str, ...] = (), **options: Any) -> Run:
+    recipe = adaptation_recipe(source.recipe, method, target=target, options=options, tests={"fog": FOG, "night": NIGHT}, changes=changes)
+    return execute(recipe, out, source)
+
+
+def confusions(run: Run) -> dict[str, np.ndarray]:
+    return {evaluation.name: evaluation.confusions for evaluation in run.evaluations()}
+
+
+def test_without_adaptation_an_online_run_scores_as_its_source(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "none", "none")
+    assert run.record["weights_hash"] == source.record["weights_hash"]
+    before, after = confusions(source), confusions(run)
+    assert all(np.array_equal(before[name], after[name]) for name in ("fog", "night"))
+
+
+def test_reset_makes_a_domain_s_figures_independent_of_what_came_before(source: Run, tmp_path: Path) -> None:
+    apart = adapted(source, tmp_path / "apart", "tent", lr=0.05)
+    together = adapted(source, tmp_path / "together", "tent", changes=("stream.reset=never",), lr=0.05)
+    assert np.array_equal(confusions(apart)["fog"], confusions(together)["fog"])
+    assert not np.array_equal(confusions(apart)["night"], confusions(together)["night"])
+    alone = evaluate_run(Run.open(apart.path), NIGHT, "again", workers=0)
+    assert np.array_equal(alone.confusions, confusions(apart)["night"])
+    assert apart.record["online"]
+    assert apart.record["weights_hash"] == source.record["weights_hash"]  # what it learns while it is tested is not kept
+    assert apart.record["identity"] != together.record["identity"]
+
+
+def test_episodic_answers_are_those_of_the_first_batch(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "episodic", "tent", changes=("stream.reset=batch", "stream.batch_size=2"), lr=0.05)
+    frozen = adapted(source, tmp_path / "frozen", "prediction-bn", changes=("stream.batch_size=2",))
+    assert np.array_equal(confusions(run)["fog"], confusions(frozen)["fog"])  # TENT answers before its step
+    record = next(evaluation.record for evaluation in run.evaluations() if evaluation.name == "fog")
+    assert record["protocol"]["prediction"] == "online: adapts while it predicts, episodic (reset before every batch), batches of 2 in time order"
+    assert record["protocol"]["stream"]["batches"] == 3
+
+
+def test_rounds_are_told_one_by_one_and_differ(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "rounds", "tent", changes=("stream.reset=never", "stream.rounds=2"), lr=0.05)
+    found = confusions(run)
+    assert set(found) == {"fog, round 1", "fog, round 2", "night, round 1", "night, round 2"}
+    assert not np.array_equal(found["fog, round 1"], found["fog, round 2"])
+    again = execute(run.recipe, run.path, source)  # nothing is tested twice
+    assert [e.record["created"] for e in again.evaluations()] == [e.record["created"] for e in run.evaluations()]
+
+
+def test_a_shuffled_stream_is_scored_in_the_data_s_order(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "shuffled", "none", changes=("stream.order=shuffled",))
+    assert np.array_equal(confusions(run)["fog"], confusions(source)["fog"])
+    mixed = adapted(source, tmp_path / "mixed", "prediction-bn", changes=("stream.order=shuffled",))
+    kept = adapted(source, tmp_path / "kept", "prediction-bn")
+    assert not np.array_equal(confusions(mixed)["fog"], confusions(kept)["fog"])  # other images beside each other
+
+
+def test_offline_the_model_stands_by_itself(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "tent", "tent", TARGET, changes=("stream.rounds=2",), lr=0.05)
+    assert not run.record["online"]
+    model, before = run.load_model(), source.load_model()
+    layers, old = normalization_layers(model), normalization_layers(before)
+    learned = {f"{name}.{key}" for name in layers for key in ("weight", "bias", "running_mean", "running_var")}
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before.state_dict()[key])}
+    assert changed <= learned
+    assert all(not torch.equal(layer.running_mean, old[name].running_mean) for name, layer in layers.items())
+    assert run.record["adaptation"]["batches"] == 4
+    better = adapt(source, "tent", target=TARGET, lr=0.05, changes=("stream.rounds=2",))
+    assert all(torch.equal(a, b) for a, b in zip(better.state_dict().values(), model.state_dict().values(), strict=True))
+
+
+def test_what_is_learned_before_the_stream_is_kept_for_later_tests(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "ttn", "ttn", images=2, steps=1)
+    assert run.record["sees"] == ["source", "source_labels", "target"]
+    again = evaluate_run(Run.open(run.path), FOG, "again", workers=0)
+    assert np.array_equal(again.confusions, confusions(run)["fog"])
+    assert run.record["adaptation"]["source_images"] == 2
+
+
+class Diverges:
+    """Answers that grow until they are not finite, or that use one class alone."""
+
+    kind, summary, paper, version = "online", "toy", "-", 1
+    keeps, touches, sees = True, "everything", frozenset({"target"})
+
+    def __init__(self, model: torch.nn.Module, factor: float) -> None:
+        self.adapted = AdaptedParameters(model, dict(model.named_parameters()), "sgd", 0.1)
+        self.model, self.factor = model, factor
+
+    def adapt_and_predict(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = self.model(images)
+            for parameter in self.model.parameters():
+                parameter.mul_(self.factor)
+        return logits
+
+    def begin(self, model: Any) -> None: ...
+    def prepare(self, pool: Any) -> dict[str, Any]:
+        return {}
+
+    def reset(self) -> None: ...
+    def model_state(self) -> dict[str, Tensor]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.adapted.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self.adapted.load_state_dict(state)
+
+
+def test_what_diverges_is_rolled_back_and_told() -> None:
+    model = torch.nn.Conv2d(3, 4, 1)
+    first = model.weight.detach().clone()
+    guard = Guard(Diverges(model, 1e30))  # type: ignore[arg-type]
+    answers = [guard(torch.rand(1, 3, 4, 4)) for _ in range(3)]  # the third meets weights of 1e60
+    assert all(bool(answer.isfinite().all()) for answer in answers)
+    assert guard.trouble == "rolled back 1 of 3 batches (1 not finite)"
+    assert torch.equal(model.weight, first)
+
+
+def test_a_collapse_is_rolled_back_at_the_next_check() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, began = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1)
+    began.load_state_dict(model.state_dict())
+    guard = Guard(Diverges(model, 3.0), began)  # type: ignore[arg-type]
+    for _ in range(CHECK_EVERY):
+        guard(torch.full((1, 3, 4, 4), 0.5))
+    assert guard.collapsed == 1
+    assert torch.equal(model.weight, began.weight)
+
+
+def test_bad_requests_have_their_line(source: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="answers each batch for itself and arrives at no model: leave the target out"):
+        adaptation_recipe(source.recipe, "prediction-bn", target=TARGET)
+    with pytest.raises(RecipeError, match="tuning cl would not count"):
+        execute(adaptation_recipe(source.recipe, "tent", "cl", tests={"fog": FOG}), tmp_path / "cl", source)
+    with pytest.raises(RecipeError, match="starts from a trained run"):
+        execute(adaptation_recipe(source.recipe, "tent", tests={"fog": FOG}), tmp_path / "alone")
+    with pytest.raises(RecipeError, match=r"data.target: method adabn sees the target"):
+        adaptation_recipe(source.recipe, "adabn")
+
+
+def test_later_rounds_are_compared_with_the_source_on_the_same_images(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "rounds", "none", changes=("stream.rounds=2",))
+    comparison = compare_runs([source, run])
+    row = next(row for row in comparison.rows if not row.is_source)
+    assert set(row.cells) == {"fog", "night", "fog, round 2", "night, round 2"}  # the first round stands beside the source model's test
+    assert all(cell.difference is not None and cell.difference.value == 0 for cell in row.cells.values())
+    assert not any("no difference" in note for note in comparison.notes)
