@@ -14,7 +14,8 @@ from segshift.engine.run import Run
 from segshift.metrics import Interval, holm, mean_interval, seed_p_value
 from segshift.report.studies import StudyRow, compare_study_folder
 
-WAYS = ("scratch", "fine-tuned", "half-lr", "encoder-frozen")
+WAYS = {"scratch": "scratch", "fine-tuned": "fine-tuned", "half-lr": "half the rate", "encoder-frozen": "encoder frozen"}
+NETWORKS = {"fcn_resnet50": "FCN", "segformer": "SegFormer"}
 
 
 def shown(interval: Interval, sign: str = "") -> str:
@@ -34,7 +35,7 @@ def main(folder: Path) -> None:
     study, results = compare_study_folder(folder)
     results.close()
     rows = [row for row in study.rows if row.entry in WAYS]
-    rows.sort(key=lambda row: (str(row.runs[0].architecture), WAYS.index(row.entry)))
+    rows.sort(key=lambda row: (str(row.runs[0].architecture), list(WAYS).index(row.entry)))
     scratch = {row.runs[0].architecture: row.cells["day"].values for row in rows if row.entry == "scratch"}
     gains = {row.title: [a - b for a, b in zip(row.cells["day"].values, scratch[row.runs[0].architecture], strict=True)] for row in rows}
     tuned = [row.title for row in rows if row.entry != "scratch"]
@@ -44,12 +45,23 @@ def main(folder: Path) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         seen = curves(row, folder)
-        jumps = np.mean([np.std(np.diff(curve)) for curve in seen])
-        cells = [str(row.runs[0].architecture), row.entry, f"{100 * (row.share or 0):.0f}", shown(mean_interval(row.cells["day"].values)), "", ""]
+        jumps = [np.std(np.diff(curve)) for curve in seen if len(curve) > 2]
+        cells = [
+            NETWORKS[str(row.runs[0].architecture)],
+            WAYS[row.entry],
+            f"{100 * (row.share or 0):.0f}",
+            shown(mean_interval(row.cells["day"].values)),
+            "",
+            "",
+        ]
         if row.entry != "scratch":
             cells[4] = shown(mean_interval(gains[row.title]), "+")
             cells[5] = f"{corrected[row.title]:.2f}" if several else ""
-        cells += [shown(mean_interval([curve[0] for curve in seen])), shown(mean_interval([max(curve) for curve in seen])), f"{100 * jumps:.1f}"]
+        cells += [
+            shown(mean_interval([curve[0] for curve in seen])),
+            shown(mean_interval([max(curve) for curve in seen])),
+            f"{100 * np.mean(jumps):.1f}" if jumps else "",
+        ]
         print("| " + " | ".join(cells) + " |")
 
 

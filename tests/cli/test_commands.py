@@ -142,6 +142,17 @@ def test_list_prints_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
         assert not re.search(r"\[paper: -?\]|   \S", re.sub(r"^\S* +", "", out, flags=re.MULTILINE))  # nothing empty
 
 
+def test_list_prints_one_entry_with_all_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    whole, one = run(capsys, "list", "domains")[1], run(capsys, "list", "domains", "camvid")[1]
+    assert one in whole
+    assert one.startswith("camvid ")
+    assert "keys: sequence; licence:" in one
+    assert "camvid-32" not in one
+    code, _, err = run(capsys, "list", "methods", "tnt")
+    assert code == 2
+    assert "did you mean 'tent'?" in err
+
+
 def test_list_says_which_encoders_work(capsys: pytest.CaptureFixture[str]) -> None:
     listed = dict(line.split(maxsplit=1) for line in run(capsys, "list", "models")[1].splitlines())
     for name, entry in MODELS.items():

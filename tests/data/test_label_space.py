@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segshift.data.catalog import DATASETS
-from segshift.data.label_space import COMMON, LABEL_SPACES, VOID, LabelSpace, default_colors, mapping
+from segshift.data.label_space import COMMON, LABEL_SPACES, VOID, LabelSpace, default_colors, describe_common, mapping
 from segshift.errors import DataError
 from segshift.types import IGNORE
 
@@ -168,3 +168,13 @@ def test_all_32_classes_of_camvid_meet_the_11():
     for raw, train in DATASETS["camvid-32"].spaces["32"].ids.items():
         if train != 255:
             assert common.classes[own[train]] == common.classes[other[grouped.ids[raw]]]
+
+
+def test_the_classes_that_both_have_are_named_with_what_was_joined_and_lost() -> None:
+    camvid, cityscapes = LABEL_SPACES["camvid-11"], LABEL_SPACES["cityscapes-19"]
+    said = describe_common(camvid, cityscapes)
+    assert said.startswith("over the 11 classes that camvid-11 and cityscapes-19 both have: ")
+    assert "bicyclist is rider + motorcycle + bicycle of cityscapes-19" in said
+    assert describe_common(cityscapes, cityscapes) == ""
+    small = LabelSpace("small", ("road", "kite"), ((0, 0, 0), (1, 1, 1)))
+    assert describe_common(small, cityscapes).startswith("over the one class that small and cityscapes-19 both have: road; left out: kite of small; sidewalk,")

@@ -305,3 +305,9 @@ def test_what_a_recipe_does_not_say_is_no_part_of_its_identity(tiny):
     assert "jitter" not in plain["augmentation"]
     assert tiny("model.head=new").identity() != plain
     assert tiny("augmentation.contrast=0.2").identity()["augmentation"]["jitter"] == 2
+
+
+def test_a_repair_keeps_the_network_of_its_parent(source_run):
+    with pytest.raises(RecipeError, match=r"model.architecture, model.encoder: a repair has the network of the run that it repairs"):
+        adaptation_recipe(source_run.recipe, "adabn", target="streets::val", changes=("model.architecture=segformer", "model.encoder=mit_b0"))
+    adaptation_recipe(source_run.recipe, "adabn", target="streets::val", changes=(f"model.architecture={source_run.recipe.model.architecture}",))

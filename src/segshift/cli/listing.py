@@ -9,13 +9,25 @@ from typing import Annotated
 import typer
 
 
-def command(table: Annotated[str, typer.Argument(help="One of the tables above.", metavar="TABLE", show_default=False)]) -> None:
+def command(
+    table: Annotated[str, typer.Argument(help="One of the tables above.", metavar="TABLE", show_default=False)],
+    entry: Annotated[str, typer.Argument(help="One entry of it alone.", metavar="[ENTRY]", show_default=False)] = "",
+) -> None:
     if table not in TABLES:
         from segshift.errors import unknown_name
 
         raise typer.BadParameter(str(unknown_name("table", table, TABLES)))
-    for line in TABLES[table][1]():
-        typer.echo(line)
+    lines = list(TABLES[table][1]())
+    heads = [line.split()[0] for line in lines if not line.startswith(" ")]
+    if entry and entry not in heads:
+        from segshift.errors import unknown_name
+
+        raise typer.BadParameter(str(unknown_name(f"entry of {table}", entry, heads)))
+    shown = not entry
+    for line in lines:
+        shown = not entry or (shown if line.startswith(" ") else line.split()[0] == entry)
+        if shown:
+            typer.echo(line)
 
 
 def models() -> Iterator[str]:

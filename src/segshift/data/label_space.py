@@ -143,6 +143,29 @@ def mapping(a: LabelSpace, b: LabelSpace) -> tuple[Table, Table, LabelSpace]:
     return table_to(space, a, members), table_to(space, b, members), space
 
 
+def describe_common(a: LabelSpace, b: LabelSpace) -> str:
+    """The classes over which a model of `a` is scored on labels of `b`, "" where they are simply those of both.
+
+    >>> describe_common(LABEL_SPACES["camvid-11"], LABEL_SPACES["camvid-11"])
+    ''
+    """
+    if a.classes == b.classes:
+        return ""
+    tables = mapping(a, b)
+    joined, missing = [], []
+    for space, table in zip((a, b), tables[:2], strict=True):
+        for index, name in enumerate(tables[2].classes):
+            members = [own for train, own in enumerate(space.classes) if table[train] == index]
+            if members != [name]:
+                joined.append(f"{name} is {' + '.join(members)} of {space.name}")
+        lost = [own for train, own in enumerate(space.classes) if table[train] == VOID]
+        if lost:
+            missing.append(f"{', '.join(lost)} of {space.name}")
+    parts = [", ".join(tables[2].classes), *joined, *(f"left out: {'; '.join(missing)}" for _ in missing[:1])]
+    count = f"{len(tables[2])} classes" if len(tables[2]) > 1 else "one class"
+    return f"over the {count} that {a.name} and {b.name} both have: {'; '.join(parts)}"
+
+
 def table_to(common: LabelSpace, space: LabelSpace, members: Mapping[str, str]) -> Table:
     table = np.full(256, VOID, np.uint8)
     for train, name in enumerate(space.classes):

@@ -51,7 +51,11 @@ def adaptation_recipe(
     content["method"] = chosen
     content["tuning"] = {"name": tuning, **of_tuning}
     content["data"] = {"size": content["data"]["size"], "target": target, "source": source or parent.data.source, "tests": dict(tests or {})}
-    return validate_recipe(content, changes, "adapt")
+    recipe = validate_recipe(content, changes, "adapt")
+    network, before = (each.model.model_dump(exclude={"head"}) for each in (recipe, parent))
+    if other := [f"model.{key}" for key, value in network.items() if value != before[key]]:
+        raise RecipeError(f"{', '.join(other)}: a repair has the network of the run that it repairs; train another source model for another network")
+    return recipe
 
 
 def adapt(

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.label_space import describe_common
 from segshift.engine.answers import Answers
 from segshift.engine.counting import describe_curves
 from segshift.engine.loading import read_cached
@@ -74,7 +75,8 @@ def evaluate_run(
     with reporter.task(f"evaluate {run.name} on {title}", len(dataset)):
         order = None if answers is None else answers.order(len(dataset), round_)
         scores = score(predict, dataset, run.label_space, run.size, batch_size, device, workers, reporter, fabric, curves, order=order)
-        over = "" if len(scores.space) == len(run.label_space) else f" over the {len(scores.space)} classes that both have"
+        common = describe_common(run.label_space, dataset.label_space)
+        over = f" over the {len(scores.space)} classes that model and data both have" if common else ""
         areas = {} if scores.score_counts is None else describe_curves(scores.score_counts)
         also = f", mean AUC {areas['mean_roc_auc']:.4f}, mean average precision {areas['mean_average_precision']:.3f}" if areas else ""
         reporter.end(f"mIoU {scores.miou:.3f}{also}{over}")
@@ -100,6 +102,7 @@ def evaluate_run(
         **({"curves": areas} if areas else {}),
         "size": list(run.size) if run.size else None,
         "scored_at": "label size",
+        "scored_over": common,
         "protocol": protocol,
         "created": now(),
         "command": command_line(),

@@ -225,6 +225,8 @@ class _Builder:
         if tuple(record["classes"]) != column.classes:
             self.note(f"{row} was scored on {len(record['classes'])} classes in {name}, this column on {len(column.classes)}: left out")
             return None
+        if record.get("scored_over"):
+            self.note(f"{name} is scored {record['scored_over']}")
         miou = confidence_interval(evaluation.confusions, evaluation.blocks, samples=SAMPLES, level=LEVEL, generator=np.random.default_rng(SEED))
         miou = replace(miou, low=float(np.clip(miou.low, 0, 1)), high=float(np.clip(miou.high, 0, 1)))
         if not np.isclose(miou.value, record["miou"], atol=1e-6, equal_nan=True):

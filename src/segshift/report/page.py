@@ -163,9 +163,10 @@ def _one_line(scored: Sequence[Mapping[str, Any]]) -> str:
     for record in scored:
         size = " x ".join(map(str, record["size"])) if record.get("size") else "the image's own size"
         details = record.get("protocol", {})
+        over = record.get("scored_over") or f"over {len(record['classes'])} classes"
         lines.append(
             f"{details.get('prediction', 'offline')}; batch {details.get('batch_size', '?')}; the model sees {size}; "
-            f"scored at {record.get('scored_at', 'label size')} over {len(record['classes'])} classes"
+            f"scored at {record.get('scored_at', 'label size')} {over}"
         )
     return "; or ".join(dict.fromkeys(lines))
 

@@ -51,7 +51,9 @@ TUNINGS: dict[str, Entry] = {
     "cv+bn": _select(selection.select_first_and_norms, "first convolutions and every batch norm"),
     "bn+cl": _select(selection.select_norms_and_classifier, "every batch norm and the classifier"),
     "freeze-n-update": _select(selection.select_freeze_n_update, "first convolutions, every batch norm and the classifier"),
-    "encoder-frozen": _select(selection.select_after_encoder, "everything after the encoder, whose statistics stay too", "-"),
+    "encoder-frozen": _select(
+        selection.select_after_encoder, "everything after the encoder, whose statistics stay too: cl with the whole head, by its other name", "-"
+    ),
     "bitfit": _select(selection.select_biases, "every bias and norm's shift", "Ben Zaken et al. 2022, BitFit"),
     "top-k": _select(selection.select_top_k, "the k tensors that moved most in a diagnosis", diagnosis=lambda path: read_diagnosis(path).fingerprint()),
     "random-k": _select(selection.select_random_k, "k tensors drawn at random, the control of top-k", "-"),
