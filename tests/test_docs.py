@@ -16,7 +16,7 @@ from segshift.data.catalog import DATASETS, FILTERS
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import parse_domain
 from segshift.data.mapping_file import CAMERA, KEYS, UNITS, read_mapping
-from segshift.engine.recipe import DataRecipe
+from segshift.engine.recipe import DataRecipe, StreamRecipe
 from segshift.errors import UserError
 from segshift.weather import FOG_PRESETS, WEATHER
 
@@ -246,3 +246,14 @@ def test_the_code_about_weather_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = [names[name] for name in ("foggy", "light", "dense", "rainy", "published", "dark", "snowy", "wet", "noisy")]
     assert all(picture.shape == names["image"].shape for picture in made)
     assert not any(bool((picture == names["image"]).all()) for picture in made)
+
+
+@pytest.mark.parametrize("page", ["tuning.md", "test-time.md"])
+def test_the_code_of_a_page_runs(page: str) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE):
+        exec(compile(code, page, "exec"), {})
+
+
+def test_the_stream_of_the_page_is_the_default() -> None:
+    (text,) = re.findall(r"^```yaml\n# stream.*?\n(.*?)^```", (DOCS / "test-time.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert StreamRecipe(**yaml.safe_load(text)["stream"]) == StreamRecipe()
