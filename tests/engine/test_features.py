@@ -212,6 +212,19 @@ def test_two_writers_have_a_file_each_and_read_both_later(opened: Open, tmp_path
     assert third.read("b") is not None
 
 
+def test_a_new_holder_leaves_what_others_read(opened: Open) -> None:
+    first, second = opened(), opened()
+    second.write("a", MAPS)
+    reader = opened()
+    assert reader.read("a") is not None
+    first.write("a", MAPS)  # the same image, by a process that did not know of it
+    second.close()
+    opened().write("b", [torch.zeros_like(each) for each in MAPS])
+    found = reader.read("a")
+    assert found is not None
+    assert torch.equal(found[0], MAPS[0])
+
+
 @pytest.mark.parametrize("harm", ["cut", "bits", "line"])
 def test_what_was_damaged_is_not_read(harm: str, opened: Open, tmp_path: Path) -> None:
     file = opened()

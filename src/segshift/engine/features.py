@@ -194,22 +194,26 @@ class FeatureFile:
                 data.close()
                 number += 1
         index = path.with_name(f"{path.name}.index")
-        self._read_index(index)  # what its holder wrote since
-        mine = {name: record for name, (owner, record) in self._records.items() if owner == path}
+        mine = self._read_index(index)  # what its holder wrote since; all of it stays, as others may read here what this process finds elsewhere
         data.truncate(max((record.offset + record.bytes for record in mine.values()), default=0))
         data.seek(0, os.SEEK_END)
         index.write_text("".join(json.dumps([name, record.offset, record.shapes, record.checksum]) + "\n" for name, record in mine.items()))
         return path, data, open(index, "a")
 
-    def _read_index(self, index: Path) -> None:
+    def _read_index(self, index: Path) -> dict[str, Record]:
+        """The whole records of a file, which are read from it where no file before has the image."""
         path = index.with_suffix("")
+        whole: dict[str, Record] = {}
         with suppress(OSError, ValueError, TypeError):  # ends at a line that is not whole
             size = path.stat().st_size
             for line in index.read_text().splitlines():
                 name, offset, shapes, checksum = json.loads(line)
                 record = Record(offset, tuple(map(tuple, shapes)), checksum)
-                if offset + record.bytes <= size and self._records.get(name, (path,))[0] == path:
-                    self._records[name] = path, record
+                if offset + record.bytes <= size:
+                    whole[name] = record
+                    if self._records.get(name, (path,))[0] == path:
+                        self._records[name] = path, record
+        return whole
 
 
 def require_frozen_encoder(model: SegmentationModel, tuning: Tuning, name: str) -> None:
