@@ -6,8 +6,8 @@ For a clean model and another of the same anatomy, and a tensor P of both,
     X    = 1[ |z_other - z_clean| < T ]
     S    = mean of X, the similarity ratio; 1 - S is the tensor's shift
 
-Departures: one-dimensional tensors have no slices with a spread and are compared whole under "kernel" too. Where a std is 0, a group counts as
-unchanged at the values that are equal. Running statistics are a kind of their own. As z-scores hide a pure rescaling, the relative norm
+Departures: tensors with one value a slice (all of one dimension) have no spread in it and are compared whole under "kernel" too. Where a std is 0, a group
+counts as unchanged at the values that are equal. Running statistics are a kind of their own. As z-scores hide a pure rescaling, the relative norm
 ||P_other - P_clean|| / ||P_clean|| stands beside S.
 """
 
@@ -144,7 +144,7 @@ def _similarity(clean: Tensor, other: Tensor, threshold: float, granularity: str
     """S: the share of values whose z-scores differ by less than the threshold."""
     if clean.numel() == 0:
         return 1.0
-    rows = clean.shape[0] if granularity == "kernel" and clean.ndim > 1 else 1
+    rows = clean.shape[0] if granularity == "kernel" and clean.ndim > 1 and clean[0].numel() > 1 else 1
     before, after = (tensor.detach().reshape(rows, -1).float() for tensor in (clean, other))
     z, flat = _standardised(after)
     z_clean, flat_clean = _standardised(before)
