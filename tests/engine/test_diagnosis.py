@@ -47,7 +47,9 @@ def test_what_cannot_be_compared_is_told(source_run: Run, tuned: Run, tiny: Call
     other = execute(tiny("seed=1", "training.epochs=1", "name=other"), tmp_path / "other")
     diagnosis, notes = diagnose_runs(source_run, [tuned, other])
     assert list(diagnosis.shifts) == ["tuned", "other"]
-    assert notes == [f"other began with other weights than {source_run.name}: their z-scores differ everywhere"]
+    told = f"began with other weights than {source_run.name}: their z-scores differ everywhere"
+    assert notes == [f"other {told}"]
+    assert diagnose_runs(source_run, [tuned], null=other)[1] == [f"the null control, other, {told}"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,11 @@ def diagnose_runs(
     anatomy, before = _anatomy(clean), _state(clean)
     control = None if null is None else _state(null)
     shifts = {run.name: compare_states(anatomy, before, _state(run), threshold, granularity, control) for run in others}
-    notes = [f"{run.name} began with other weights than {clean.name}: their z-scores differ everywhere" for run in others if not began_alike(clean, run)]
+    notes = [
+        f"{what} began with other weights than {clean.name}: their z-scores differ everywhere"
+        for what, run in [*((run.name, run) for run in others), *([] if null is None else [(f"the null control, {null.name},", null)])]
+        if not began_alike(clean, run)
+    ]
     return Diagnosis(clean.name, shifts), notes
 
 
