@@ -10,14 +10,16 @@ import pytest
 from PIL import Image
 
 from segshift.cli import main
+from segshift.cli.diagnose import write
+from segshift.diagnose import Diagnosis, read_diagnosis
 from segshift.diagnose import compare_parameters as compare_models
-from segshift.diagnose import read_diagnosis
 from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.diagnosis import began_alike, compare_parameters, diagnose_runs
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError
+from segshift.models import create_model
 
 TARGET = "streets::val?size=64x32&count=8+fog=0.02"
 
@@ -109,3 +111,11 @@ def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_pa
         assert stopped.value.code == 1
         assert text in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("architecture", "listed"), [("pspnet", 46), ("unet", 50)])
+def test_a_model_of_fewer_layers_than_the_list_has_them_all_in_it(architecture: str, listed: int, tmp_path: Path) -> None:
+    clean, other = (create_model(architecture, encoder="resnet18", classes=3, seed=seed) for seed in range(2))
+    write(Diagnosis("clean", {"other": compare_models(clean, other)}), [], None, tmp_path)
+    with open(tmp_path / "top.csv", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == listed

@@ -20,7 +20,7 @@ def command(
     null: Annotated[
         str | None, typer.Option(help="Null control, the clean model fitted to clean data again: its run folder, or its entry in the study.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Layers in the list of those that moved most.")] = 50,
+    top: Annotated[int | None, typer.Option(min=1, help="Layers in the list of those that moved most (default: 50, or all of fewer).")] = None,
     out: Annotated[Path, typer.Option(help="Folder for diagnosis.json, layers.csv, top.csv and the figures.")] = Path("diagnosis"),
 ) -> None:
     """Which parameters moved: similarity of every layer to the clean model, and the layers that moved most, for each run."""
@@ -49,11 +49,13 @@ def command(
     write(diagnosis, notes, top, out)
 
 
-def write(diagnosis: Diagnosis, notes: list[str], top: int, out: Path) -> None:
+def write(diagnosis: Diagnosis, notes: list[str], top: int | None, out: Path) -> None:
     """Prints a diagnosis and writes its files."""
     from segshift.engine.checkpoint import write_atomic
     from segshift.report.parameter_figures import heat_map, similarity_figure
 
+    if top is None:
+        top = min(50, len(next(iter(diagnosis.shifts.values())).learnable))
     for line in describe(diagnosis, top):
         typer.echo(line)
     files: dict[str, bytes | str] = {
