@@ -1,11 +1,13 @@
-"""The README's code runs, and its commands are ones that the command line knows."""
+"""The README's code runs, and its commands and those of the pages are ones that the command line knows."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -24,6 +26,20 @@ def test_its_links_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_its_commands_and_those_of_the_pages_are_complete() -> None:
+    from segshift.cli import app
+
+    commands = typer.main.get_command(app)
+    found = 0
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = page.read_text().replace("\\\n", " ")
+        for line in re.findall(r"^ {4}(?:\w+=\S+ )*segshift (.*)$", text, re.MULTILINE):
+            name, *arguments = shlex.split(line, comments=True)
+            commands.commands[name].make_context(name, arguments)  # raises where an option is missing or unknown
+            found += 1
+    assert found > 40
 
 
 def test_its_domains_are_understood() -> None:
