@@ -28,7 +28,7 @@ def strategy(row: StudyRow) -> str:
     """How a run was tuned."""
     if row.is_source:
         return "source"
-    kind = {"moved": "top", "random": "random"}.get(row.entry)
+    kind = {"moved": "top", "moved-mobilenet": "top", "random": "random"}.get(row.entry)
     return f"{kind}-{row.axes.get('tuning.k', 50)}" if kind else str(row.axes.get("tuning", row.entry))
 
 

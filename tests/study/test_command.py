@@ -104,4 +104,10 @@ def test_committed_studies_are_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     runs = {"camvid-dusk": 48, "camvid-weather": 18, "fine-tuning": 27, "fine-tuning-cityscapes": 21, "fine-tuning-larger": 9, "fine-tuning-pets": 24}
     runs |= {"freeze-n-update": 204, "selective-camvid": 192, "selective-streets": 252, "streets-fog": 42, "weather": 3}
-    assert len(expand(Study.model_validate({"name": path.stem, **content}), path.parent)) == runs[path.stem]
+    planned = expand(Study.model_validate({"name": path.stem, **content}), path.parent)
+    assert len(planned) == runs[path.stem]
+    random = [run.recipe for run in planned if run.recipe.tuning.name == "random-k"]
+    assert all(recipe.tuning.options["draw"] == recipe.seed for recipe in random), "one draw for all seeds says nothing of others"
+    if path.stem == "freeze-n-update":
+        thresholds = {(run.axes["encoder"], run.diagnose.threshold) for run in planned if run.diagnose is not None}
+        assert thresholds == {("resnet101", 0.01), ("mobilenet", 0.1)}, "those of the paper"
