@@ -3,25 +3,41 @@
 python docs/figures/selective.py runs/selective-streets docs/images/selective_streets.png
 
 Each run is tested on the weather that it was tuned on (freeze-n-update.yaml: every weather on `foggy driving`). A figure is the mean over the seeds with
-Student's t interval; differences are taken seed by seed, and their p are corrected by Holm's method over all differences of a source model.
+Student's t interval; differences are taken seed by seed, over the seeds that both have. They are believed where neither other seeds nor other images
+explain them: the p is the larger of the paired t over the seeds and the jackknife over the blocks of images, and is corrected by Holm's method over all
+differences of a source model.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from segshift.metrics import Interval, holm, mean_interval, seed_p_value
+from segshift.metrics import Interval, holm, mean_interval, paired_p_value, seed_p_value
 from segshift.report.studies import StudyComparison, StudyRow, compare_study_folder
+from segshift.study.results import Results
 
 STRATEGIES = ("source", "null", "cv", "cl", "cv+cl", "bn", "freeze-n-update", "all", "top-10", "random-10", "top-40", "random-40", "top-50", "random-50")
 AGAINST = ("freeze-n-update", "all", "random-10", "random-40", "random-50")
 COLORS = {"freeze-n-update": "#c8553d", "all": "#2a6f97"}
 
-Values = dict[tuple[str, str], list[float]]
-"""mIoU of every seed by (strategy, weather)."""
+
+@dataclass(frozen=True)
+class Tested:
+    """The runs of a strategy and weather on a domain: mIoU and identity by seed."""
+
+    domain: str
+    miou: Mapping[int, float]
+    runs: Mapping[int, str]
+
+
+Values = dict[tuple[str, str], Tested]
+"""By strategy and weather."""
 
 
 def strategy(row: StudyRow) -> str:
@@ -42,7 +58,8 @@ def tabulate(study: StudyComparison) -> dict[str, Values]:
         for weather in weathers:
             domain = weather if weather in domains else "foggy driving"
             if domain in row.cells:
-                values[strategy(row), weather] = list(row.cells[domain].values)
+                cell = row.cells[domain]
+                values[strategy(row), weather] = Tested(domain, dict(zip(cell.seeds, cell.values, strict=True)), {run.seed: run.identity for run in row.runs})
     return found
 
 
@@ -52,24 +69,37 @@ def weathers_of(study: StudyComparison) -> list[str]:
 
 
 def shown(interval: Interval, sign: str = "") -> str:
-    """In per cent."""
+    """In per cent, with its bounds where there are several seeds."""
     value, low, high = (f"{100 * number:{sign}.1f}" for number in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]"
+    return value if np.isnan(interval.low) else f"{value} [{low}, {high}]"
 
 
-def print_tables(source: str, values: Values, weathers: list[str]) -> None:
+def difference(ours: Tested, theirs: Tested, results: Results) -> tuple[list[float], float]:
+    """That of every seed that both have, and p; NaN where two seeds or blocks are not there."""
+    seeds = sorted(ours.miou.keys() & theirs.miou.keys())
+    read = [[results.confusions(each.runs[seed], each.domain) for seed in seeds] for each in (ours, theirs)]
+    differences = [ours.miou[seed] - theirs.miou[seed] for seed in seeds]
+    if len(seeds) < 2:
+        return differences, float("nan")
+    matrices = [np.stack([confusions for confusions, _, _ in of_seeds], axis=1) for of_seeds in read]
+    return differences, float(np.max([seed_p_value(differences), paired_p_value(matrices[0], matrices[1], read[0][0][2])]))
+
+
+def print_tables(source: str, values: Values, weathers: list[str], results: Results) -> None:
     """mIoU by strategy and weather, then what a strategy gives over others."""
     present = [name for name in STRATEGIES if any((name, weather) in values for weather in weathers)]
     print(f"\n{source}: mIoU, %\n\n| learns | {' | '.join(weathers)} |\n|---|{'---|' * len(weathers)}")
     for name in present:
-        print(f"| {name} | {' | '.join(shown(mean_interval(values[name, w])) if (name, w) in values else '' for w in weathers)} |")
+        print(f"| {name} | {' | '.join(shown(mean_interval([*values[name, w].miou.values()])) if (name, w) in values else '' for w in weathers)} |")
     pairs = [(name, other, w) for other in AGAINST for name in pairs_of(other, present) for w in weathers if (name, w) in values and (other, w) in values]
-    differences = {pair: [a - b for a, b in zip(values[pair[0], pair[2]], values[pair[1], pair[2]], strict=True)] for pair in pairs}
-    corrected = dict(zip(pairs, holm([seed_p_value(each) for each in differences.values()]), strict=True))
-    print(f"\n{source}: differences, points; `~`: p of 0.05 or more after Holm's correction of {len(pairs)}\n")
+    found = {(a, b, w): difference(values[a, w], values[b, w], results) for a, b, w in pairs}
+    found = {pair: (of_seeds, p) for pair, (of_seeds, p) in found.items() if of_seeds}
+    corrected = dict(zip(found, holm([p for _, p in found.values()]), strict=True)) if found else {}
+    print(f"\n{source}: differences, points; `~`: p of 0.05 or more after Holm's correction of {len(found)}\n")
     print(f"| | {' | '.join(weathers)} |\n|---|{'---|' * len(weathers)}")
-    for name, other in dict.fromkeys(pair[:2] for pair in pairs):
-        cells = [f"{'' if corrected[name, other, w] < 0.05 else '~ '}{shown(mean_interval(differences[name, other, w]), '+')}" for w in weathers]
+    for name, other in dict.fromkeys(pair[:2] for pair in found):
+        mine = {w: found[name, other, w][0] for w in weathers if (name, other, w) in found}
+        cells = [f"{'' if corrected[name, other, w] < 0.05 else '~ '}{shown(mean_interval(mine[w]), '+')}" if w in mine else "" for w in weathers]
         print(f"| {name} - {other} | {' | '.join(cells)} |")
 
 
@@ -88,11 +118,12 @@ def draw(found: dict[str, Values], weathers: list[str], path: Path) -> None:
         present = [name for name in STRATEGIES if any((name, weather) in values for weather in weathers)]
         for weather, axes in zip(weathers, row, strict=True):
             for y, name in enumerate(present):
-                of_seeds = values.get((name, weather), [])
+                of_seeds = [*values[name, weather].miou.values()] if (name, weather) in values else []
                 color = COLORS.get(name, "#555555")
                 axes.plot([100 * value for value in of_seeds], [y] * len(of_seeds), "o", color=color, markersize=3, alpha=0.6)
                 axes.plot([100 * sum(of_seeds) / max(len(of_seeds), 1)] if of_seeds else [], [y] if of_seeds else [], "|", color=color, markersize=10)
-            axes.axvline(100 * sum(values["source", weather]) / len(values["source", weather]), color="#999999", linewidth=0.8, linestyle=":")
+            if ("source", weather) in values:
+                axes.axvline(100 * np.mean([*values["source", weather].miou.values()]), color="#999999", linewidth=0.8, linestyle=":")
             axes.set_title(f"{source} source, {weather}", fontsize=8)
             axes.grid(axis="x", linewidth=0.3)
         row[0].set_yticks(range(len(present)), present, fontsize=7)
@@ -103,11 +134,11 @@ def draw(found: dict[str, Values], weathers: list[str], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    comparison, results = compare_study_folder(Path(sys.argv[1]))
-    results.close()
+    comparison, file = compare_study_folder(Path(sys.argv[1]))
     tables = tabulate(comparison)
     for name, of_source in tables.items():
-        print_tables(name, of_source, weathers_of(comparison))
+        print_tables(name, of_source, weathers_of(comparison), file)
+    file.close()
     if len(sys.argv) > 2:
         draw(tables, weathers_of(comparison), Path(sys.argv[2]))
     for note in comparison.notes:
