@@ -179,6 +179,16 @@ def test_train_mode_keeps_frozen_norms_in_evaluation() -> None:
             assert module.training == (name in chosen.statistics)
 
 
+@pytest.mark.parametrize("dropout", [True, False])
+@pytest.mark.parametrize(("encoder", "kind"), [("mit_b0", "DropPath"), ("resnet18", "Dropout")])
+def test_dropout_drops_where_its_switch_says_so(encoder: str, kind: str, dropout: bool) -> None:
+    model = create_model("deeplabv3plus" if encoder == "resnet18" else "segformer", encoder=encoder, classes=3, seed=0)
+    dropping = [module for module in model.modules() if type(module).__name__ == kind]
+    assert dropping
+    set_train_mode(model, select_parameters(model, "all", dropout=dropout))
+    assert {module.training for module in dropping} == {dropout}
+
+
 def test_no_backward_pass_goes_through_a_frozen_front() -> None:
     model = create_model("unet", encoder="resnet18", classes=3, seed=0)
     apply_selection(model, select_parameters(model, "cl"))
@@ -193,6 +203,9 @@ def test_the_table_adds_up(model: SegmentationModel) -> None:
     for column in ("tensors", "tensors_learn", "parameters", "parameters_learn", "norms", "norms_learn", "statistics_update"):
         assert sum(getattr(row, column) for row in parts) == getattr(total, column)
     assert total.norms_learn == total.norms == total.statistics_update
+    rows = describe_selection(model, select_parameters(model, "cl", statistics=False))
+    assert [row.norms_learn == row.norms for row in rows] == [False, True, True, False]
+    assert [row.statistics_update for row in rows] == [0, 0, 0, 0]
 
 
 def test_a_model_without_batch_norm_is_told_what_to_do(model: SegmentationModel) -> None:
