@@ -18,6 +18,7 @@ def test_public_names() -> None:
         "adapt",
         "compare_parameters",
         "create_model",
+        "estimate_drift",
         "measure_cost",
         "measure_receptive_field",
         "open_domain",

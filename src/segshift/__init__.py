@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from segshift.data.domain import parse_domain
     from segshift.engine.adapt import adapt
     from segshift.engine.diagnosis import compare_parameters
+    from segshift.engine.drift import estimate_drift
     from segshift.engine.run import Run
     from segshift.metrics import ConfusionMatrix
     from segshift.models import SegmentationModel, create_model, measure_cost, measure_receptive_field
@@ -33,6 +34,7 @@ _PLACES = {
     "adapt": "segshift.engine.adapt",
     "compare_parameters": "segshift.engine.diagnosis",
     "create_model": "segshift.models",
+    "estimate_drift": "segshift.engine.drift",
     "measure_cost": "segshift.models",
     "measure_receptive_field": "segshift.models",
     "open_domain": "segshift.data.dataset",
@@ -51,6 +53,7 @@ __all__ = [
     "adapt",
     "compare_parameters",
     "create_model",
+    "estimate_drift",
     "measure_cost",
     "measure_receptive_field",
     "open_domain",

@@ -18,7 +18,7 @@ from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError
 from segshift.methods.adapted import AdaptedParameters
-from segshift.methods.normalization import normalization_layers
+from segshift.models.layers import normalization_layers
 from segshift.report.comparison import compare_runs
 
 FOG = "streets::test?count=6&size=64x32+fog=0.02"

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from segshift.errors import DataError, ModelError, RecipeError
 from segshift.methods.adabn import AdaBN, mixed_pool
-from segshift.methods.normalization import Moments, batch_statistics, normalization_layers
+from segshift.methods.normalization import Moments, batch_statistics
 from segshift.models import create_model
+from segshift.models.layers import normalization_layers
 from segshift.types import Batch
 
 

@@ -19,8 +19,8 @@ from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.scoring import score
 from segshift.methods import METHODS
 from segshift.methods.losses import cross_entropy
-from segshift.methods.normalization import normalization_layers
 from segshift.models import create_model
+from segshift.models.layers import normalization_layers
 from segshift.types import Batch
 
 

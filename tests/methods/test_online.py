@@ -17,9 +17,10 @@ from segshift.errors import ModelError, RecipeError
 from segshift.methods import METHODS, TTN, Cotta, Eata, PredictionBN, Sar, Tent
 from segshift.methods.cotta import average_views
 from segshift.methods.entropy import effective_classes, pixel_entropy
-from segshift.methods.normalization import affine_parameters, normalization_layers
+from segshift.methods.normalization import affine_parameters
 from segshift.methods.ttn import mixed_batch_norm
 from segshift.models import create_model
+from segshift.models.layers import normalization_layers
 from segshift.types import Batch
 
 F64 = torch.float64

@@ -18,6 +18,7 @@ from segshift.cli import (
     compare,
     diagnose,
     download,
+    drift,
     evaluate,
     figures,
     listing,
@@ -46,6 +47,7 @@ app.command("adapt", context_settings={"allow_extra_args": True, "ignore_unknown
 app.command("compare")(compare.command)
 app.command("report")(report.command)
 app.command("diagnose")(diagnose.command)
+app.command("drift")(drift.command)
 app.command("figures")(figures.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)

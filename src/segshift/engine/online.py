@@ -18,8 +18,8 @@ from segshift.engine.loading import DomainPool, generator_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Evaluation, Run
 from segshift.methods import AdaBN, OnlineMethod
-from segshift.methods.normalization import normalization_layers
 from segshift.models import SegmentationModel
+from segshift.models.layers import normalization_layers
 
 
 def prepare_stream(

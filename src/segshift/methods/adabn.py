@@ -23,16 +23,8 @@ from torch import nn
 
 from segshift.errors import DataError, RecipeError
 from segshift.methods.method import Kind, Pool
-from segshift.methods.normalization import (
-    Moments,
-    batch_statistics,
-    count_values,
-    describe_layers,
-    normalization_layers,
-    read_statistics,
-    require_batch_norm,
-    write_statistics,
-)
+from segshift.methods.normalization import Moments, batch_statistics, count_values, describe_layers, read_statistics, require_batch_norm, write_statistics
+from segshift.models.layers import normalization_layers
 
 
 @final

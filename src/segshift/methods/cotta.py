@@ -30,8 +30,9 @@ from segshift.methods.adapted import AdaptedParameters, OptimizerName
 from segshift.methods.ema import ExponentialMovingAverage
 from segshift.methods.entropy import cross_entropy_of
 from segshift.methods.method import Kind, Pool
-from segshift.methods.normalization import normalise_by_batch, normalization_layers
+from segshift.methods.normalization import normalise_by_batch
 from segshift.methods.tent import check_rate
+from segshift.models.layers import normalization_layers
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 

@@ -19,6 +19,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from segshift.errors import ModelError
 from segshift.models import SegmentationModel
+from segshift.models.layers import normalization_layers
 from segshift.tuning.tuning import within
 
 Measured = dict[str, tuple[Tensor, Tensor, int]]
@@ -52,11 +53,6 @@ class Moments:
     def unbiased(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
         """Mean and variance as PyTorch keeps them in running statistics (n - 1 in the denominator)."""
         return self.mean, self.squares / max(self.count - 1, 1)
-
-
-def normalization_layers(module: nn.Module) -> dict[str, _BatchNorm]:
-    """Batch norm layers that keep running statistics, by name, in definition order."""
-    return {name: m for name, m in module.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
 
 
 @contextmanager

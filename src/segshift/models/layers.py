@@ -88,3 +88,8 @@ def _kind(model: nn.Module, name: str, module: nn.Module, key: str, classifier: 
     if isinstance(module, _ConvNd):
         return "convolution"
     return "linear" if isinstance(module, nn.Linear) else "other"
+
+
+def normalization_layers(module: nn.Module) -> dict[str, _BatchNorm]:
+    """Batch norm layers that keep running statistics, by name, in definition order."""
+    return {name: m for name, m in module.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}

@@ -1,0 +1,213 @@
+"""How sure a model says it is, against how often it is right; and, from confidence alone, how good it is where nobody has labelled anything.
+
+With the logits z of a pixel, its predicted class y^ = argmax z and a temperature T for each predicted class,
+
+    p      = softmax(z / T[y^])                      T[c] = argmin over T of the mean of -ln p_y over pixels predicted c        (1)
+    ECE    = sum_bins n_b / N |accuracy_b - mean confidence_b|                                                                  (2)
+    DoC    acc_T = acc_S - (AC_S - AC_T),             AC the mean confidence p[y^]                                              (3)
+    ATC    acc_T = P_T[p[y^] >= t],                   t with P_S[p[y^] < t] = 1 - acc_S                                         (4)
+    soft   IoU_c = sum_{y^ = c} p_c / (n[y^ = c] + sum_{y^ != c} p_c)                                                           (5)
+
+S is the source's validation split, T the target. (1) and (5): class-wise temperature scaling and expected IoU; (3) Guillory et al., ICCV 2021; (4) Garg et al.,
+ICLR 2022. Two more estimates of IoU, ours: (5) with the error that it makes on the source taken off, class by class, as (3) does for accuracy; and
+(4) class by class, where a pixel below the threshold of its class is wrong and belongs to its second class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from segshift.types import IGNORE
+
+BINS = 1000
+HOTTEST, COLDEST = 20.0, 0.05
+"""A temperature lies between them: a class that is always right would ask for 0."""
+
+
+def fit_temperature(logits: Float[Tensor, "n k"], labels: Integer[Tensor, " n"]) -> float:
+    """The temperature of (1) for these pixels; 1 where there are none.
+
+    The loss is convex in 1 / T: its derivative, mean of E_p[z] - z_y, has one root, found by bisection.
+    """
+    if len(labels) == 0:
+        return 1.0
+    z = logits.double()
+    of_label = z.gather(1, labels.long()[:, None])[:, 0]
+
+    def slope(inverse: float) -> float:
+        return float((((inverse * z).softmax(1) * z).sum(1) - of_label).mean())
+
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    if slope(low) >= 0:
+        return HOTTEST
+    if slope(high) <= 0:
+        return COLDEST
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    return float(1 / (low * high) ** 0.5)
+
+
+def fit_temperatures(logits: Float[Tensor, "n k"], labels: Integer[Tensor, " n"]) -> Float[Tensor, " k"]:
+    """The temperatures of (1), one a predicted class; a class that is never predicted gets that of all pixels."""
+    predicted = logits.argmax(1)
+    overall = fit_temperature(logits, labels)
+    chosen = [predicted == c for c in range(logits.shape[1])]
+    return torch.tensor([fit_temperature(logits[c], labels[c]) if bool(c.any()) else overall for c in chosen], dtype=torch.float64)
+
+
+@final
+class ConfidenceCounts:
+    """What (2) to (5) need of any number of images, in constant memory. With labels, how often each confidence was right too.
+
+    `pixels` (K, K, BINS) by predicted class, second class and confidence; `correct` and `confidence` (K, BINS): right pixels and summed
+    confidence of labelled ones by predicted class; `labelled` (K, BINS) their number; `inside`, `outside` (K,) the sums of (5).
+    """
+
+    def __init__(self, temperatures: Float[Tensor, " k"]) -> None:
+        classes = len(temperatures)
+        self.temperatures = temperatures
+        self.pixels = np.zeros((classes, classes, BINS), np.int64)
+        self.labelled, self.correct = np.zeros((classes, BINS), np.int64), np.zeros((classes, BINS), np.int64)
+        self.confidence = np.zeros((classes, BINS))
+        self.inside, self.outside = np.zeros(classes), np.zeros(classes)
+
+    @torch.no_grad()
+    def update(self, logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"] | None = None) -> None:
+        """Counts the pixels of a batch; of `labels`, 255 does not count."""
+        classes = logits.shape[1]
+        z = logits.movedim(1, -1).reshape(-1, classes)
+        predicted = z.argmax(1)
+        p = (z / self.temperatures.to(z)[predicted][:, None]).softmax(1)
+        best, second = p.topk(min(2, classes), 1).indices.unbind(1) if classes > 1 else (predicted, predicted)
+        sure = p.gather(1, predicted[:, None])[:, 0]
+        second = torch.where(best == predicted, second, best)  # of two equal ones
+        bins = (sure * BINS).long().clamp_(max=BINS - 1)
+        place = (predicted * classes + second) * BINS + bins
+        self.pixels += np.bincount(place.cpu().numpy(), minlength=self.pixels.size).reshape(self.pixels.shape)
+        inside = torch.zeros(classes, dtype=torch.float64, device=z.device).index_add_(0, predicted, sure.double())
+        self.inside += inside.cpu().numpy()
+        self.outside += (p.sum(0, dtype=torch.float64) - inside).cpu().numpy()
+        if labels is None:
+            return
+        y = labels.reshape(-1).to(z.device)
+        known = y != IGNORE
+        of_class = (predicted * BINS + bins)[known]
+        self.labelled += self._count(of_class)
+        self.correct += self._count(of_class[(predicted == y)[known]])
+        weights = np.bincount(of_class.cpu().numpy(), weights=sure[known].double().cpu().numpy(), minlength=self.confidence.size)
+        self.confidence += weights.reshape(self.confidence.shape)
+
+    def _count(self, places: Tensor) -> np.ndarray:
+        counted: np.ndarray = np.bincount(places.cpu().numpy(), minlength=self.labelled.size).reshape(self.labelled.shape)
+        return counted
+
+    @property
+    def mean_confidence(self) -> float:
+        """Mean confidence of all pixels in [0, 1]; NaN where there are none."""
+        pixels = self.pixels.sum()
+        return float(self.inside.sum() / pixels) if pixels else float("nan")
+
+    def soft_iou(self) -> np.ndarray:
+        """(5), in [0, 1]; NaN for a class that no pixel is predicted to be or shares."""
+        below = self.pixels.sum((1, 2)) + self.outside
+        shares: np.ndarray = np.divide(self.inside, below, out=np.full(len(below), np.nan), where=below > 0)
+        return shares
+
+
+def expected_calibration_error(counts: ConfidenceCounts, bins: int = 15) -> float:
+    """(2) over labelled pixels in `bins` equal bins of confidence, in [0, 1]; NaN without labels."""
+    number, right, confidence = reliability(counts, bins)
+    total = number.sum()
+    return float(np.abs(right - confidence).sum() / total) if total else float("nan")
+
+
+def reliability(counts: ConfidenceCounts, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labelled pixels, right ones and summed confidence in equal bins: the reliability diagram is right / pixels over confidence / pixels."""
+    edges = np.arange(BINS) * bins // BINS
+    found = [np.bincount(edges, weights=values.sum(0), minlength=bins) for values in (counts.labelled, counts.correct, counts.confidence)]
+    return found[0], found[1], found[2]
+
+
+@final
+@dataclass(frozen=True)
+class SourceCalibration:
+    """What is kept of the source's validation split: accuracy, mean confidence, IoU and soft IoU a class, ATC's thresholds (of all, and a class)."""
+
+    accuracy: float
+    mean_confidence: float
+    iou: np.ndarray
+    soft_iou: np.ndarray
+    threshold: float
+    thresholds: np.ndarray
+
+    @classmethod
+    def measure(cls, counts: ConfidenceCounts, iou: np.ndarray) -> SourceCalibration:
+        """From labelled counts of the source; `iou` (K,) is the measured one, NaN for an absent class."""
+        accuracy = counts.correct.sum() / max(counts.labelled.sum(), 1)
+        precision = counts.correct.sum(1) / np.maximum(counts.labelled.sum(1), 1)
+        thresholds = [find_threshold(counts.labelled[c], 1 - precision[c]) for c in range(len(precision))]
+        return cls(float(accuracy), counts.mean_confidence, iou, counts.soft_iou(), find_threshold(counts.labelled.sum(0), 1 - accuracy), np.array(thresholds))
+
+
+def find_threshold(pixels: Integer[np.ndarray, " bins"], share: float | int) -> float:
+    """The confidence below which this share of the pixels lies, between bins by linear interpolation; 0 for a share of 0."""
+    total = pixels.sum()
+    if total == 0 or share <= 0:
+        return 0.0
+    below = np.concatenate([[0.0], np.cumsum(pixels) / total])
+    return float(np.interp(share, below, np.arange(len(below)) / (len(below) - 1)))
+
+
+def share_above(pixels: Float[np.ndarray, " bins"] | Integer[np.ndarray, " bins"], threshold: float) -> float:
+    """Number of pixels at or above a confidence; a bin is cut where the threshold lies in it."""
+    place = threshold * len(pixels)
+    index = min(int(place), len(pixels) - 1)
+    return float(pixels[index + 1 :].sum() + pixels[index] * (index + 1 - place))
+
+
+@final
+@dataclass(frozen=True)
+class Estimates:
+    """Label-free estimates for a target: accuracy by name, IoU a class by name (NaN where the source has no such class), all in [0, 1]."""
+
+    accuracy: dict[str, float]
+    iou: dict[str, np.ndarray]
+
+    def miou(self, name: str) -> float:
+        """Mean over the classes of the source; a class that was absent there is left out."""
+        return float(np.nanmean(self.iou[name]))
+
+
+def estimate(source: SourceCalibration, target: ConfidenceCounts) -> Estimates:
+    """(3), (4), (5), and the two class-wise forms of (3) and (4) for IoU."""
+    by_class = target.pixels.sum(1)
+    total = max(by_class.sum(), 1)
+    accuracy = {
+        "doc": float(np.clip(source.accuracy - (source.mean_confidence - target.mean_confidence), 0, 1)),
+        "atc": share_above(by_class.sum(0), source.threshold) / total,
+    }
+    absent = np.isnan(source.iou)
+    soft = np.nan_to_num(target.soft_iou())
+    taken_off = np.clip(source.iou - (np.nan_to_num(source.soft_iou) - soft), 0, 1)
+    iou = {"soft": soft, "soft-difference": taken_off, "atc": _thresholded_iou(source.thresholds, target)}
+    accuracy["soft"] = target.mean_confidence
+    return Estimates(accuracy, {name: np.where(absent, np.nan, values) for name, values in iou.items()})
+
+
+def _thresholded_iou(thresholds: np.ndarray, target: ConfidenceCounts) -> np.ndarray:
+    """(4) class by class: above the threshold of its predicted class a pixel is right, below it is of its second class."""
+    classes = len(thresholds)
+    right = np.array([[share_above(target.pixels[c, s], thresholds[c]) for s in range(classes)] for c in range(classes)])
+    predicted = target.pixels.sum((1, 2))
+    hits = right.sum(1)
+    missed = (target.pixels.sum(2) - right).sum(0)  # of other predicted classes, by their second class
+    below = predicted + missed
+    iou: np.ndarray = np.divide(hits, below, out=np.zeros(classes), where=below > 0)
+    return iou
