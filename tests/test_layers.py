@@ -19,7 +19,9 @@ ORDER = (
     ("engine",),
     ("study",),
     ("report",),
-    ("export", "predict", "render", "cli"),
+    ("export", "predict", "render"),
+    ("watch",),
+    ("cli",),
     ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -44,7 +46,7 @@ def test_imports_only_from_above(path: Path) -> None:
     own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
     for name in imports(path):
         assert name in RANK, f"{name} has no place in the order"
-        assert RANK[name] < RANK[own] or name == own or (own == "cli" and name in ("predict", "render")), f"{own} must not import {name}"
+        assert RANK[name] < RANK[own] or name == own, f"{own} must not import {name}"
         if own in PURE:
             assert name in (own, "errors", "types"), f"{own} is pure: it must not import {name}"
 

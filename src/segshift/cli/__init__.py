@@ -28,6 +28,7 @@ from segshift.cli import (
     report,
     study,
     train,
+    watch,
     weather,
 )
 
@@ -48,6 +49,7 @@ app.command("compare")(compare.command)
 app.command("report")(report.command)
 app.command("diagnose")(diagnose.command)
 app.command("drift")(drift.command)
+app.command("watch", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(watch.command)
 app.command("figures")(figures.command)
 app.command("study")(study.command)
 app.command("weather")(weather.command)

@@ -71,6 +71,16 @@ class Guard:
         if self._good is not None:
             self._good = deepcopy(self._method.state_dict())
 
+    def state_dict(self) -> dict[str, Any]:
+        """The method's state."""
+        return dict(self._method.state_dict())
+
+    def restore(self, state: dict[str, Any], counts: dict[str, int]) -> None:
+        """Goes on from a state and its counts."""
+        self._method.load_state_dict(state)
+        self._good = deepcopy(self._method.state_dict()) if self._good is not None else None
+        self.batches, self.broken, self.collapsed = counts["batches"], counts["not_finite"], counts["collapsed"]
+
     def counts(self) -> dict[str, int]:
         """Batches, and how many of them led to a rollback and why."""
         resets = getattr(self._method, "resets", 0)

@@ -26,6 +26,7 @@ from torch import Tensor
 from segshift.types import IGNORE
 
 BINS = 1000
+AT_A_TIME = 2**18
 HOTTEST, COLDEST = 20.0, 0.05
 """A temperature lies between them: a class that is always right would ask for 0."""
 
@@ -81,8 +82,13 @@ class ConfidenceCounts:
     @torch.no_grad()
     def update(self, logits: Float[Tensor, "b k h w"], labels: Integer[Tensor, "b h w"] | None = None) -> None:
         """Counts the pixels of a batch; of `labels`, 255 does not count."""
-        classes = logits.shape[1]
-        z = logits.movedim(1, -1).reshape(-1, classes)
+        z = logits.movedim(1, -1).flatten(0, 2)
+        y = None if labels is None else labels.flatten().to(z.device)
+        for start in range(0, len(z), AT_A_TIME):
+            self._count(z[start : start + AT_A_TIME], None if y is None else y[start : start + AT_A_TIME])
+
+    def _count(self, z: Float[Tensor, "n k"], y: Integer[Tensor, " n"] | None) -> None:
+        classes = z.shape[1]
         predicted = z.argmax(1)
         p = (z / self.temperatures.to(z)[predicted][:, None]).softmax(1)
         best, second = p.topk(min(2, classes), 1).indices.unbind(1) if classes > 1 else (predicted, predicted)
@@ -94,17 +100,16 @@ class ConfidenceCounts:
         inside = torch.zeros(classes, dtype=torch.float64, device=z.device).index_add_(0, predicted, sure.double())
         self.inside += inside.cpu().numpy()
         self.outside += (p.sum(0, dtype=torch.float64) - inside).cpu().numpy()
-        if labels is None:
+        if y is None:
             return
-        y = labels.reshape(-1).to(z.device)
         known = y != IGNORE
         of_class = (predicted * BINS + bins)[known]
-        self.labelled += self._count(of_class)
-        self.correct += self._count(of_class[(predicted == y)[known]])
+        self.labelled += self._by_place(of_class)
+        self.correct += self._by_place(of_class[(predicted == y)[known]])
         weights = np.bincount(of_class.cpu().numpy(), weights=sure[known].double().cpu().numpy(), minlength=self.confidence.size)
         self.confidence += weights.reshape(self.confidence.shape)
 
-    def _count(self, places: Tensor) -> np.ndarray:
+    def _by_place(self, places: Tensor) -> np.ndarray:
         counted: np.ndarray = np.bincount(places.cpu().numpy(), minlength=self.labelled.size).reshape(self.labelled.shape)
         return counted
 
