@@ -29,12 +29,15 @@ def _iou_of(k: int, matrices: Num[np.ndarray, "*n k c"]) -> np.ndarray:
 def difference_figure(
     differences: Sequence[Interval], classes: Sequence[str], marked: Sequence[str], title: str, format: Format = "svg", inline: bool = False
 ) -> bytes:
-    """A bar a class, in points of IoU, largest gain first; `marked` classes stand out. Raises UnknownNameError for one that does not occur."""
+    """A bar a class, in points of IoU, largest gain first; `marked` classes stand out. A class without an interval has no whisker.
+
+    Raises UnknownNameError for a marked class that does not occur.
+    """
     shown = sorted((place for place, each in enumerate(differences) if not np.isnan(each.value)), key=lambda place: -differences[place].value)
     for name in marked:
         if name not in [classes[place] for place in shown]:
             raise unknown_name("class", name, [classes[place] for place in shown])
-    with canvas(COLUMN, 0.85 + 0.17 * len(shown)) as figure:
+    with canvas(COLUMN, 1.0 + 0.17 * len(shown)) as figure:
         axes = figure.subplots()
         figure.suptitle("\n".join(plain(cut(line, 64)) for line in title.splitlines()), fontsize=7.5, x=0.01, ha="left")
         chosen = [differences[place] for place in shown]
@@ -46,6 +49,13 @@ def difference_figure(
         for label, place in zip(axes.get_yticklabels(), shown, strict=True):
             label.set_fontweight("bold" if classes[place] in marked else "normal")
         axes.invert_yaxis()
-        axes.set_xlabel("difference of IoU, points", fontsize=7.5)
+        axes.set_xlabel(f"difference of IoU, points\n{whiskers(chosen)}", fontsize=7.5)
         axes.grid(axis="x", color="#808080", alpha=0.3, linewidth=0.6)
         return render(figure, format, inline, title)
+
+
+def whiskers(intervals: Sequence[Interval]) -> str:
+    """What the whiskers of a figure are, or why there is none."""
+    if any(interval.exists for interval in intervals):
+        return f"whiskers: {intervals[0].level:.0%} intervals".replace("%", " %")
+    return "no interval: one block of images"

@@ -205,7 +205,7 @@ def _class_scores(cell: Cell | None) -> dict[str, float]:
 
 
 def bars(intervals: Sequence[Interval]) -> np.ndarray:
-    """Lengths of error bars in per cent, below and above; 0 where there is no interval."""
-    found = [(100 * (i.value - i.low), 100 * (i.high - i.value)) if i.exists else (0.0, 0.0) for i in intervals]
+    """Lengths of error bars in per cent, below and above; NaN where there is no interval, which matplotlib does not draw."""
+    found = [(100 * (i.value - i.low), 100 * (i.high - i.value)) for i in intervals]
     lengths: np.ndarray = np.maximum(np.array(found).T, 0)
     return lengths
