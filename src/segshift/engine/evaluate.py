@@ -78,8 +78,8 @@ def evaluate_run(
         common = describe_common(run.label_space, dataset.label_space)
         over = f" over the {len(scores.space)} classes that model and data both have" if common else ""
         areas = {} if scores.score_counts is None else describe_curves(scores.score_counts)
-        also = f", mean AUC {areas['mean_roc_auc']:.4f}, mean average precision {areas['mean_average_precision']:.3f}" if areas else ""
-        reporter.end(f"mIoU {scores.miou:.3f}{also}{over}")
+        also = f", mean AUC {100 * areas['mean_roc_auc']:.1f} %, mean average precision {100 * areas['mean_average_precision']:.1f} %" if areas else ""
+        reporter.end(f"mIoU {100 * scores.miou:.1f} %{also}{over}")
     together = 1 if run.size is None else batch_size
     if answers is not None and answers.guard.trouble:
         reporter.say(f"{title}: {answers.guard.trouble}", "yellow")

@@ -268,7 +268,7 @@ class _Session:
         if self.best is None or scores.miou > self.best:
             self.best = scores.miou
             self.save("best")
-        return f", validation mIoU {scores.miou:.3f} (best {self.best:.3f})"
+        return f", validation mIoU {100 * scores.miou:.1f} % (best {100 * self.best:.1f} %)"
 
     def _score(self) -> Scores:
         assert self.validation is not None
