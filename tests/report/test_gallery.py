@@ -234,6 +234,7 @@ def test_a_kind_that_was_asked_for_and_cannot_be_drawn_is_an_error(runs: list[Ru
     for arguments, part in (
         ([runs[0].path, "--kind", "roc"], "no roc figure: clear in"),
         ([runs[0].path, "--kind", "rok"], "did you mean 'roc'"),
+        ([runs[0].path, "--kind", "samples"], "drawn with --samples DOMAIN"),
         ([runs[0].path, "--domain", "fogg"], "did you mean 'fog'"),
         ([runs[0].path, "--format", "pdf"], "Known: png, svg"),
         ([tmp_path / "none"], "is no run folder"),

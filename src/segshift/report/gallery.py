@@ -179,6 +179,8 @@ def draw_gallery(gallery: Gallery, kinds: Sequence[str] = ()) -> Iterator[Drawin
     were not named, `gallery.notes` say why.
     """
     for kind in kinds:
+        if kind in ("sample", "samples"):
+            raise UnknownNameError(f"{kind!r} is no kind of figure of a run: random samples of a data set are drawn with --samples DOMAIN")
         if kind not in KINDS:
             raise unknown_name("kind of figure", kind, KINDS)
     for kind in kinds or KINDS:
