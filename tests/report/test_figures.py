@@ -15,7 +15,8 @@ from segshift.engine.run import Run
 from segshift.errors import DataError
 from segshift.report import canvas, figures
 from segshift.report.comparison import Comparison, compare_runs
-from segshift.report.figures import Panel, class_figure, degradation_figure, find_curves, overlay_figure
+from segshift.report.figures import class_figure, degradation_figure, find_curves
+from segshift.report.picture_grid import Panel, overlay_figure
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,11 +194,12 @@ def test_more_classes_than_styles_shows_those_of_most_pixels(drawn: dict[str, An
 def test_samples_depend_on_the_seed_alone() -> None:
     dataset = open_domain("streets?size=64x32&count=9")
     first, again, other = draw_samples(dataset, 4), draw_samples(dataset, 4), draw_samples(dataset, 4, seed=1)
-    names = [[caption for panel in overlays.panels for caption, _ in panel.pictures[::2]] for overlays in (first, again, other)]
+    names = [[caption.removeprefix("image\n") for panel in overlays.panels for caption, _ in panel.pictures[::2]] for overlays in (first, again, other)]
     assert names[0] == names[1] != names[2]
     assert names[0] == [dataset.names[place] for place in choose_samples(9, 4, 0)]
     assert len(choose_samples(3, 9, 0)) == len(set(choose_samples(3, 9, 0))) == 3
     assert all(len(panel.pictures) == 4 for panel in first.panels)  # two samples, each with its label
+    assert {caption for panel in first.panels for caption, _ in panel.pictures[1::2]} == {"truth"}
     assert set(first.legend) <= {*dataset.label_space.classes, "void"}
 
 
@@ -253,6 +255,7 @@ def test_samples_need_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert say(capsys, "--samples", "streets?size=64x32&count=5", "--count", 2, "--seed", seed, "--out", tmp_path / str(seed))[0] == 0
     (one,), (other,) = (list((tmp_path / str(seed)).iterdir()) for seed in (0, 1))
     assert one.name == other.name
+    assert re.fullmatch(r"samples-streets-size-64x32-count-5-[0-9a-f]{6}\.png", one.name)
     assert one.read_bytes() != other.read_bytes()
 
 

@@ -13,8 +13,9 @@ from segshift.engine.run import Run
 from segshift.errors import DataError
 from segshift.models import create_model
 from segshift.report.comparison import Comparison, compare_runs
-from segshift.report.figures import Panel
-from segshift.report.overlays import LARGEST, draw_overlays, image_scores, spread_over, thumbnail
+from segshift.report.overlays import LARGEST, draw_overlays, image_scores, paint, spread_over, thumbnail
+from segshift.report.picture_grid import DARK, LIGHT, Color, Panel
+from segshift.types import IGNORE
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -52,9 +53,18 @@ def test_panels_show_image_truth_before_and_after(comparison: Comparison) -> Non
     assert present <= set(overlays.legend)
     sample = dataset[worst]
     assert sample.label is not None
-    mixed = 0.3 * pictures[0] + 0.7 * dataset.label_space.colorize(sample.label)  # void is black
-    assert np.abs(pictures[1] - mixed).max() <= 1
+    labelled = (sample.label != IGNORE).numpy()
+    assert np.array_equal(pictures[1][labelled], dataset.label_space.colorize(sample.label)[labelled])  # the legend's own colours
     assert "2 of 3 images" in overlays.choice
+
+
+def test_void_is_striped_and_no_class_is() -> None:
+    space = open_domain(DOMAIN).label_space
+    legend: dict[str, Color] = {}
+    picture = paint(torch.tensor([[0, IGNORE]]).repeat_interleave(40, 1).repeat(40, 1), space, legend)
+    assert (picture[:, :40] == space.colors[0]).all()
+    assert set(map(tuple, picture[:, 40:].reshape(-1, 3).tolist())) == {(DARK,) * 3, (LIGHT,) * 3}
+    assert legend == {space.classes[0]: space.colors[0], "void": None}
 
 
 def test_changed_data_are_refused(comparison: Comparison) -> None:

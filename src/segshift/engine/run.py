@@ -248,9 +248,9 @@ def describe_label_space(space: LabelSpace) -> str | dict[str, Any]:
     return {"name": space.name, "classes": list(space.classes), "colors": [list(color) for color in space.colors]}
 
 
-def slug(text: str) -> str:
-    """A file name for a text; texts that would share one get a part of their hash."""
-    name = re.sub(r"[^A-Za-z0-9.=@-]+", "-", text).strip("-.")
+def slug(text: str, signs: str = ".=@") -> str:
+    """A file name for a text, of letters, digits, hyphens and `signs`; texts that would share one get a part of their hash."""
+    name = re.sub(rf"[^A-Za-z0-9{re.escape(signs)}-]+", "-", text).strip("-.")
     return name if name == text else "-".join([*filter(None, [name]), hashlib.sha256(text.encode()).hexdigest()[:6]])
 
 

@@ -1,4 +1,4 @@
-"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class, images with label maps."""
+"""Figures of a comparison, as SVG or PNG bytes: degradation curves, IoU by class."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 from segshift.data.dataset import physical
 from segshift.data.domain import Domain, parse_domain
@@ -28,15 +26,6 @@ class Curve:
     weather: str
     base: str
     points: tuple[tuple[float, str], ...]
-
-
-@final
-@dataclass(frozen=True)
-class Panel:
-    """One line of overlays: a title (the image's name) and pictures with captions, (H, W, 3) of any one size."""
-
-    title: str
-    pictures: tuple[tuple[str, UInt8[np.ndarray, "h w 3"]], ...]
 
 
 def find_curves(domains: Mapping[str, str]) -> list[Curve]:
@@ -142,45 +131,6 @@ def class_figure(rows: Sequence[Row], domain: str, home: str | None = None, form
         grid[-1].set_xlim(-0.6, len(names) - 0.4)
         figure.legend(loc="outside upper center", ncols=min(5, len(rows)))
         return render(figure, format, inline, f"IoU by class on {' and on '.join(domains)}")
-
-
-def overlay_figure(
-    panels: Sequence[Panel],
-    legend: Mapping[str, tuple[int, int, int]],
-    format: Format = "svg",
-    inline: bool = False,
-    picture_width: float = 2.7,
-    font: float = 8.0,
-) -> bytes:
-    """Images, truths and predictions side by side, a line an image, with a legend of the classes that occur.
-
-    `picture_width` is in inches, at most 14 of them for a line; `font` in points.
-    Raises DataError where there is no image.
-    """
-    if not panels or not panels[0].pictures:
-        raise DataError("no image to draw: give at least one panel with a picture")
-    columns = max(len(panel.pictures) for panel in panels)
-    width = min(14.0, picture_width * columns)
-    heights = [max(picture.shape[0] / picture.shape[1] for _, picture in panel.pictures) for panel in panels]
-    entries_a_line = max(1, int(width / (0.156 * font)))
-    legend_lines = -(-len(legend) // entries_a_line)
-    title_lines = max(caption.count("\n") + 1 + (place == 0 and bool(panel.title)) for panel in panels for place, (caption, _) in enumerate(panel.pictures))
-    tall = sum(heights) * width / columns + font / 8 * (0.21 * title_lines * len(panels) + 0.22 * legend_lines) + 0.2
-    letters = int(44 * picture_width / 2.7 * 8 / font)
-    with canvas(width, tall) as figure:
-        grid = figure.subplots(len(panels), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
-        for line, panel in zip(grid, panels, strict=True):
-            for axes in line:
-                axes.set_axis_off()
-            for place, (axes, (caption, picture)) in enumerate(zip(line, panel.pictures, strict=False)):
-                axes.imshow(picture, interpolation="none")
-                text = f"{caption}\n{panel.title}" if place == 0 and panel.title else caption
-                axes.set_title("\n".join(plain(cut(line, letters)) for line in text.split("\n")), fontsize=font, loc="left", pad=2)
-        entries = [
-            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#808080", linewidth=0.4, label=plain(name)) for name, color in legend.items()
-        ]
-        figure.legend(handles=entries, loc="outside lower center", ncols=entries_a_line, fontsize=font, handlelength=1.2, handleheight=1.0)
-        return render(figure, format, inline, "images, truths and predictions")
 
 
 def colors_of(rows: Sequence[Row]) -> list[str]:

@@ -17,9 +17,9 @@ from segshift.report.canvas import COLUMN, Format
 from segshift.report.comparison import compare_runs, row_names
 from segshift.report.confusion_figure import confusion_figure
 from segshift.report.difference_figure import class_differences, difference_figure
-from segshift.report.figures import overlay_figure
 from segshift.report.learning import learning_figure
 from segshift.report.overlays import Overlays, draw_overlays
+from segshift.report.picture_grid import overlay_figure
 from segshift.report.samples import draw_samples
 from segshift.report.score_figures import KINDS as SCORE_KINDS
 from segshift.report.score_figures import score_figure
@@ -50,7 +50,7 @@ class Gallery:
 
     def file(self, *words: str) -> str:
         """The name of a figure's file."""
-        return f"{'-'.join(map(slug, words))}.{self.format}"
+        return f"{file_stem(*words)}.{self.format}"
 
     def finished(self) -> list[Run]:
         """The runs whose evaluations are drawn; the others are noted."""
@@ -202,7 +202,16 @@ def draw_gallery(gallery: Gallery, kinds: Sequence[str] = ()) -> Iterator[Drawin
 def samples_drawing(domain: str, count: int, seed: int, format: Format) -> Drawing:
     """A grid of random samples of a data set; the same seed gives the same ones. Raises UserError where it cannot be read."""
     dataset = open_domain(domain, depth=False)
-    return f"samples-{slug(domain)}.{format}", _grid(draw_samples(dataset, count, seed), format)
+    return f"{file_stem('samples', domain)}.{format}", _grid(draw_samples(dataset, count, seed), format)
+
+
+def file_stem(*words: str) -> str:
+    """A file name without signs that shells, TeX or web addresses take for something else.
+
+    >>> file_stem("samples", "streets?look=camera")
+    'samples-streets-look-camera-d0ca49'
+    """
+    return "-".join(slug(word, signs=".") for word in words)
 
 
 def find_all_runs(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Run]:

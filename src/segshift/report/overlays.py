@@ -14,15 +14,13 @@ from torch import Tensor
 
 from segshift.data.dataset import open_domain
 from segshift.data.label_space import LabelSpace, mapping
-from segshift.engine.prediction import blend, predict_label
+from segshift.engine.prediction import predict_label
 from segshift.errors import DataError
 from segshift.metrics import miou
 from segshift.report.comparison import Row
-from segshift.report.figures import Panel
+from segshift.report.picture_grid import Color, Panel, hatch
 from segshift.types import IGNORE
 
-OPACITY = 0.7
-"""Of the classes' colours over the image."""
 LARGEST = 480
 """Pixels of a picture's longer side: a page of a few images stays below some megabytes."""
 
@@ -33,12 +31,12 @@ class Overlays:
     """Panels, the classes that occur in them with their colours, and how the images were chosen."""
 
     panels: tuple[Panel, ...]
-    legend: Mapping[str, tuple[int, int, int]]
+    legend: Mapping[str, Color]
     choice: str
 
 
 def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int = 4, when: tuple[str, str] = ("before: ", "after: ")) -> Overlays:
-    """Overlays of `source` and its repairs on one domain; `images` of them, from the source model's worst image to its best.
+    """Label maps of `source` and its repairs on one domain; `images` of them, from the source model's worst image to its best.
 
     `when` stands before the name of the source and of each repair; other runs than repairs may be drawn without it.
     Raises UserError where the data or the weights are not there any more, DataError where the data are not those that were evaluated.
@@ -49,11 +47,11 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
         raise DataError(f"{dataset.domain} has changed since the evaluation: evaluate again")
     chosen = spread_over(image_scores(evaluation.confusions), images)
     samples = [dataset[index] for index in chosen]
-    legend: dict[str, tuple[int, int, int]] = {}
+    legend: dict[str, Color] = {}
     columns: list[list[tuple[str, UInt8[np.ndarray, "h w 3"]]]] = [[("image", thumbnail(sample.image))] for sample in samples]
     for column, sample in zip(columns, samples, strict=True):
         if sample.label is not None:
-            column.append(("truth\n", paint(sample.image, sample.label, dataset.label_space, legend)))
+            column.append(("truth", paint(sample.label, dataset.label_space, legend)))
     for row in (source, *repairs):
         before = when[row is not source]
         model = row.run.load_model()
@@ -62,7 +60,7 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
             label = torch.as_tensor(to_common)[predict_label(model, sample.image, row.run.size).long()]
             score = image_scores(row.cells[domain].evaluation.confusions[[index]])[0] if domain in row.cells else np.nan
             caption = f"{before}{row.name}\n{f'mIoU {100 * score:.0f} %' if score == score else ''}"
-            column.append((caption, paint(sample.image, label, common, legend)))
+            column.append((caption, paint(label, common, legend)))
     panels = tuple(Panel(sample.name, tuple(column)) for sample, column in zip(samples, columns, strict=True))
     return Overlays(
         panels,
@@ -71,7 +69,7 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
     )
 
 
-def in_order(legend: Mapping[str, tuple[int, int, int]], space: LabelSpace) -> dict[str, tuple[int, int, int]]:
+def in_order(legend: Mapping[str, Color], space: LabelSpace) -> dict[str, Color]:
     """The legend in the order of the classes, then what is no class of the space."""
     return {name: legend[name] for name in dict.fromkeys((*space.classes, *legend)) if name in legend}
 
@@ -100,14 +98,14 @@ def thumbnail(image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "th tw 3"]:
     return np.ascontiguousarray(small.round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def paint(image: Tensor, label: Tensor, space: LabelSpace, legend: dict[str, tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
-    """The classes' colours over the image; void shows the darkened image."""
-    size = _shrunk(image.shape[1:])
+def paint(label: Tensor, space: LabelSpace, legend: dict[str, Color]) -> UInt8[np.ndarray, "th tw 3"]:
+    """The classes' own colours, as in the legend, which grows by those that occur; void is hatched. As large as the image's thumbnail."""
+    size = _shrunk(label.shape)
     small = F.interpolate(label[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)
     for value in np.unique(small.numpy()).tolist():
-        name, color = ("void", (0, 0, 0)) if value == IGNORE else (space.classes[value], space.colors[value])
+        name, color = ("void", None) if value == IGNORE else (space.classes[value], space.colors[value])
         legend.setdefault(name, color)
-    return blend(torch.from_numpy(thumbnail(image)).permute(2, 0, 1), space.colorize(small), OPACITY)
+    return hatch(space.colorize(small), small.numpy() == IGNORE)
 
 
 def _shrunk(size: Sequence[int]) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from segshift.engine.logs import Reporter, duration
 from segshift.engine.provenance import command_line, now
 from segshift.errors import UserError
 from segshift.report.comparison import Comparison, Row
-from segshift.report.figures import class_figure, degradation_figure, find_curves, overlay_figure
+from segshift.report.figures import class_figure, degradation_figure, find_curves
 from segshift.report.overlays import draw_overlays
+from segshift.report.picture_grid import overlay_figure
 from segshift.report.shift import choose_domains
 from segshift.report.tables import changed_parameters, describe_method, legend, percent, protocol
 from segshift.report.words import compare_with_best_source, describe_findings
@@ -101,7 +102,7 @@ def _overlays(comparison: Comparison, images: int, reporter: Reporter | None, do
             continue
         svg = overlay_figure(overlays.panels, overlays.legend, inline=True)
         left_out = f" The {REPAIRS_SHOWN} best of {len(measured)} repairs are shown." if len(measured) > REPAIRS_SHOWN else ""
-        caption = f"{overlays.choice}. {comparison.column(away).domain}.{left_out} Darkened is void: it is not scored. {_tested(comparison)}"
+        caption = f"{overlays.choice}. {comparison.column(away).domain}.{left_out} Hatched is void: it is not scored. {_tested(comparison)}"
         figures.append(PageFigure(title, _markup(svg), caption, wide=True))
     return figures
 

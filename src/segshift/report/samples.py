@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from segshift.data.dataset import DomainDataset
-from segshift.report.figures import Panel
 from segshift.report.overlays import Overlays, in_order, paint, thumbnail
+from segshift.report.picture_grid import Color, Panel
 
 SIDE_BY_SIDE = 2
 """Samples in a line."""
@@ -25,13 +25,13 @@ def choose_samples(images: int, count: int, seed: int) -> list[int]:
 
 def draw_samples(dataset: DomainDataset, count: int = 8, seed: int = 0) -> Overlays:
     """Images beside their labels, which unlabelled data lack, and the classes that occur. Raises UserError for what cannot be read."""
-    legend: dict[str, tuple[int, int, int]] = {}
+    legend: dict[str, Color] = {}
     pictures: list[list[tuple[str, Any]]] = []
     for place in choose_samples(len(dataset), count, seed):
         sample = dataset[place]
-        pair = [(sample.name, thumbnail(sample.image))]
+        pair = [(f"image\n{sample.name}", thumbnail(sample.image))]
         if sample.label is not None:
-            pair.append(("", paint(sample.image, sample.label, dataset.label_space, legend)))
+            pair.append(("truth", paint(sample.label, dataset.label_space, legend)))
         pictures.append(pair)
     lines = [pictures[start : start + SIDE_BY_SIDE] for start in range(0, len(pictures), SIDE_BY_SIDE)]
     panels = tuple(Panel("", tuple(picture for pair in line for picture in pair)) for line in lines)
