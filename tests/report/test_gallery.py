@@ -145,14 +145,21 @@ def test_runs_of_different_classes_do_not_share_an_axis(runs: list[Run], make_ru
 
 
 def test_confusions_show_pixels_and_shares_of_the_truth(drawn: dict[str, Any]) -> None:
-    matrix = np.array([[90, 10, 0, 0], [0, 500, 0, 1500], [0, 0, 0, 0]])
+    matrix = np.array([[90, 10, 0, 0], [1, 500, 0, 1499], [0, 0, 0, 0]])
     with Image.open(io.BytesIO(confusion_figure(matrix, ("a", "b", "c"), format="png"))) as picture:
         assert picture.size[0] == round(300 * COLUMN)
     above, below, *_ = drawn["figure"].axes
-    assert {text.get_position(): text.get_text() for text in above.texts} == {(0, 0): "90", (1, 0): "10", (1, 1): "500", (3, 1): "1.5k"}
-    assert {text.get_position(): text.get_text() for text in below.texts} == {(0, 0): "90", (1, 0): "10", (1, 1): "25", (3, 1): "75"}
-    assert [label.get_text() for label in below.get_xticklabels()] == ["a", "b", "c", "none of these"]
-    assert [label.get_text() for label in below.get_yticklabels()] == ["a", "b", "c"]
+    assert {text.get_position(): text.get_text() for text in above.texts} == {(0, 0): "90", (1, 0): "10", (0, 1): "1", (1, 1): "500", (3, 1): "1.5k"}
+    assert {text.get_position(): text.get_text() for text in below.texts} == {(0, 0): "90", (1, 0): "10", (0, 1): "<1", (1, 1): "25", (3, 1): "75"}
+    for axes in (above, below):
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c", "none of these"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+        assert all(spine.get_visible() for spine in axes.spines.values())
+        assert [list(axis.get_minorticklocs()) for axis in (axes.xaxis, axes.yaxis)] == [[0.5, 1.5, 2.5], [0.5, 1.5]]  # a line between cells
+        box, image = axes.get_window_extent(), axes.images[0]
+        assert box.width / box.height == pytest.approx(4 / 3)
+        smallest, largest = (image.to_rgba(np.array([[value]])).ravel()[:3].sum() for value in (image.norm.vmin, image.norm.vmax))
+        assert largest < smallest < 2.95  # darker is more, and the least is not white
     with pytest.raises(DataError, match="no pixel was counted"):
         confusion_figure(np.zeros((2, 2), int), ("a", "b"))
 
