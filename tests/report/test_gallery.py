@@ -28,7 +28,7 @@ from segshift.report.confusion_figure import confusion_figure
 from segshift.report.gallery import KINDS, Gallery, draw_gallery, find_all_runs
 from segshift.report.learning import group_seeds, learning_figure, read_learning
 from segshift.report.samples import choose_samples, draw_samples
-from segshift.report.score_figures import score_figure, thin
+from segshift.report.score_figures import score_figure, steady_points, thin
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -172,13 +172,24 @@ def test_scores_are_drawn_for_the_classes_in_the_truth(runs: list[Run], drawn: d
         score_figure(counts, evaluation.record["classes"], kind)
         figures = evaluation.record["curves"][key]
         legend = drawn["figure"].legends[0]
-        assert [text.get_text() for text in legend.get_texts()] == [f"road {100 * figures[0]:.1f}", f"sky {100 * figures[1]:.1f}"]
+        chance = ["chance 50.0"] if kind == "roc" else []
+        assert [text.get_text() for text in legend.get_texts()] == [f"road {100 * figures[0]:.1f}", f"sky {100 * figures[1]:.1f}", *chance]
         assert f"mean of 2 classes {50 * (figures[0] + figures[1]):.1f}" in legend.get_title().get_text()
     score_figure(counts, evaluation.record["classes"], "roc")
-    line = drawn["figure"].axes[0].lines[0]
+    line, *_, diagonal = drawn["figure"].axes[0].lines
+    assert [list(diagonal.get_xdata()), list(diagonal.get_ydata())] == [[0, 1], [0, 1]]
     assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(evaluation.record["curves"]["roc_auc"][0], abs=2e-3)
     with pytest.raises(DataError, match="no class has a roc curve"):
         score_figure(np.zeros((2, 3, 8), int), ("a", "b", "c"), "roc")
+
+
+def test_precision_is_drawn_where_it_is_that_of_many_pixels() -> None:
+    others, mine = np.array([[5, 80, 20, 9, 0]]), np.array([[0, 40, 955, 4, 1]])  # ascending scores: 1 pixel, then 5, that are 1 and 0.36 precise
+    recall, precision = steady_points(np.stack([others, mine]), 0)
+    assert recall.tolist() == [0.96, 1.0]
+    assert precision.tolist() == [960 / 989, 1000 / 1109]
+    rare = np.array([[[3, 1]], [[0, 2]]])  # all pixels at once
+    assert [points.tolist() for points in steady_points(rare, 0)] == [[1.0], [2 / 3]]
 
 
 def test_thinning_keeps_the_ends_and_the_area() -> None:
@@ -193,7 +204,7 @@ def test_thinning_keeps_the_ends_and_the_area() -> None:
 def test_more_classes_than_styles_shows_those_of_most_pixels(drawn: dict[str, Any]) -> None:
     counts = np.ones((2, 40, 3), int) * np.arange(1, 41)[:, None]
     score_figure(counts, [str(k) for k in range(40)], "roc")
-    lines = drawn["figure"].axes[0].lines
+    lines = drawn["figure"].axes[0].lines[:-1]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 36
     assert lines[0].get_label().startswith("4 ")
 

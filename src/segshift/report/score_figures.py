@@ -10,12 +10,14 @@ import numpy as np
 
 from segshift.errors import DataError
 from segshift.metrics import precision_recall_points, roc_points, score_curves
-from segshift.report.canvas import COLUMN, DASHES, Format, canvas, cut, line_style, plain, render
+from segshift.report.canvas import COLORS, COLUMN, DASHES, Format, canvas, cut, line_style, plain, render
 
 MOST = 9 * len(DASHES)
 """Curves that can be told apart; of more classes those with most pixels are drawn."""
 STEP = 1 / 1000
 """Of an axis: points nearer to the last one drawn are left out."""
+FEWEST = 1 / 100
+"""Recall from which precision is drawn: before it, it is that of so few pixels that it jumps."""
 
 Points = tuple[np.ndarray, np.ndarray]
 
@@ -31,9 +33,20 @@ class Kind:
     axes: tuple[str, str]
 
 
+def steady_points(counts: np.ndarray, k: int) -> Points:
+    """Recall and precision from the first threshold that finds a hundredth of the class's pixels to the first that finds all of them.
+
+    Further left a curve is a vertical stroke between the precisions of the few highest scores, further right between those of thresholds
+    that add pixels of other classes alone; average precision is over all of them.
+    """
+    recall, precision = precision_recall_points(counts, k)
+    shown = slice(int(np.searchsorted(recall, FEWEST)), int(np.searchsorted(recall, 1.0)) + 1)
+    return recall[shown], precision[shown]
+
+
 KINDS = {
     "roc": Kind(roc_points, "AUC", lambda found: found.roc_auc, ("false positive rate", "true positive rate")),
-    "precision-recall": Kind(precision_recall_points, "average precision", lambda found: found.average_precision, ("recall", "precision")),
+    "precision-recall": Kind(steady_points, "average precision", lambda found: found.average_precision, ("recall", "precision")),
 }
 
 
@@ -48,13 +61,24 @@ def score_figure(counts: np.ndarray, classes: Sequence[str], kind: str, title: s
     if not known:
         raise DataError(f"no class has a {kind} curve: it takes pixels of the class, and of others")
     shown = sorted(sorted(known, key=lambda k: -int(counts[1, k].sum()))[:MOST])
-    lines = -(-len(shown) // 2)
+    lines = -(-(len(shown) + (kind == "roc")) // 2)
     with canvas(COLUMN, 3.0 + 0.13 * lines + 0.2) as figure:
         axes = figure.add_subplot()
         for place, k in enumerate(shown):
             color, dashes = line_style(place)
             x, y = thin(*family.points(counts, k))
-            axes.plot(x, y, color=color, linestyle=dashes, linewidth=1.1, label=f"{plain(cut(classes[k], 20))} {100 * values[k]:.1f}")
+            axes.plot(
+                x,
+                y,
+                color=color,
+                linestyle=dashes,
+                linewidth=1.1,
+                marker="o" if len(x) == 1 else "",
+                markersize=3,
+                label=f"{plain(cut(classes[k], 20))} {100 * values[k]:.1f}",
+            )
+        if kind == "roc":
+            axes.plot([0, 1], [0, 1], color=COLORS[0], linestyle=":", linewidth=0.9, label="chance 50.0", zorder=1)
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.02)
         axes.set_xlabel(family.axes[0])
