@@ -23,10 +23,11 @@ from segshift.errors import DataError, UnknownNameError
 from segshift.metrics import ScoreHistogram, roc_points
 from segshift.report import confusion_figure as confusion
 from segshift.report import learning, score_figures
-from segshift.report.canvas import COLUMN
+from segshift.report.arms import group_seeds
+from segshift.report.canvas import COLORS, COLUMN
 from segshift.report.confusion_figure import confusion_figure
 from segshift.report.gallery import KINDS, Gallery, draw_gallery, find_all_runs
-from segshift.report.learning import group_seeds, learning_figure, read_learning
+from segshift.report.learning import learning_figure, read_learning
 from segshift.report.samples import choose_samples, draw_samples
 from segshift.report.score_figures import score_figure, steady_points, thin
 
@@ -108,21 +109,38 @@ def test_seeds_of_a_run_are_thin_lines_behind_their_mean(make_run: MakeRun, draw
     for place, run in enumerate(made):
         log(run, [3.0, 2.0 - place, 1.0], [0.4 + 0.2 * place])
     log(made[1], [2.0, 1.0], [0.5])  # one epoch behind
-    assert list(group_seeds(made)) == ["a, 2 seeds", "b, 2 seeds"]
-    assert list(group_seeds(made[:3])) == ["a, 2 seeds", "b"]
+    assert list(group_seeds(made)) == ["a", "b"]
+    assert [len(same) for same in group_seeds(made[:3]).values()] == [2, 1]
+    learning_figure(made[:3])
+    assert drawn["figure"].legends[0].get_title().get_text() == "means of 1 to 2 seeds; each seed pale"
     learning_figure(made)
+    legend = drawn["figure"].legends[0]
+    assert [text.get_text() for text in (legend.get_title(), *legend.get_texts())] == ["means of 2 seeds; each seed pale", "a", "b"]
     loss = drawn["figure"].axes[0]
     assert [list(line.get_ydata()) for line in loss.lines[:3]] == [[3, 2, 1], [2, 1], [2.5, 1.5]]
     assert loss.lines[0].get_linewidth() < loss.lines[2].get_linewidth()
+    assert max(line.get_zorder() for line in loss.lines if line.get_alpha()) < min(line.get_zorder() for line in loss.lines if not line.get_alpha())
     assert len({line.get_color() for line in loss.lines[:3]}) == 1
     learning_figure(made[:2])
     assert len(drawn["figure"].axes) == 2
     assert {line.get_linestyle() for axes in drawn["figure"].axes for line in axes.lines} == {"-", "--"}
 
 
-def test_runs_of_one_name_and_seed_are_not_seeds(make_run: MakeRun) -> None:
-    made = [named(make_run(f"{seed}{tuning}", seed=seed, tuning=tuning), "a") for seed, tuning in ((0, "all"), (1, "all"), (1, "cl"))]
-    assert list(group_seeds(made)) == ["a (0all)", "a (1all)", "a (1cl)"]
+def test_arms_of_a_study_have_dashes_by_axis_and_colours_by_entry(make_run: MakeRun, drawn: dict[str, Any]) -> None:
+    names = [f"{entry} (architecture {net})" for entry in ("scratch", "tuned") for net in ("fcn", "segformer")]
+    made = [named(make_run(f"run-{place}"), name) for place, name in enumerate(names)]
+    for run in made:
+        log(run, [2.0, 1.0], [0.5])
+    made[3].update(status="running")
+    learning_figure(made)
+    lines = drawn["figure"].axes[0].lines
+    assert [line.get_color() for line in lines] == [COLORS[1]] * 2 + [COLORS[2]] * 2
+    assert [line.get_linestyle() for line in lines] == ["-", "--"] * 2
+    legend = drawn["figure"].legends[0]
+    texts = ["scratch", "tuned", "architecture fcn", "architecture segformer", "tuned (architecture segformer) (running)"]
+    assert [text.get_text() for text in legend.get_texts()] == texts
+    box = legend.get_window_extent()
+    assert (box.x0 >= 0, box.x1 <= drawn["figure"].bbox.width) == (True, True)
 
 
 def test_validation_loss_and_training_miou_are_drawn_where_they_are_logged(runs: list[Run], drawn: dict[str, Any]) -> None:
@@ -130,6 +148,9 @@ def test_validation_loss_and_training_miou_are_drawn_where_they_are_logged(runs:
     (runs[0].path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     learning_figure(runs[:1])
     assert [len(axes.lines) for axes in drawn["figure"].axes] == [2, 2]
+    assert all(line.get_marker() == "o" for axes in drawn["figure"].axes for line in axes.lines)  # one epoch makes no line
+    shown = drawn["figure"].axes[1]
+    assert [tick for tick in shown.get_xticks() if shown.get_xlim()[0] <= tick <= shown.get_xlim()[1]] == [1]
 
 
 def test_runs_of_different_classes_do_not_share_an_axis(runs: list[Run], make_run: MakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -11,14 +11,16 @@ from matplotlib.ticker import MaxNLocator
 
 from segshift.engine.run import Run
 from segshift.errors import DataError
-from segshift.report.canvas import COLORS, COLUMN, Dashes, Format, canvas, cut, line_style, plain, render
-from segshift.report.comparison import row_names
+from segshift.report.arms import choose_styles, group_seeds
+from segshift.report.canvas import COLORS, COLUMN, Dashes, Format, canvas, cut, plain, render
 
 EVENTS = {"epoch": "training", "validation": "validation"}
 """What a line of metrics.jsonl tells of."""
 AXES = {"loss": ("loss, nats", 1.0), "miou": ("mIoU, %", 100.0)}
 """What is drawn where it was logged: the name on its axis, and what it is multiplied by."""
 
+CROWD = 4
+"""Arms up to which every epoch has its dot."""
 PARTS: dict[str, Dashes] = {"training": "-", "validation": "--"}
 Curves = Mapping[tuple[str, str], list[tuple[int, float]]]
 
@@ -34,26 +36,10 @@ def read_learning(run: Run) -> Curves:
     return found
 
 
-def group_seeds(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ by their seed alone, by a name for them; of other runs of one name each by itself."""
-    names, found = row_names(runs), {}
-    for run in runs:
-        alike = [other for other in runs if _without_seed(other) == _without_seed(run)]
-        seeds = len({other.record.get("seed") for other in alike})
-        if 1 < seeds == len(alike) == sum(other.name == run.name for other in runs):
-            found[f"{run.name}, {seeds} seeds"] = alike
-        else:
-            found[names[run.path]] = [run]
-    return found
-
-
-def _without_seed(run: Run) -> tuple[str, ...]:
-    return tuple(str(run.record.get(key)) for key in ("name", "method", "method_options", "tuning", "label_space"))
-
-
 def learning_figure(runs: Sequence[Run], format: Format = "svg", inline: bool = False) -> bytes:
     """Loss and mIoU over epochs. One run, or runs that differ by seed alone, share panels of one printed column, training solid and validation dashed;
-    several have training and validation beside each other, two columns wide. Seeds are thin lines behind their mean. An unfinished run is marked as such.
+    several have training and validation beside each other, two columns wide; of a study, dashes are its first axis that differs and colours the rest.
+    Seeds are thin pale lines behind all means. An unfinished run is marked as such.
 
     Raises DataError where no run has trained an epoch, and where the runs have different classes: their mIoU cannot share an axis.
     """
@@ -73,44 +59,75 @@ def learning_figure(runs: Sequence[Run], format: Format = "svg", inline: bool = 
     quantities = [name for name in AXES if any(name == quantity for quantity, _ in there)]
     parts = [part for part in PARTS if any(part == where for _, where in there)]
     columns = parts if len(arms) > 1 else ["both"]
-    with canvas(COLUMN * len(columns), 1.9 * len(quantities) + 0.15 * len(arms) + 0.5) as figure:
+    styles = choose_styles(list(arms))
+    if len(arms) > 1:
+        legend = _with_states(styles.legend, arms)
+    else:
+        name = f"{next(iter(arms))}{_state(drawn)}"
+        legend = {f"{name}: {part}" if place == 0 else part: (COLORS[1], PARTS[part]) for place, part in enumerate(parts)}
+    labels = [plain(cut(label, 60)) for label in legend]
+    longest = max(map(len, labels))
+    beside = max(1, int(16.5 * COLUMN * len(columns) / (longest + 8)))  # letters of 7 points and a line before each text
+    lines = -(-len(legend) // beside)
+    with canvas(COLUMN * len(columns), 1.9 * len(quantities) + 0.15 * lines + 0.6) as figure:
         panels = figure.subplots(len(quantities), len(columns), sharex=True, sharey="row", squeeze=False)
         for row, quantity in zip(panels, quantities, strict=True):
             row[0].set_ylabel(AXES[quantity][0])
             for axes, column in zip(row, columns, strict=True):
-                for place, same in enumerate(arms.values()):
+                for name, same in arms.items():
                     for part in parts if column == "both" else [column]:
-                        style = line_style(place) if len(columns) > 1 else (COLORS[1], PARTS[part])
-                        _draw(axes, [curves[run.path].get((quantity, part), []) for run in same], *style)
+                        style = styles.arms[name] if len(arms) > 1 else (COLORS[1], PARTS[part])
+                        _draw(axes, [curves[run.path].get((quantity, part), []) for run in same], *style, dots=len(arms) <= CROWD)
                 axes.grid(axis="y", color="#808080", alpha=0.3, linewidth=0.6)
-                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # whole epochs, of one too
             row[0].set_ylim(bottom=0)  # shared by the row, once all of it is drawn
         for axes, column in zip(panels[0], columns, strict=True):
             axes.set_title(column if len(columns) > 1 else "")
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
-        labels = [plain(cut(name + _state(same), 60)) for name, same in arms.items()]
-        if len(columns) > 1:
-            handles = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in map(line_style, range(len(arms)))]
-        else:
-            handles = [Line2D([], [], color=COLORS[1], linestyle=PARTS[part]) for part in parts]
-            labels = [f"{labels[0]}: {part}" if place == 0 else part for place, part in enumerate(parts)]
-        figure.legend(handles, labels, loc="outside lower left", fontsize=7, ncols=1 if len(max(labels, key=len)) > 20 * len(columns) else 2)
+        handles = [Line2D([], [], color=color, linestyle=dashes, linewidth=1.3) for color, dashes in legend.values()]
+        figure.legend(
+            handles,
+            labels,
+            title=_count_seeds(list(arms.values())),
+            loc="outside lower left",
+            ncols=min(beside, len(legend)),
+            fontsize=7,
+            title_fontsize=7,
+            alignment="left",
+            handlelength=2.6,
+            labelspacing=0.3,
+            columnspacing=1.4,
+        )
         return render(figure, format, inline, "loss and mIoU over epochs")
 
 
-def _draw(axes: Axes, seeds: Sequence[list[tuple[int, float]]], color: str, dashes: Dashes) -> None:
-    """The mean over the epochs that all seeds have, and behind it each seed."""
+def _draw(axes: Axes, seeds: Sequence[list[tuple[int, float]]], color: str, dashes: Dashes, dots: bool) -> None:
+    """The mean over the epochs that all seeds have, and behind the means of all arms each seed."""
     logged = [dict(points) for points in seeds if points]
     if not logged:
         return
     if len(logged) > 1:
         for points in logged:
-            axes.plot(list(points), list(points.values()), color=color, linestyle=dashes, linewidth=0.6, alpha=0.35)
+            axes.plot(list(points), list(points.values()), color=color, linewidth=0.5, alpha=0.25, zorder=1)
     shared = [epoch for epoch in logged[0] if all(epoch in points for points in logged)]
     mean = [float(np.mean([points[epoch] for points in logged])) for epoch in shared]
-    few = "o" if len(shared) <= 30 else ""
+    few = "o" if len(shared) == 1 or (dots and len(shared) <= 30) else ""
     axes.plot(shared, mean, color=color, linestyle=dashes, linewidth=1.3, marker=few, markersize=2)
+
+
+def _count_seeds(arms: Sequence[Sequence[Run]]) -> str | None:
+    """How many seeds a mean is over, once for all arms."""
+    counts = sorted({len(same) for same in arms})
+    if counts[-1] == 1:
+        return None
+    return f"means of {counts[0]} seeds; each seed pale" if len(counts) == 1 else f"means of {counts[0]} to {counts[-1]} seeds; each seed pale"
+
+
+def _with_states(legend: Mapping[str, tuple[str, Dashes]], arms: Mapping[str, Sequence[Run]]) -> dict[str, tuple[str, Dashes]]:
+    """The legend, where unfinished arms are marked; where it has no line of theirs they get one."""
+    found = {f"{text}{_state(arms[text])}" if text in arms else text: style for text, style in legend.items()}
+    return found | {f"{name}{_state(same)}": ("none", "-") for name, same in arms.items() if name not in legend and _state(same)}
 
 
 def _state(runs: Sequence[Run]) -> str:
