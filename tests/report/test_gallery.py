@@ -153,6 +153,15 @@ def test_validation_loss_and_training_miou_are_drawn_where_they_are_logged(runs:
     assert [tick for tick in shown.get_xticks() if shown.get_xlim()[0] <= tick <= shown.get_xlim()[1]] == [1]
 
 
+def test_several_runs_without_validation_share_one_panel_that_says_so(runs: list[Run], drawn: dict[str, Any]) -> None:
+    for run in runs:
+        log(run, [2.0], [])
+    learning_figure(runs)
+    (axes,) = drawn["figure"].axes
+    assert axes.get_title() == "training"
+    assert len({line.get_color() for line in axes.lines}) == 2
+
+
 def test_runs_of_different_classes_do_not_share_an_axis(runs: list[Run], make_run: MakeRun, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     other = make_run("other", label_space="camvid-11")
     log(other, [1.0], [])

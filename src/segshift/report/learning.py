@@ -82,7 +82,7 @@ def learning_figure(runs: Sequence[Run], format: Format = "svg", inline: bool = 
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # whole epochs, of one too
             row[0].set_ylim(bottom=0)  # shared by the row, once all of it is drawn
         for axes, column in zip(panels[0], columns, strict=True):
-            axes.set_title(column if len(columns) > 1 else "")
+            axes.set_title(column if len(arms) > 1 else "")
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
         handles = [Line2D([], [], color=color, linestyle=dashes, linewidth=1.3) for color, dashes in legend.values()]
