@@ -16,6 +16,7 @@ def test_public_names() -> None:
         "Run",
         "SegmentationModel",
         "adapt",
+        "adapt_statistics",
         "compare_parameters",
         "create_model",
         "estimate_drift",

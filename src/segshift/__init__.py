@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from segshift.engine.diagnosis import compare_parameters
     from segshift.engine.drift import estimate_drift
     from segshift.engine.run import Run
+    from segshift.methods.adabn import adapt_statistics
     from segshift.metrics import ConfusionMatrix
     from segshift.models import SegmentationModel, create_model, measure_cost, measure_receptive_field
     from segshift.predict import predict_images
@@ -32,6 +33,7 @@ _PLACES = {
     "Run": "segshift.engine.run",
     "SegmentationModel": "segshift.models",
     "adapt": "segshift.engine.adapt",
+    "adapt_statistics": "segshift.methods.adabn",
     "compare_parameters": "segshift.engine.diagnosis",
     "create_model": "segshift.models",
     "estimate_drift": "segshift.engine.drift",
@@ -51,6 +53,7 @@ __all__ = [
     "Run",
     "SegmentationModel",
     "adapt",
+    "adapt_statistics",
     "compare_parameters",
     "create_model",
     "estimate_drift",

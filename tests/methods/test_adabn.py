@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN, ssdlite320_mobilenet_v3_large
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
 
 from segshift.errors import DataError, ModelError, RecipeError
-from segshift.methods.adabn import AdaBN, mixed_pool
+from segshift.methods.adabn import AdaBN, adapt_statistics, mixed_pool
 from segshift.methods.normalization import Moments, batch_statistics
 from segshift.models import create_model
 from segshift.models.layers import normalization_layers
@@ -169,3 +173,73 @@ def test_bad_options_and_models_have_their_line() -> None:
 def test_what_it_sees_follows_from_the_ratio() -> None:
     assert AdaBN().sees == {"target"}
     assert AdaBN(source_ratio=0.2).sees == {"target", "source"}
+
+
+def given_statistics() -> OneLayer:
+    model = OneLayer()
+    model.norm.running_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    model.norm.running_var.copy_(torch.tensor([0.3, 1.0, 4.0]))
+    return model
+
+
+def test_interpolation_is_the_mix_formula_with_the_statistics_that_were_there() -> None:
+    target, model, w = images(20, 1.0, 0.5, 0), given_statistics(), 0.3
+    AdaBN(source_weight=w).adapt(model, Images(target=target))
+    mean_t, var_t = target.double().mean((0, 2, 3)), target.double().var((0, 2, 3))
+    mean_s, var_s = (value.double() for value in (given_statistics().norm.running_mean, given_statistics().norm.running_var))
+    assert model.norm.running_mean.double() == pytest.approx((1 - w) * mean_t + w * mean_s, abs=1e-5)
+    assert model.norm.running_var.double() == pytest.approx((1 - w) * var_t + w * var_s + w * (1 - w) * (mean_t - mean_s) ** 2, rel=1e-5)
+
+
+def test_a_pseudo_count_weighs_by_images_without_a_cross_term() -> None:
+    target, model = images(20, 1.0, 0.5, 0), given_statistics()
+    AdaBN(pseudo_count=60.0).adapt(model, Images(target=target))
+    before = given_statistics().norm
+    mean_t, var_t = target.double().mean((0, 2, 3)), target.double().var((0, 2, 3))
+    assert model.norm.running_mean.double() == pytest.approx(0.25 * mean_t + 0.75 * before.running_mean.double(), abs=1e-5)
+    assert model.norm.running_var.double() == pytest.approx(0.25 * var_t + 0.75 * before.running_var.double(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"source_weight": 1.0}, "would change nothing"),
+        ({"pseudo_count": -1.0}, "how many images"),
+        ({"source_weight": 0.5, "source_ratio": 0.2}, "source_ratio and source_weight are three ways"),
+        ({"pseudo_count": 8.0, "estimator": "ema"}, "goes with estimator exact"),
+    ],
+)
+def test_one_way_to_mix_at_a_time(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        AdaBN(**options)
+
+
+def test_few_images_are_said() -> None:
+    assert "few: below 16" in AdaBN().adapt(OneLayer(), Images(target=images(4, 0, 1, 0)))["said"]
+    assert "few" not in AdaBN().adapt(OneLayer(), Images(target=images(16, 0, 1, 0)))["said"]
+
+
+def test_any_module_with_batch_norm_takes_the_statistics_of_its_batches() -> None:
+    target, model = images(20, 1.0, 0.5, 0), OneLayer()
+    counted = adapt_statistics(model, target.split(8))
+    assert counted == {"norm": 20 * 64}
+    assert model.norm.running_mean.double() == pytest.approx(target.double().mean((0, 2, 3)), abs=1e-5)
+    assert model.norm.running_var.double() == pytest.approx(target.double().var((0, 2, 3)), rel=1e-5)
+    with pytest.raises(DataError, match="no batch went through"):
+        adapt_statistics(OneLayer(), [])
+
+
+def test_detectors_are_adapted_and_frozen_batch_norms_refused() -> None:
+    detector = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    pictures = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(k)) for k in range(2)]
+    counted = adapt_statistics(detector, [pictures])
+    changed = {name for name, value in detector.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {f"{name}.{key}" for name in counted for key in ("running_mean", "running_var")}
+    mask, frozen = (
+        MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm), num_classes=3, min_size=64, max_size=64)
+        for norm in (nn.BatchNorm2d, FrozenBatchNorm2d)
+    )
+    assert len(adapt_statistics(mask, [pictures])) == 53
+    with pytest.raises(ModelError, match="MaskRCNN has 53 frozen batch norms, whose statistics are constants"):
+        adapt_statistics(frozen, [pictures])

@@ -1,38 +1,57 @@
-"""AdaBN: re-estimate batch norm statistics on the target, pooled with a share of source images.
+"""AdaBN: re-estimate batch norm statistics on the target, mixed with the source's.
 
-Li et al., "Adaptive Batch Normalization for practical domain adaptation", Pattern Recognition 80, 2018.
-With alpha = N_source / N_target (`source_ratio`) and w = alpha / (1 + alpha), the first layer's pooled statistics are
+Li et al., "Adaptive Batch Normalization for practical domain adaptation", Pattern Recognition 80, 2018. Three ways to mix, of which one is taken:
 
-    mean = (1 - w) mean_T + w mean_S                                                          (1)
-    var  = (1 - w) var_T + w var_S + w (1 - w) (mean_T - mean_S)^2                            (2)
+    pool          alpha = N_source / N_target source images among the target's (`source_ratio`), w = alpha / (1 + alpha)
+                  mean = (1 - w) mean_T + w mean_S                                                          (1)
+                  var  = (1 - w) var_T + w var_S + w (1 - w) (mean_T - mean_S)^2                            (2)
+    interpolate   (1) and (2) with w = `source_weight` and the statistics that the model came with as S
+    bayes         mean = N / (N + n) mean_S + n / (N + n) mean_T, the variance likewise                     (3)
+                  N = `pseudo_count`, n target images (Schneider et al., NeurIPS 2020)
 
-Every weight, scale and shift stays as it is. During the pass each layer normalises with the statistics of its (mixed, shuffled)
-batch, so (1) and (2) hold exactly for the first layer and deeper layers depend on the batches.
+Every weight, scale and shift stays as it is. During the pass each layer normalises with the statistics of its (mixed, shuffled) batch, so for a pool (1)
+and (2) hold exactly for the first layer and deeper layers depend on the batches.
 
-Departures from the paper: none of the source's running statistics are kept; `estimator="exact"` pools sum, sum of squares and count
+Departures from the paper: none of the source's running statistics are kept, unless they are mixed in; `estimator="exact"` pools sum, sum of squares and count
 by Chan's formula (order-free) where the reference of the source mix uses an exponential average (`estimator="ema"`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from segshift.errors import DataError, RecipeError
 from segshift.methods.method import Kind, Pool
-from segshift.methods.normalization import Moments, batch_statistics, count_values, describe_layers, read_statistics, require_batch_norm, write_statistics
+from segshift.methods.normalization import (
+    Moments,
+    batch_statistics,
+    count_values,
+    describe_layers,
+    read_statistics,
+    require_batch_norm,
+    write_statistics,
+)
 from segshift.models.layers import normalization_layers
+
+STABLE = 16
+"""Images below which statistics change notably from one set of images to the next; a run says so."""
 
 
 @final
 class AdaBN:
-    """`source_ratio` is alpha >= 0; `passes` over the pool; `momentum` belongs to `estimator="ema"`; `batch_size` images a forward pass."""
+    """`source_ratio` is alpha >= 0; `passes` over the pool; `momentum` belongs to `estimator="ema"`; `batch_size` images a forward pass.
+
+    At most one of `source_ratio`, `source_weight` (in [0, 1)) and `pseudo_count` (images, 0 or more) is above 0; the last two need no source image.
+    """
 
     kind: ClassVar[Kind] = "estimates"
-    summary: ClassVar[str] = "batch norm statistics of the target, pooled with a share of source images"
+    summary: ClassVar[str] = "batch norm statistics of the target, mixed with the source's"
     paper: ClassVar[str] = "Li et al. 2018, Adaptive Batch Normalization for practical domain adaptation"
     version: ClassVar[int] = 2
 
@@ -40,6 +59,8 @@ class AdaBN:
         self,
         *,
         source_ratio: float = 0.0,
+        source_weight: float = 0.0,
+        pseudo_count: float = 0.0,
         estimator: Literal["exact", "ema"] = "exact",
         momentum: float = 0.1,
         passes: int = 1,
@@ -47,11 +68,22 @@ class AdaBN:
     ) -> None:
         if not (source_ratio >= 0 and math.isfinite(source_ratio)):
             raise RecipeError(f"source_ratio is {source_ratio}: it is N_source / N_target, 0 or more")
+        if not 0 <= source_weight < 1:
+            raise RecipeError(f"source_weight is {source_weight}: the weight of the source's statistics lies in [0, 1); 1 would change nothing")
+        if not (pseudo_count >= 0 and math.isfinite(pseudo_count)):
+            raise RecipeError(f"pseudo_count is {pseudo_count}: how many images the source's statistics count for, 0 or more")
+        given = [name for name, value in (("source_ratio", source_ratio), ("source_weight", source_weight), ("pseudo_count", pseudo_count)) if value > 0]
+        if len(given) > 1:
+            raise RecipeError(f"{' and '.join(given)} are three ways to mix the source in, and one is taken: leave the others at 0")
+        if estimator == "ema" and given and given != ["source_ratio"]:
+            raise RecipeError(f"estimator ema begins with the source's statistics already: {given[0]} goes with estimator exact")
         if not 0 < momentum <= 1:
             raise RecipeError(f"momentum is {momentum}: it must lie in (0, 1]")
         if passes < 1 or batch_size < 1:
             raise RecipeError(f"passes is {passes} and batch_size is {batch_size}: both must be 1 or more")
         self.source_ratio = source_ratio
+        self.source_weight = source_weight
+        self.pseudo_count = pseudo_count
         self.estimator = estimator
         self.momentum = momentum
         self.passes = passes
@@ -67,19 +99,20 @@ class AdaBN:
     @torch.no_grad()
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         layers = normalization_layers(model)
-        wanted = round(self.source_ratio * pool.sizes["target"])
-        if wanted > pool.sizes.get("source", 0):
+        targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
+        wanted = round(self.source_ratio * targets)
+        if wanted > sources:
             raise DataError(
-                f"source_ratio {self.source_ratio:g} of {pool.sizes['target']} target images asks for {wanted} source images, "
-                f"but there are {pool.sizes.get('source', 0)}: lower source_ratio or give a larger source"
+                f"source_ratio {self.source_ratio:g} of {targets} target images asks for {wanted} source images, "
+                f"but there are {sources}: lower source_ratio or give a larger source"
             )
         if self.source_ratio > 0 and wanted == 0:
-            raise DataError(f"source_ratio {self.source_ratio:g} of {pool.sizes['target']} target images is less than one source image: raise it")
+            raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
         exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
         ema = {name: [value.double().cpu() for value in read_statistics(layer)] for name, layer in layers.items()}
         with batch_statistics(model, layers) as measured:
             for _ in range(self.passes):
-                for batch in pool.load(mixed_pool(pool.sizes["target"], wanted, pool.sizes.get("source", 0), pool.generator), self.batch_size):
+                for batch in pool.load(mixed_pool(targets, wanted, sources, pool.generator), self.batch_size):
                     measured.clear()
                     model(batch.images)
                     for name, (mean, var, count) in measured.items():
@@ -88,17 +121,66 @@ class AdaBN:
         touched = [name for name, moments in exact.items() if moments.count > 0]
         for name in touched:
             mean, var = exact[name].unbiased() if self.estimator == "exact" else ema[name]
-            write_statistics(layers[name], mean, var)
+            write_statistics(layers[name], *self._mixed(layers[name], mean, var, targets))
+        few = f"; {targets} target images are few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
         return {
-            "said": f"{describe_layers(model, touched, len(layers))} from {pool.sizes['target']} target and {wanted} source images",
+            "said": f"{describe_layers(model, touched, len(layers))} from {targets} target and {wanted} source images{self._weight(targets)}{few}",
             "layers": len(layers),
             "layers_touched": len(touched),
             "values_changed": count_values(layers, touched),
-            "target_images": pool.sizes["target"],
+            "target_images": targets,
             "source_images": wanted,
             "passes": self.passes,
             "batch_size": self.batch_size,
         }
+
+    def _mixed(self, layer: _BatchNorm, mean: Tensor, var: Tensor, targets: int) -> tuple[Tensor, Tensor]:
+        """With the statistics that the layer came with, where they are asked for."""
+        before = [value.double().cpu() for value in read_statistics(layer)]
+        if self.source_weight > 0:
+            return interpolate((mean, var), (before[0], before[1]), self.source_weight)
+        share = self.pseudo_count / (self.pseudo_count + targets)
+        return (1 - share) * mean + share * before[0], (1 - share) * var + share * before[1]
+
+    def _weight(self, targets: int) -> str:
+        if self.source_weight > 0:
+            return f", the source's statistics at weight {self.source_weight:g}"
+        return f", the source's statistics as {self.pseudo_count:g} images" if self.pseudo_count > 0 else ""
+
+
+def interpolate(target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], weight: float) -> tuple[Tensor, Tensor]:
+    """(1) and (2): mean and variance of a mixture with this weight of the source."""
+    (mean_t, var_t), (mean_s, var_s) = target, source
+    return (1 - weight) * mean_t + weight * mean_s, (1 - weight) * var_t + weight * var_s + weight * (1 - weight) * (mean_t - mean_s) ** 2
+
+
+@torch.no_grad()
+def adapt_statistics(
+    module: nn.Module, batches: Iterable[Any], *, source_weight: float = 0.0, forward: Callable[[nn.Module, Any], Any] | None = None
+) -> Mapping[str, int]:
+    """AdaBN for any module with batch norm (a detector, a classifier): its running statistics become those of these batches, in place.
+
+    `forward(module, batch)` is how a batch goes through it, by default `module(batch)`; the module is in evaluation mode, and afterwards as it was.
+    Gives the number of values a channel that each layer was counted on. Raises ModelError for a module without batch norm, or whose batch norms are frozen,
+    DataError where there is no batch.
+
+        ss.adapt_statistics(detector, ([image] for image in images))        # torchvision's detectors take lists of images
+    """
+    layers = require_batch_norm(module, "adapt_statistics")
+    exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
+    with batch_statistics(module, layers) as measured:
+        for batch in batches:
+            measured.clear()
+            module(batch) if forward is None else forward(module, batch)
+            for name, (mean, var, count) in measured.items():
+                exact[name].add(mean, var, count)
+    counted = {name: moments.count for name, moments in exact.items() if moments.count > 0}
+    if not counted:
+        raise DataError("no batch went through a batch norm: give at least one batch of images")
+    for name in counted:
+        before = [value.double().cpu() for value in read_statistics(layers[name])]
+        write_statistics(layers[name], *interpolate(exact[name].unbiased(), (before[0], before[1]), source_weight))
+    return counted
 
 
 def mixed_pool(targets: int, wanted: int, sources: int, generator: torch.Generator) -> list[tuple[str, int]]:
