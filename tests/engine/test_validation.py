@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -62,17 +64,49 @@ def test_images_that_are_learned_from_or_tested_are_refused(tiny: Callable[..., 
     assert not (tmp_path / "b").exists()
 
 
+def make_folder(root: Path) -> list[str]:
+    """The domains train and val of a folder with four images each, of the same names and other pictures."""
+    for number, split in enumerate(("train", "val")):
+        for kind, mode in (("images", "RGB"), ("labels", "L")):
+            (root / kind / split).mkdir(parents=True)
+            for place, name in enumerate("abcd"):
+                value: Any = 1 if mode == "L" else (90 * number, 20 * place, 70)
+                Image.new(mode, (64, 32), value).save(root / kind / split / f"{name}.png")
+    (root / "mapping.yaml").write_text("classes: [one, two]\nimages: images/{split}/{name}.*\nlabels: labels/{split}/{name}.*\n")
+    return [f"folder:{root}:{split}?labels=mapping.yaml" for split in ("train", "val")]
+
+
+def copy_pair(root: Path, first: str, second: str) -> None:
+    for kind in ("images", "labels"):
+        (root / kind / second).parent.mkdir(exist_ok=True)
+        shutil.copy(root / kind / first, root / kind / second)
+
+
 def test_folders_whose_files_have_the_same_names_share_no_image(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        for kind, mode, value in (("images", "RGB", (90, 80, 70)), ("labels", "L", 1)):
-            (tmp_path / kind / split).mkdir(parents=True)
-            for name in "abcd":
-                Image.new(mode, (64, 32), value).save(tmp_path / kind / split / f"{name}.png")
-    (tmp_path / "mapping.yaml").write_text("classes: [one, two]\nimages: images/{split}/{name}.*\nlabels: labels/{split}/{name}.*\n")
-    domains = [f"folder:{tmp_path}:{split}?labels=mapping.yaml" for split in ("train", "val")]
-    run = execute(tiny(f"data.source={domains[0]}", f"data.validation={domains[1]}", "training.epochs=1"), tmp_path / "run")
+    train, val = make_folder(tmp_path)
+    run = execute(tiny(f"data.source={train}", f"data.validation={val}", "training.epochs=1"), tmp_path / "run")
     assert run.record["data"]["validation"]["images"] == 4
     assert run.record["tested_checkpoint"] == "best"
+
+
+def test_copies_of_images_that_are_learned_from_or_tested_are_refused(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    train, val = make_folder(tmp_path)
+    copy_pair(tmp_path, "train/b.png", "val/copy.png")
+    with pytest.raises(RecipeError, match=r"data\.validation shares 1 image with the training data \(copy, a copy of b\)"):
+        execute(tiny(f"data.source={train}", f"data.validation={val}"), tmp_path / "run")
+    (tmp_path / "images" / "val" / "copy.png").unlink()
+    copy_pair(tmp_path, "val/a.png", "test/e.png")
+    test = val.replace(":val?", ":test?")
+    with pytest.raises(RecipeError, match=r"data\.tests\.new shares 1 image with data\.validation \(a, a copy of e\), where"):
+        execute(tiny(f"data.source={train}", f"data.validation={val}", f"data.tests.new={test}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_test_on_copies_of_images_that_were_learned_from_says_so(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    train, val = make_folder(tmp_path)
+    copy_pair(tmp_path, "train/b.png", "val/copy.png")
+    run = execute(tiny(f"data.source={train}", f"data.tests.new={val}", "training.epochs=1"), tmp_path / "run")
+    assert run.evaluations()[0].record["protocol"]["known_images"] == "tiny learned from the labels of 1 of these 5 images"
 
 
 def test_other_validation_data_make_another_run(tiny: Callable[..., Recipe], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from segshift.data.label_space import LabelSpace
 from segshift.data.opening import root_of
 from segshift.data.parallel import in_order
 from segshift.data.place import Place, some
+from segshift.data.shared import digest_file
 from segshift.data.table_files import find_shards
 from segshift.data.tables import TableSource
 from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
@@ -193,9 +194,7 @@ def digest(dataset: DomainDataset, index: int) -> str:
         return hashlib.blake2b(dataset.source.cell(index, dataset.source.image), digest_size=16).hexdigest()
     if not isinstance(dataset.source, FileSource):
         return ""
-    path = Path(dataset.source.root, dataset.source.files[index].image)
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return digest_file(Path(dataset.source.root, dataset.source.files[index].image))
 
 
 def twice_between(splits: Sequence[SplitCheck], published: Sequence[tuple[str, str]] = ()) -> Iterator[str]:

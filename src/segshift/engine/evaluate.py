@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import describe_common
+from segshift.data.shared import shared_images
 from segshift.engine.answers import Answers
 from segshift.engine.counting import describe_curves
 from segshift.engine.loading import read_cached
@@ -111,18 +112,17 @@ def evaluate_run(
 
 
 def images_known(run: Run, dataset: DomainDataset, checkpoint: str) -> str:
-    """What the run or one of its ancestors already knew of a domain's images, "" where nothing: labels learned, or a checkpoint chosen."""
-    wanted = set(dataset.identities)
+    """What the run or one of its ancestors already knew of a domain's images or their copies, "" where nothing: labels learned, or a checkpoint chosen."""
     here: Run | None = run
     while here is not None:
         for role, data in here.record.get("data", {}).items():
             if not data["labels_used"] or (role == "validation" and (here is run and checkpoint == "last")):
                 continue
             with suppress(UserError):  # the data need not be here any more
-                shared = len(wanted & set(open_domain(data["domain"], depth=False, labels=False).identities))
+                shared = len(shared_images(dataset, open_domain(data["domain"], depth=False, labels=False)))
                 if shared:
                     how = "chose its checkpoint on" if role == "validation" else "learned from the labels of"
-                    return f"{here.name} {how} {shared} of these {len(wanted)} images"
+                    return f"{here.name} {how} {shared} of these {len(dataset)} images"
         with suppress(UserError):
             here = here.parent()
             continue

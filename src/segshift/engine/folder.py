@@ -12,6 +12,7 @@ import torch
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
+from segshift.engine.overlap import check_validation
 from segshift.engine.provenance import run_identity
 from segshift.engine.recipe import Recipe, describe_stream
 from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
@@ -115,7 +116,7 @@ def open_all(recipe: Recipe, method: Method, parent: tuple[str, LabelSpace] | No
     tests = open_tests(recipe, space, open_one)
     if "validation" in domains:
         validation = open_one(domains["validation"][0], depth=False)
-        _check_validation(validation, datasets, tests, space)
+        check_validation(validation, datasets, tests, space)
         datasets["validation"] = validation
     return Opened(datasets, tests, space, {role: dataset.fingerprint() for role, dataset in datasets.items()})
 
@@ -234,30 +235,6 @@ def begin_run(plan: Plan, model: SegmentationModel) -> None:
         "seconds": 0.0,
     }
     create_folder(plan.folder, recipe, record)
-
-
-def _check_validation(validation: DomainDataset, datasets: Mapping[str, DomainDataset], tests: Mapping[str, DomainDataset], space: LabelSpace) -> None:
-    """The validation split: labelled, of the model's classes, and none of its images is learned from or tested on."""
-    if not validation.labelled:
-        raise RecipeError(f"data.validation: {validation.domain} has no labels, so no checkpoint can be chosen on it")
-    if validation.label_space.classes != space.classes:
-        raise RecipeError(f"data.validation: {validation.domain} has other classes than the data that the run learns from")
-    chosen = set(validation.identities)
-    for dataset in datasets.values():
-        if shared := chosen & set(dataset.identities):
-            raise RecipeError(
-                f"data.validation shares {len(shared)} images with the training data ({_one(validation, shared)}): name images that it does not learn from"
-            )
-    for label, test in tests.items():
-        if shared := chosen & set(test.identities):
-            raise RecipeError(
-                f"data.tests.{label} shares {len(shared)} images with data.validation ({_one(validation, shared)}), where the checkpoint is chosen: "
-                "test on others, or leave the validation out, and the last checkpoint is tested"
-            )
-
-
-def _one(dataset: DomainDataset, identities: set[str]) -> str:
-    return next(name for name, identity in zip(dataset.names, dataset.identities, strict=True) if identity in identities)
 
 
 def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent: tuple[str, LabelSpace] | None) -> LabelSpace:
