@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import fakes
 import numpy as np
@@ -19,7 +20,7 @@ from miniature import write
 from PIL import Image
 
 from segshift.cli import main
-from segshift.data import cache
+from segshift.data import cache, cache_file
 from segshift.data.cache import cache_path, cache_samples, one_builder, open_cache
 from segshift.data.cache_file import SampleCache, map_file
 from segshift.data.dataset import DomainDataset, open_domain
@@ -129,6 +130,38 @@ def test_a_cache_that_was_cut_off_is_built_again(tmp_path):
     found = cache_samples(open_streets(), tmp_path)
     os.truncate(found.path, found.path.stat().st_size - 3)
     assert_holds(cache_samples(open_streets(), tmp_path), open_streets())
+
+
+def harm(path: Path) -> None:
+    """Another byte in the middle of a file."""
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def test_damage_inside_a_cache_is_refused_when_its_sample_is_read_and_built_again_by_the_command(tmp_path, capsys):
+    path = cache_samples(open_streets(), tmp_path).path
+    harm(path)
+    found = cache_samples(open_streets(), tmp_path)
+    assert torch.equal(found[0].image, open_streets()[0].image)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: the cache is damaged at test_00002: remove the file and run the same command again"):
+        found[2]
+    with pytest.raises(SystemExit) as stop:
+        main(["cache", STREETS, "--folder", str(tmp_path)])
+    assert not stop.value.code
+    assert f"{path}: damaged at test_00002: built again" in capsys.readouterr().out
+    assert_holds(cache_samples(open_streets(), tmp_path), open_streets())
+
+
+def test_a_sample_is_compared_once(tmp_path, monkeypatch):
+    found = cache_samples(open_streets(), tmp_path)
+    compared = []
+    monkeypatch.setattr(cache_file, "damaged", lambda record, stored: compared.append(record.name))
+    for _ in range(2):
+        assert found[-1].name == "test_00004"
+    assert compared == ["test_00004"]
 
 
 def test_a_changed_source_is_another_cache_and_the_old_one_goes(tmp_path, mini_camvid):

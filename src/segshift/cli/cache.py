@@ -20,7 +20,8 @@ def command(
 ) -> None:
     """Keep a domain's decoded images and labels in one memory-mapped file, so that training never waits for PNGs.
 
-    Recipes read it, and build it where it is missing, with `compute: {cache: FOLDER}`. It is rebuilt when the data changes.
+    Recipes read it, and build it where it is missing, with `compute: {cache: FOLDER}`. It is rebuilt when the data changes,
+    and by this command where the file is damaged.
     """
     from segshift.cli.console import reporter
     from segshift.data.cache import cache_samples
@@ -41,7 +42,7 @@ def command(
         dataset = open_domain(domain, depth=False, labels=labels)
         start = time.perf_counter()
         with shown.task(str(dataset.domain), len(dataset)):
-            cache = cache_samples(dataset, folder, wanted, threads, counter(shown), shown.say)
+            cache = cache_samples(dataset, folder, wanted, threads, counter(shown), shown.say, verify=True)
         taken = time.perf_counter() - start
         typer.echo(f"{dataset.domain}: {len(cache)} images, {cache.path.stat().st_size / 2**30:.2f} GiB, {taken:.1f} s, {cache.path}")
     typer.echo(f"in a recipe: compute: {{cache: {folder}}}")

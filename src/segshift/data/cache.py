@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 from torch import Tensor
 
-from segshift.data.cache_file import MAGIC, TAIL, Record, SampleCache, aligned, read_index
+from segshift.data.cache_file import MAGIC, TAIL, Record, SampleCache, aligned, damaged, read_index
 from segshift.data.dataset import DomainDataset
 from segshift.data.opening import root_of
 from segshift.data.parallel import in_order
@@ -41,24 +41,26 @@ def cache_samples(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    verify: bool = False,
 ) -> SampleCache:
     """The cache of the domain's samples in `folder`, built where it is not there; at `size` (height, width), None for their own.
 
     It is built by `threads` threads, by default one a core, and `progress` is told the number of samples that are there. Caches of the same domain
     at the same size that other data made are removed when it is whole. A second process waits for the first. `say` is told for whom, and of
-    a cache that is removed or replaced.
+    a cache that is removed or replaced. With `verify` one that is there is read whole, and built again where a byte of it is not what was written.
     Raises DataError for a sample that cannot be read, DiskFullError; what was done is kept then.
     """
     folder = Path(folder).expanduser()
     tell = progress or (lambda _: None)
     path = cache_path(dataset, folder, size)
     found = open_cache(path, dataset)
-    if found is None:
+    harmed = found.first_damaged(tell) if found is not None and verify else None
+    if found is None or harmed:
         with one_builder(path, say):
             found = open_cache(path, dataset)  # by who held the lock
-            if found is None:
+            if found is None or (harmed and found.first_damaged()):
                 if path.exists():
-                    say(f"{path}: cut off, or no cache: built again")
+                    say(f"{path}: {f'damaged at {harmed}' if found else 'cut off, or no cache'}: built again")
                 build(dataset, path, size, threads or os.cpu_count() or 1, tell)
                 found = open_cache(path, dataset)
                 remove_older(path, describe(dataset, size), say)
@@ -132,7 +134,7 @@ def resume(part: Path, journal: Path, names: Sequence[str]) -> list[Record]:
         if stored[: len(MAGIC)].tobytes() == MAGIC:
             for line, name in zip(journal.read_text().splitlines(), names, strict=False):
                 record = Record(*json.loads(line))
-                if record.name != name or record.end > stored.size or zlib.crc32(stored[record.offset : record.end].data) != record.checksum:
+                if record.name != name or record.end > stored.size or damaged(record, stored):
                     break
                 records.append(record)
     if not records:

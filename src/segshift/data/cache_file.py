@@ -13,10 +13,11 @@ import mmap
 import os
 import struct
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final, overload
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -64,16 +65,18 @@ class Record:
 
 
 @final
-class SampleCache(Sequence[Sample]):
+class SampleCache:
     """The samples of a finished cache, by index; tensors are views of the file, so a crop reads no more than its pixels.
 
-    It may be sent to other processes; each maps the file for itself.
+    The first reading of a sample compares its checksum: DataError where the file is damaged. It may be sent to other processes; each maps the
+    file for itself.
     """
 
     def __init__(self, path: Path, records: Sequence[Record]) -> None:
         self.path = path
         self.records = records
         self._bytes: np.ndarray | None = map_file(path)
+        self._compared = bytearray(len(records))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -81,18 +84,15 @@ class SampleCache(Sequence[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bytes": None}
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if self._bytes is None:
-            self._bytes = map_file(self.path)
-            if self.records[-1].end > self._bytes.size:
-                raise DataError(f"{self.path}: the cache was cut off meanwhile: remove it and run the same command again")
-        found, stored = self.records[index], self._bytes
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        found, stored = self.records[index], self._stored()
+        if not self._compared[index]:
+            if damaged(found, stored):
+                raise DataError(f"{self.path}: the cache is damaged at {found.name}: remove the file and run the same command again, which builds it anew")
+            self._compared[index] = True
         h, w = found.height, found.width
 
         def plane(start: int, count: int) -> Tensor:
@@ -106,6 +106,26 @@ class SampleCache(Sequence[Sample]):
             plane(depth, 4 * h * w).view(torch.float32).view(h, w) if found.depth else None,
             found.name,
         )
+
+    def first_damaged(self, tell: Callable[[int], None] = lambda done: None) -> str | None:
+        """The first image whose bytes are not those that were written, None where all are; `tell` is told how many were compared."""
+        for number, record in enumerate(self.records, 1):
+            if damaged(record, self._stored()):
+                return record.name
+            tell(number)
+        return None
+
+    def _stored(self) -> np.ndarray:
+        if self._bytes is None:
+            self._bytes = map_file(self.path)
+            if self.records[-1].end > self._bytes.size:
+                raise DataError(f"{self.path}: the cache was cut off meanwhile: remove it and run the same command again")
+        return self._bytes
+
+
+def damaged(record: Record, stored: np.ndarray) -> bool:
+    """Whether a sample's bytes are others than were written."""
+    return zlib.crc32(stored[record.offset : record.end].data) != record.checksum
 
 
 def map_file(path: Path) -> np.ndarray:

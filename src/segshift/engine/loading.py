@@ -148,14 +148,14 @@ def read_cached(dataset: DomainDataset, folder: str, size: tuple[int, int] | Non
 
 
 def counter(reporter: Reporter) -> Callable[[int], None]:
-    """Advances the reporter's task to a number of images."""
+    """Advances the reporter's task to a number of images; never back, where a cache is compared and then built again."""
     done = 0
 
     def tell(there: int) -> None:
         nonlocal done
         if there > done:
             reporter.advance(there - done)
-        done = there
+            done = there
 
     return tell
 
