@@ -295,12 +295,45 @@ def test_the_command(tmp_path, capsys):
 
     code, shown, _ = run(STREETS, "streets::val?first=2&size=48x32", "--folder", str(tmp_path), "--size", "24x16")
     assert code == 0
-    assert f"{STREETS}: 5 images, 0.00 GiB" in shown
+    assert f"{STREETS}: 5 images, 0.01 MiB" in shown
+    assert "its split" not in shown
     assert f"in a recipe: compute: {{cache: {tmp_path}}}" in shown
     assert len(list(tmp_path.glob("*-24x16-*.cache"))) == 2
     code, _, err = run(STREETS, "--folder", str(tmp_path), "--size", "24")
     assert code == 1
     assert "--size 24: takes WIDTHxHEIGHT in pixels, such as 256x128" in err
+
+
+def test_the_command_says_which_split_it_read(tmp_path, capsys, mini_camvid):
+    for domain, told in ((f"camvid:{mini_camvid}", True), (f"camvid:{mini_camvid}:train", False)):
+        with pytest.raises(SystemExit):
+            main(["cache", domain, "--folder", str(tmp_path / "cache")])
+        line = f"  its split train; val and test get caches of their own: segshift cache 'camvid:{mini_camvid}:val'"
+        assert (line in capsys.readouterr().out.splitlines()) == told
+    assert [path.name[:13] for path in (tmp_path / "cache").iterdir()] == ["camvid-train-"]  # one file, named or not
+
+
+def test_what_a_stop_left_goes_when_the_data_has_changed_but_not_what_another_builds(tmp_path, mini_camvid):
+    folder, domain = tmp_path / "cache", f"camvid:{mini_camvid}"
+    path = sorted((mini_camvid / "train").glob("*.png"))[2]
+    good, left = path.read_bytes(), []
+    for number in range(2):
+        path.write_bytes(b"no picture" * (number + 1))
+        with pytest.raises(DataError, match="not an image"):
+            cache_samples(open_domain(domain, depth=False), folder, threads=1)
+        left.append(cache_path(open_domain(domain, depth=False), folder, None))
+    path.write_bytes(good)
+    said: list[str] = []
+    with one_builder(left[1], said.append):
+        found = cache_samples(open_domain(domain, depth=False), folder, say=said.append)
+        held = [f"{left[1].name}.part", f"{left[1].name}.part.index", f".{left[1].name}.lock"]
+        assert {each.name for each in folder.iterdir()} == {found.path.name, *held}
+    assert said == [f"{left[0]}.part: removed, the data has changed since it was begun"]
+
+
+def test_no_lock_stays(tmp_path):
+    path = cache_samples(open_streets(), tmp_path).path
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_label_edited_where_the_fingerprint_does_not_look_is_seen(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,9 @@ import typer
 
 
 def command(
-    domains: Annotated[list[str], typer.Argument(metavar="DOMAIN...", help="Domains such as cityscapes:PATH:train.")],
+    domains: Annotated[
+        list[str], typer.Argument(metavar="DOMAIN...", help="Domains such as cityscapes:PATH:train, one a split; without a split the one that a recipe reads.")
+    ],
     folder: Annotated[Path, typer.Option("--folder", "-f", help="Where the files are kept, one a domain and size.")],
     size: Annotated[
         str, typer.Option(help="WIDTHxHEIGHT in pixels, where the recipe's data.size is that and nothing is scaled.  [default: the images' own]")
@@ -44,5 +47,18 @@ def command(
         with shown.task(str(dataset.domain), len(dataset)):
             cache = cache_samples(dataset, folder, wanted, threads, counter(shown), shown.say, verify=True)
         taken = time.perf_counter() - start
-        typer.echo(f"{dataset.domain}: {len(cache)} images, {cache.path.stat().st_size / 2**30:.2f} GiB, {taken:.1f} s, {cache.path}")
+        typer.echo(f"{dataset.domain}: {len(cache)} images, {amount(cache.path.stat().st_size)}, {taken:.1f} s, {cache.path}")
+        others = [split for split in dataset.domain.entry.splits if split != dataset.domain.entry.split]
+        if dataset.domain.split is None and others:
+            example = replace(dataset.domain, split=others[0])
+            typer.echo(f"  its split {dataset.domain.entry.split}; {' and '.join(others)} get caches of their own: segshift cache '{example}'")
     typer.echo(f"in a recipe: compute: {{cache: {folder}}}")
+
+
+def amount(size: int) -> str:
+    """Bytes in words.
+
+    >>> amount(3 * 2**20), amount(3 * 2**30)
+    ('3.00 MiB', '3.00 GiB')
+    """
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"

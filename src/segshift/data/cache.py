@@ -1,8 +1,8 @@
 """The samples of a domain, decoded and in its weather, in one memory-mapped file: training never waits for PNGs.
 
 The key is a hash over `DomainDataset.fingerprint` (data, weather, depth, seed), the files' times, what is read, and the size, so that other
-data is another file. While it is built it is FILE.part, beside FILE.part.index with a line a record; what a stop leaves is gone on from, and
-checksums are compared then.
+data is another file. While it is built it is FILE.part, beside FILE.part.index, which says what it is of and has a line a record; what a stop leaves
+is gone on from, and checksums are compared then.
 """
 
 from __future__ import annotations
@@ -71,10 +71,15 @@ def cache_samples(
 
 def cache_path(dataset: DomainDataset, folder: Path, size: tuple[int, int] | None) -> Path:
     """The file of a domain's cache, whether it is there or not."""
-    named = [dataset.domain.name, dataset.domain.split or "", "" if size is None else f"{size[1]}x{size[0]}"]
+    named = [dataset.domain.name, split_of(dataset) or "", "" if size is None else f"{size[1]}x{size[0]}"]
     read = [dataset.fingerprint(), dataset.stamp(), dataset.labelled, dataset.wants_depth, size]
     key = hashlib.blake2b(json.dumps(read).encode(), digest_size=8).hexdigest()
     return folder / f"{'-'.join(re.sub('[^A-Za-z0-9._]', '_', part) for part in named if part)}-{key}.cache"
+
+
+def split_of(dataset: DomainDataset) -> str | None:
+    """The split that is read, named or not; None where all images are."""
+    return dataset.domain.split or dataset.domain.entry.split
 
 
 def open_cache(path: Path, dataset: DomainDataset) -> SampleCache | None:
@@ -87,7 +92,7 @@ def describe(dataset: DomainDataset, size: tuple[int, int] | None) -> dict[str, 
     """What a cache is of, whatever its data."""
     root = "" if dataset.domain.entry.layout is None else str(root_of(dataset.domain).resolve())
     return {
-        "domain": str(dataset.domain),
+        "domain": str(replace(dataset.domain, split=split_of(dataset))),
         "root": root,
         "seed": dataset.seed,
         "labels": dataset.labelled,
@@ -100,7 +105,7 @@ def build(dataset: DomainDataset, path: Path, size: tuple[int, int] | None, thre
     """Writes FILE.part, its samples in order, and gives it its name."""
     part, journal = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.index")
     try:
-        records = resume(part, journal, dataset.names)
+        records = resume(part, journal, dataset.names, describe(dataset, size))
         with open(part, "r+b") as data, open(journal, "a") as lines:
             data.truncate(records[-1].end if records else aligned(len(MAGIC)))
             data.seek(0, os.SEEK_END)
@@ -126,20 +131,20 @@ def build(dataset: DomainDataset, path: Path, size: tuple[int, int] | None, thre
         raise (DiskFullError if full else DataError)(f"cannot write {part}, {reason}, or name another; what is there is gone on from") from error
 
 
-def resume(part: Path, journal: Path, names: Sequence[str]) -> list[Record]:
+def resume(part: Path, journal: Path, names: Sequence[str], description: dict[str, Any]) -> list[Record]:
     """The whole records of an unfinished cache; begins a new one where there is none or it belongs to something else."""
     records: list[Record] = []
     with suppress(OSError, ValueError, TypeError):
         stored = np.memmap(part, np.uint8, "r")
         if stored[: len(MAGIC)].tobytes() == MAGIC:
-            for line, name in zip(journal.read_text().splitlines(), names, strict=False):
+            for line, name in zip(journal.read_text().splitlines()[1:], names, strict=False):
                 record = Record(*json.loads(line))
                 if record.name != name or record.end > stored.size or damaged(record, stored):
                     break
                 records.append(record)
     if not records:
         part.write_bytes(MAGIC.ljust(aligned(len(MAGIC)), b"\0"))
-    journal.write_text("".join(json.dumps(record.stored()) + "\n" for record in records))
+    journal.write_text("".join(json.dumps(line) + "\n" for line in (description, *(record.stored() for record in records))))
     return records
 
 
@@ -168,7 +173,7 @@ def read_ahead(dataset: DomainDataset, indices: Sequence[int], size: tuple[int, 
 
 
 def remove_older(path: Path, description: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Removes caches of the same domain and size whose data has changed since, and says so."""
+    """Removes caches of the same domain and size whose data has changed since, unfinished ones that nobody builds too, and says so."""
     for other in path.parent.glob("*.cache"):
         index = {} if other == path else read_index(other)
         index.pop("records", None)
@@ -176,30 +181,64 @@ def remove_older(path: Path, description: dict[str, Any], say: Callable[[str], N
             with suppress(OSError):
                 other.unlink()  # who has it mapped keeps it
                 say(f"{other}: removed, the data has changed since")
+    for journal in path.parent.glob("*.cache.part.index"):
+        other = journal.with_name(journal.name.removesuffix(".part.index"))
+        with suppress(OSError, ValueError, IndexError):
+            if json.loads(journal.read_text().splitlines()[0]) == description and (file := hold(lock_of(other), wait=False)):
+                with file:
+                    part = journal.with_suffix("")
+                    for left in (part, journal, lock_of(other)):
+                        left.unlink(missing_ok=True)
+                say(f"{part}: removed, the data has changed since it was begun")
+
+
+def lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def hold(lock: Path, wait: bool) -> IO[bytes] | None:
+    """The locked file of a lock, None where another has it and we do not `wait`. Who is done removes it, so it counts only while it is there."""
+    while True:
+        file = open(lock, "ab+", buffering=0)  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    return file
+            file.close()
+        except BlockingIOError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
 
 
 @contextmanager
 def one_builder(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds the lock of a cache, waiting for who has it; its file stays, for another may be waiting too, and says who holds it."""
-    lock = path.with_name(f".{path.name}.lock")
+    """Holds the lock of a cache, waiting for who has it; its file says who that is, and goes with the last one."""
+    lock = lock_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "ab+", buffering=0)  # noqa: SIM115
+        lock.touch()
     except OSError as error:
         raise DataError(f"cannot write to {path.parent} ({error.strerror}): name a folder for caches that you may write to") from None
+    try:
+        file = hold(lock, wait=False)
+        if file is None:
+            holder = ""
+            with suppress(OSError):
+                holder = lock.read_text()
+            say(f"{path}: {holder or 'another process'} builds this cache: waiting for it")
+            file = hold(lock, wait=True)
+    except OSError as error:
+        raise DataError(f"{path.parent} knows no locks ({error.strerror}): name a folder for caches on a disk of this machine") from None
+    assert file is not None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            say(f"{path}: {file.read().decode() or 'another process'} builds this cache: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            raise DataError(f"{path.parent} knows no locks ({error.strerror}): name a folder for caches on a disk of this machine") from None
         file.truncate(0)
         with suppress(OSError):  # a full disk is told where the cache itself is written
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S},".encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            lock.unlink(missing_ok=True)  # who waits for this file takes a new one
