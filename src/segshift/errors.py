@@ -23,6 +23,14 @@ class DataWarning(UserWarning):
     """Images or labels that are used, but not all of them, or not as they are; one line."""
 
 
+class UnknownColorWarning(DataWarning):
+    """Pixels of a label whose colour is no class; `color` is the first of them."""
+
+    def __init__(self, message: str, color: tuple[int, int, int]) -> None:
+        super().__init__(message)
+        self.color = color
+
+
 class MissingDataError(UserError, FileNotFoundError):
     """A file or folder that should be there is not."""
 

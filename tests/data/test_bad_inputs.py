@@ -123,7 +123,7 @@ NOTED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
         "camvid-32",
         recolored(3),
         ":train",
-        f"3 pixels in 1 label file have a colour that is no class, and are void (most of them, 3, in {CAMVID_LABEL})",
+        f"3 pixels in 1 label file have a colour that is no class, and are void (most of them, 3, in {CAMVID_LABEL}); the first is 1, 2, 3",
     ),
     "train ids where ids are expected": (
         "cityscapes",

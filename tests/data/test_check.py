@@ -10,6 +10,7 @@ from PIL import Image
 from segshift.cli import main
 from segshift.data.catalog import DATASETS
 from segshift.data.check import check_domain
+from segshift.data.place import wanted, without_layout
 from segshift.errors import UnknownNameError
 
 
@@ -38,7 +39,7 @@ def test_a_whole_split_is_counted(pairs: Path, capsys: pytest.CaptureFixture[str
     code, lines = run(pairs, capsys)
     assert code == 0
     assert lines[0] == "train: 2 images, 4 x 4"
-    assert [line.split() for line in lines[1:5]] == [["road", "66.67", "%"], ["sky", "33.33", "%"], ["car", "0.00", "%"], ["void", "25.00", "%"]]
+    assert [line.split() for line in lines[1:5]] == [["road", "50.00", "%"], ["sky", "25.00", "%"], ["car", "0.00", "%"], ["void", "25.00", "%"]]
     assert lines[5] == "  note: no pixel of car"
     assert lines[-1].endswith(": whole")
 
@@ -69,16 +70,32 @@ def test_labels_of_another_space_and_images_twice(pairs: Path) -> None:
     (pairs / "images" / "val" / "b.png").write_bytes((pairs / "images" / "val" / "a.png").read_bytes())
     found = check_domain(f"folder:{pairs}:val?labels=mapping.yaml")
     assert not found.sound
-    assert found.splits[0].mistakes == ["the same image twice or more: a, b", "every pixel is void: the labels are of another label space"]
+    assert found.splits[0].mistakes == {"the same image twice or more: a, b": 1, "every pixel is void: the labels are of another label space": 1}
 
 
-def test_many_mistakes_are_counted(pairs: Path) -> None:
+def test_mistakes_of_a_kind_are_one_line_with_their_number(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = pairs / "images" / "train", pairs / "labels" / "train"
     for number in range(9):
-        (pairs / "images" / "train" / f"{number}.png").write_bytes(b"")
-        (pairs / "labels" / "train" / f"{number}.png").write_bytes((pairs / "labels" / "train" / "a.png").read_bytes())
-    mistakes = check_domain(f"folder:{pairs}:train?labels=mapping.yaml").splits[0].mistakes
-    assert len(mistakes) == 6
-    assert mistakes[-1] == "4 more images or labels cannot be read"
+        Image.effect_noise((4, 4), 90).convert("RGB").save(images / f"{number}.png")
+        Image.fromarray(np.array([[0] * number + [20 + number] * (16 - number)], np.uint8).reshape(4, 4)).save(labels / f"{number}.png")
+    (images / "a.png").write_bytes(b"")
+    code, lines = run(pairs, capsys)
+    assert code == 1
+    wrong = [line for line in lines if "wrong: " in line]
+    assert len(wrong) == 2
+    assert "/train/0.png: label value 20 is not in label space" in wrong[0]
+    assert wrong[0].endswith("map the value in the label space (9 are so: 0, 1, 2 ...)")
+    assert "a.png: not an image" in wrong[1]
+    assert lines[-1].endswith(": 10 mistakes")
+
+
+def test_images_that_are_there_twice_are_one_line(pairs: Path) -> None:
+    for name in "abcd":
+        for kind in ("images", "labels"):
+            (pairs / kind / "train" / f"{name}2.png").write_bytes((pairs / kind / "train" / f"{'ab'['cd'.find(name)]}.png").read_bytes())
+    found = check_domain(f"folder:{pairs}:train?labels=mapping.yaml")
+    assert [line.partition(": ")[0] for line in found.splits[0].mistakes] == ["2 images are there twice or more"]
+    assert found.wrong == 2
 
 
 def test_splits_that_share_an_image(mini_camvid: Path) -> None:
@@ -97,7 +114,49 @@ def test_splits_that_share_an_image(mini_camvid: Path) -> None:
 def test_a_missing_split_leaves_the_others_checked(mini_camvid: Path) -> None:
     found = check_domain(f"camvid:{mini_camvid}")
     assert found.splits[1].images == 2
-    assert "no folder" in found.splits[2].mistakes[0]
+    assert found.splits[2].notes == [f"no folder {mini_camvid}/test for split 'test' (splits that are there: train, val)"]
+    assert not any(split.mistakes for split in found.splits)
+    named = check_domain(f"camvid:{mini_camvid}:test")
+    assert [text.partition(" for split")[0] for text in named.splits[0].mistakes] == [f"no folder {mini_camvid}/test"]
+    for split in ("train", "val"):
+        (mini_camvid / f"{split}annot").rename(mini_camvid / f"{split}_gt")
+    told = [[text.partition("; ")[2][:22] for text in split.mistakes] for split in check_domain(f"camvid:{mini_camvid}").splits]
+    assert told == [["'camvid' is laid out as"[:22]], ["images alone are read "], []]
+
+
+def test_a_folder_that_is_not_there_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["check", f"camvid:{tmp_path}/none"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stop.value.code == 1
+    assert [line.partition(";")[0].strip() for line in lines] == [
+        "train: 0 of 367 images",
+        f"wrong: no folder {tmp_path}/none for data set 'camvid'",
+        "val: 0 of 101 images",
+        "test: 0 of 233 images",
+        f"camvid:{tmp_path}/none: 1 mistake",
+    ]
+
+
+def test_every_data_set_tells_its_layout_in_a_way_that_can_be_taken_out() -> None:
+    for name, entry in DATASETS.items():
+        if entry.layout is not None:
+            assert without_layout(f"no folder; {wanted(name, entry)}") == "no folder"
+
+
+def test_the_splits_of_a_folder_are_checked_one_by_one(pairs: Path) -> None:
+    whole = f"folder:{pairs}?labels=mapping.yaml"
+    assert [split.split for split in check_domain(whole).splits] == ["train", "val"]
+    for kind in ("images", "labels"):
+        (pairs / kind / "val" / "c.png").write_bytes((pairs / kind / "train" / "a.png").read_bytes())
+    assert check_domain(whole).between == {"1 image is in train and in val: a": 1}
+    (pairs / "images" / "train").rename(pairs / "images" / "monday")
+    (pairs / "labels" / "train").rename(pairs / "labels" / "monday")
+    assert [split.split for split in check_domain(whole).splits] == ["monday", "val"]
+    for kind in ("images", "labels"):
+        (pairs / kind / "val").rename(pairs / kind / "tuesday")
+    assert [split.split for split in check_domain(whole).splits] == ["all"]  # folders of a video, as it seems
+    assert [split.split for split in check_domain(f"folder:{pairs}/nowhere").splits] == ["all"]
 
 
 def test_a_name_that_is_not_known_is_told_at_once() -> None:
@@ -133,8 +192,8 @@ def test_unknown_colours_are_told_and_counted(tmp_path: Path) -> None:
     found = check_domain(f"camvid-32:{root}:train", threads=1)
     assert found.sound
     assert found.splits[0].notes[1:] == [
-        "5 pixels in 2 label files have a colour that is no class, and are void (most of them, 3, in LabeledApproved_full/0001TP_006690_L.png)",
-        f"{root}/LabeledApproved_full/0001TP_006690_L.png: 3 of 192 pixels have a colour that is no class (first (1, 2, 3)): void, here and wherever else",
+        "5 pixels in 2 label files have a colour that is no class, and are void (most of them, 3, in LabeledApproved_full/0001TP_006690_L.png); "
+        "the first is 1, 2, 3"
     ]
 
 
@@ -144,7 +203,9 @@ def test_splits_that_share_images_as_published_are_whole(tmp_path: Path) -> None
     assert set(splits[0].contents) & set(splits[1].contents)
     lists = root / "lists_file_names"
     (lists / "RGB_light_filenames.txt").write_text((lists / "RGB_testv1_filenames.txt").read_text())
-    assert check_domain(f"foggy-zurich:{root}").between == [f"1 image is in {split} and in light: GOPR0229/1508040.0_frame_000" for split in ("test", "testv1")]
+    assert check_domain(f"foggy-zurich:{root}").between == {
+        f"1 image is in {split} and in light: GOPR0229/1508040.0_frame_000": 1 for split in ("test", "testv1")
+    }
 
 
 def test_a_test_split_whose_labels_are_withheld_is_read_without(mini_cityscapes: Path) -> None:

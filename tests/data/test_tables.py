@@ -140,7 +140,7 @@ def test_checks_caches_and_fingerprints(named: str, tmp_path: Path) -> None:
 
 def test_an_image_in_two_splits_is_told(tmp_path: Path) -> None:
     save(tmp_path / "train", [row(1), row(1)], 1)
-    assert check_domain(f"huggingface:{tmp_path}:train").splits[0].mistakes == ["the same image twice or more: 0000000, 0000001"]
+    assert check_domain(f"huggingface:{tmp_path}:train").splits[0].mistakes == {"the same image twice or more: 0000000, 0000001": 1}
 
 
 def test_all_splits_are_checked(tmp_path: Path) -> None:
@@ -150,12 +150,12 @@ def test_all_splits_are_checked(tmp_path: Path) -> None:
     assert found.sound
     assert [(split.split, split.images, split.labelled) for split in found.splits] == [("test", 1, True), ("train", ROWS, True)]
     save(tmp_path / "test", [row(3)], 1)
-    assert check_domain(f"huggingface:{tmp_path}").between == ["1 image is in test and in train: 0000000"]
+    assert check_domain(f"huggingface:{tmp_path}").between == {"1 image is in test and in train: 0000000": 1}
     with pytest.raises(UnknownNameError, match="unknown column of"):
         check_domain(f"huggingface:{tmp_path}?image=imgae")
     (tmp_path / "train/data-00001-of-00002.arrow").unlink()
     (told,) = check_domain(f"huggingface:{tmp_path}").splits
-    assert told.mistakes == [f"{tmp_path}/train: 1 of 2 tables are missing (data-00001-of-00002.arrow): copy the folder again"]
+    assert list(told.mistakes) == [f"{tmp_path}/train: 1 of 2 tables are missing (data-00001-of-00002.arrow): copy the folder again"]
 
 
 def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:

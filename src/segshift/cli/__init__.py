@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
     """Prints a warning about data as one line, others as Python does."""
-    if category.__name__ == "DataWarning":
+    if "DataWarning" in [kind.__name__ for kind in category.__mro__]:
         print(f"segshift: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")

@@ -46,8 +46,7 @@ def describe(found: DomainCheck) -> Iterator[str]:
         yield from describe_split(split)
     for mistake in found.between:
         yield f"wrong: {mistake}"
-    wrong = len(found.between) + sum(len(split.mistakes) for split in found.splits)
-    verdict = "whole" if found.sound else "1 mistake" if wrong == 1 else f"{wrong} mistakes"
+    verdict = "whole" if found.sound else f"{found.wrong} mistake{'s' * (found.wrong != 1)}"
     yield f"{found.domain}: {verdict}"
 
 

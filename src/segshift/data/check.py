@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,23 +19,28 @@ from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import Domain, parse_domain
 from segshift.data.files import FileSource, describe_unknown
 from segshift.data.label_space import LabelSpace
-from segshift.data.opening import root_of
+from segshift.data.listing import SUFFIXES
+from segshift.data.mapping_file import read_mapping
+from segshift.data.opening import mapping_path, root_of
 from segshift.data.parallel import in_order
-from segshift.data.place import Place, some
+from segshift.data.place import Place, some, tell_layout_once, without_layout
 from segshift.data.shared import digest_file
 from segshift.data.table_files import find_shards
 from segshift.data.tables import TableSource
-from segshift.errors import DataError, DataWarning, MissingDataError, UnknownNameError, UserError
+from segshift.errors import DataError, DataWarning, MissingDataError, UnknownColorWarning, UnknownNameError, UserError
 from segshift.types import IGNORE
 
-SHOWN = 5
-"""Files that are named of each kind of mistake."""
+USUAL = ("train", "val", "test")
+"""What a folder's splits are mostly called, or begin with."""
 
 
 @final
 @dataclass
 class SplitCheck:
-    """What was found in one split. `pixels` counts train ids, void last; `mistakes` spoil results, `notes` may be as they should."""
+    """What was found in one split. `pixels` counts train ids, void last; `mistakes` spoil results, `notes` may be as they should.
+
+    A mistake is a line and the number of files or images that it stands for. `absent`: no image of the split is there.
+    """
 
     split: str
     images: int = 0
@@ -43,19 +49,17 @@ class SplitCheck:
     space: LabelSpace | None = None
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
-    mistakes: list[str] = field(default_factory=list)
+    mistakes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    absent: bool = False
     contents: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Hash of an image file -> the files that have it."""
 
     def shares(self) -> dict[str, float]:
-        """The share of each class in the labelled pixels, and of `void` in all."""
+        """The share of each class, and of `void`, in all pixels."""
         assert self.space is not None
-        known = self.pixels[: len(self.space)]
-        return {
-            **{name: float(count / max(known.sum(), 1)) for name, count in zip(self.space.classes, known, strict=True)},
-            "void": float(self.pixels[IGNORE] / max(self.pixels.sum(), 1)),
-        }
+        counts = dict(zip(self.space.classes, self.pixels, strict=False)) | {"void": self.pixels[IGNORE]}
+        return {name: float(count / max(self.pixels.sum(), 1)) for name, count in counts.items()}
 
 
 @final
@@ -65,12 +69,17 @@ class DomainCheck:
 
     domain: str
     splits: list[SplitCheck]
-    between: list[str]
+    between: dict[str, int]
 
     @property
     def sound(self) -> bool:
         """Whether nothing is wrong."""
-        return not self.between and not any(split.mistakes for split in self.splits)
+        return not self.wrong
+
+    @property
+    def wrong(self) -> int:
+        """The number of mistakes: files that cannot be read, images that are there twice, or what else a line stands for."""
+        return sum(sum(mistakes.values()) for mistakes in (self.between, *(split.mistakes for split in self.splits)))
 
 
 def check_domain(domain: str | Domain, threads: int | None = None, progress: Callable[[str, int, int], None] | None = None) -> DomainCheck:
@@ -90,18 +99,48 @@ def check_domain(domain: str | Domain, threads: int | None = None, progress: Cal
     if parsed.filters and len(found) > 1 and any(split.images for split in found):
         for split in found:
             if not split.images:  # a filter need not leave something in every split
-                split.notes, split.mistakes = split.notes + split.mistakes, []
-    return DomainCheck(str(parsed), found, list(twice_between(found, parsed.entry.overlapping)))
+                split.notes, split.mistakes = [*split.notes, *split.mistakes], {}
+    if len(found) > 1:
+        tell_once(found)
+    return DomainCheck(str(parsed), found, dict(twice_between(found, parsed.entry.overlapping)))
+
+
+def tell_once(splits: Sequence[SplitCheck]) -> None:
+    """A split that one does not have is no mistake beside others, and told once where none is there; the layout is told once."""
+    there = not all(split.absent for split in splits)
+    for split in splits:
+        if split.absent and there:
+            split.notes, split.mistakes = [*split.notes, *map(without_layout, split.mistakes)], {}
+    for split in () if there else splits[1:]:
+        split.mistakes = {}
+    lines = iter(tell_layout_once([mistake for split in splits for mistake in split.mistakes]))
+    for split in splits:
+        split.mistakes = {next(lines): count for count in split.mistakes.values()}
 
 
 def splits_of(domain: Domain) -> list[str | None]:
     """The split that a domain names, else all of its data set, as they are there where that has none of its own; None for all images."""
     if domain.split:
         return [domain.split]
-    if domain.entry.rows:
-        with suppress(DataError, MissingDataError):  # told where the domain is opened
+    with suppress(OSError, DataError):  # told where the domain is opened
+        if domain.entry.rows:
             return [split or None for split in find_shards(root_of(domain))]
+        if not domain.entry.splits:
+            return [*folders_of(domain)] or [None]
     return list(domain.entry.splits) or [None]
+
+
+def folders_of(domain: Domain) -> list[str]:
+    """The folders of a `folder`'s images that are splits: all of them where one is called as splits are, and no image lies beside them."""
+    root, text = root_of(domain), dict(domain.filters).get("labels")
+    layout = (read_mapping(mapping_path(root, text), domain.entry) if text else domain.entry).layout
+    base, split, _ = layout.images.partition("/{split}/") if layout else ("", "", "")
+    if not split or "{" in base:
+        return []
+    inside = [path for path in (root / base).iterdir() if not path.name.startswith(".")]
+    folders = sorted(path.name for path in inside if path.is_dir())
+    beside = any(path.suffix.lower() in SUFFIXES for path in inside)
+    return folders if any(name.startswith(USUAL) for name in folders) and not beside else []
 
 
 def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int], None], lenient: bool) -> SplitCheck:
@@ -120,7 +159,8 @@ def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int]
             result.notes.append(str(error))  # a key that other splits know
             return result
         except (DataError, MissingDataError) as error:
-            result.mistakes.append(str(error))
+            result.mistakes[str(error)] = 1
+            result.absent = isinstance(error, MissingDataError) and not has_images(domain)
             return result
         result.images, result.labelled, result.space = len(dataset), dataset.labelled, dataset.label_space
         if result.official not in (None, len(dataset)):
@@ -131,17 +171,32 @@ def check_split(domain: Domain, threads: int, progress: Callable[[str, int, int]
         if not dataset.labelled:
             result.notes.append("no labels")
         read_all(dataset, result, threads, progress)
-        if dataset.unknown_colors:
-            result.notes.append(describe_unknown(dataset.unknown_colors))
-    result.notes += [str(warning.message) for warning in told if issubclass(warning.category, DataWarning)]
-    result.mistakes += [f"the same image twice or more: {some(names)}" for names in result.contents.values() if len(names) > 1][:SHOWN]
+    colors = [warning.message.color for warning in told if isinstance(warning.message, UnknownColorWarning)]
+    if dataset.unknown_colors:
+        result.notes.append(f"{describe_unknown(dataset.unknown_colors)}; the first is {', '.join(map(str, colors[0]))}")
+    result.notes += [str(warning.message) for warning in told if issubclass(warning.category, DataWarning) and warning.category is not UnknownColorWarning]
+    twice = [names for names in result.contents.values() if len(names) > 1]
+    if twice:
+        several = f"{len(twice)} images are there twice or more: {some([' and '.join(names[:3]) for names in twice])}"
+        result.mistakes[several if len(twice) > 1 else f"the same image twice or more: {some(twice[0])}"] = len(twice)
     if result.labelled and len(dataset.label_space) and result.pixels.sum():
         absent = [cls for cls, share in result.shares().items() if share == 0 and cls != "void"]
         if absent:
             result.notes.append(f"no pixel of {', '.join(absent)}{suspicion(result.space, absent)}")
         if result.pixels[IGNORE] == result.pixels.sum():
-            result.mistakes.append("every pixel is void: the labels are of another label space")
+            result.mistakes["every pixel is void: the labels are of another label space"] = 1
     return result
+
+
+def has_images(domain: Domain) -> bool:
+    """Whether images of the split are there, without their labels."""
+    try:
+        open_domain(domain, depth=False, labels=False)
+    except MissingDataError:
+        return False
+    except UserError:
+        return True
+    return True
 
 
 def lone_labels(dataset: DomainDataset) -> list[str]:
@@ -162,7 +217,7 @@ def suspicion(space: LabelSpace | None, absent: Sequence[str]) -> str:
 
 def read_all(dataset: DomainDataset, result: SplitCheck, threads: int, progress: Callable[[str, int, int], None]) -> None:
     """Reads the samples and fills in sizes, pixels, contents and the files that cannot be read."""
-    broken: list[str] = []
+    broken: dict[str, list[tuple[str, str]]] = defaultdict(list)  # kind -> what is wrong, and the image, of each
 
     def read(index: int) -> tuple[tuple[int, int], np.ndarray, str] | str:
         try:
@@ -175,7 +230,7 @@ def read_all(dataset: DomainDataset, result: SplitCheck, threads: int, progress:
 
     for index, found in enumerate(in_order(read, range(len(dataset)), threads)):
         if isinstance(found, str):
-            broken.append(found)
+            broken[kind_of(dataset, index, found)].append((found, dataset.names[index]))
         else:
             size, counts, content = found
             result.sizes[size] += 1
@@ -183,9 +238,18 @@ def read_all(dataset: DomainDataset, result: SplitCheck, threads: int, progress:
             if content:
                 result.contents[content].append(dataset.names[index])
         progress(result.split, index + 1, len(dataset))
-    result.mistakes += broken[:SHOWN]
-    if len(broken) > SHOWN:
-        result.mistakes.append(f"{len(broken) - SHOWN} more images or labels cannot be read")
+    for cases in broken.values():
+        names = [name for _, name in cases]
+        result.mistakes[cases[0][0] + (f" ({len(cases)} are so: {some(names)})" if len(cases) > 1 else "")] = len(cases)
+
+
+def kind_of(dataset: DomainDataset, index: int, text: str) -> str:
+    """What is wrong with an image, without its own names and numbers."""
+    if isinstance(dataset.source, FileSource):
+        files = dataset.source.files[index]
+        for path in filter(None, (files.image, files.label)):
+            text = text.replace(str(dataset.source.root / path), "")
+    return re.sub("[0-9]+", "0", text)
 
 
 def digest(dataset: DomainDataset, index: int) -> str:
@@ -197,10 +261,10 @@ def digest(dataset: DomainDataset, index: int) -> str:
     return digest_file(Path(dataset.source.root, dataset.source.files[index].image))
 
 
-def twice_between(splits: Sequence[SplitCheck], published: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
-    """Images that two splits share, which makes a test one on known images, but for those that share them as published."""
+def twice_between(splits: Sequence[SplitCheck], published: Sequence[tuple[str, str]] = ()) -> Iterator[tuple[str, int]]:
+    """Images that two splits share, and how many, which makes a test one on known images, but for those that share them as published."""
     for place, first in enumerate(splits):
         for second in splits[place + 1 :]:
             shared = [first.contents[content][0] for content in first.contents.keys() & second.contents.keys()]
             if shared and not {(first.split, second.split), (second.split, first.split)} & set(published):
-                yield f"{len(shared)} image{'s are' if len(shared) > 1 else ' is'} in {first.split} and in {second.split}: {some(sorted(shared))}"
+                yield f"{len(shared)} image{'s are' if len(shared) > 1 else ' is'} in {first.split} and in {second.split}: {some(sorted(shared))}", len(shared)

@@ -22,7 +22,7 @@ from segshift.data.catalog import Entry, Layout
 from segshift.data.coded_labels import read_colors, read_first_channel, read_polygons
 from segshift.data.images import read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
-from segshift.errors import DataError, DataWarning, MissingDataError
+from segshift.errors import DataError, DataWarning, MissingDataError, UnknownColorWarning
 from segshift.types import Sample
 from segshift.weather.depth import Camera
 from segshift.weather.view import Refine
@@ -120,10 +120,10 @@ class FileSource:
         if not self.layout.colors:
             return read_label(path)
         raw, count, example = read_colors(path, self.layout.colors)
-        if count:
+        if example is not None:
             if not self.unknown:
                 message = f"{path}: {count} of {raw.size} pixels have a colour that is no class (first {example}): void, here and wherever else"
-                warnings.warn(message, DataWarning, stacklevel=2)
+                warnings.warn(UnknownColorWarning(message, example), stacklevel=2)
             self.unknown[label] = count
         return raw
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -117,7 +117,7 @@ class Place:
             if missing:
                 raise DataError(
                     f"{len(missing)} of {len(mine)} images in {self.root / folder_of(layout.images)} have no label in {folder}: {some(missing)} "
-                    f"(looked for {layout.labels}; {len(labels)} labels are there): add them, or move these images out"
+                    f"(looked for {layout.labels}; {len(labels)} label{'s are' if len(labels) != 1 else ' is'} there): add them, or move these images out"
                 )
             found |= {f"{begin}{name}": labels[name] for name in mine}
         return found
@@ -217,3 +217,24 @@ def wanted(name: str, entry: Entry) -> str:
     listed = f", its images listed in ROOT/{entry.layout.listed.replace('{split}', 'SPLIT')}" if entry.layout.listed else ""
     needed = not folders or listed or any("{split}" in pattern for pattern in patterns)
     return f"{name!r} is laid out as {' and '.join(paths)}{listed}{f' ({splits})' if needed else ''}; source: {entry.source}"
+
+
+LAYOUT = re.compile("; '[^']+' is laid out as [^;]*; source: [^;]*")
+"""What `wanted` adds to a message."""
+
+
+def without_layout(message: str) -> str:
+    """A message without the layout of the data set."""
+    return LAYOUT.sub("", message)
+
+
+def tell_layout_once(messages: Sequence[str]) -> list[str]:
+    """The messages; a layout is told by the first of them alone."""
+    told: set[str] = set()
+
+    def once(layout: re.Match[str]) -> str:
+        new = layout[0] not in told
+        told.add(layout[0])
+        return layout[0] if new else ""
+
+    return [LAYOUT.sub(once, message) for message in messages]

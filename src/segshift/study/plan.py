@@ -14,6 +14,7 @@ from typing import Any, Literal, final
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace
+from segshift.data.place import tell_layout_once
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.folder import Opened, create_method, describe_comparison, identify, open_all, open_tests
 from segshift.engine.run import Run
@@ -89,7 +90,7 @@ def address(planned: Sequence[Planned], out: Path, domains: Domains) -> dict[str
         by_identity.setdefault(identity, run.key)
         entries[run.key] = Entry(run, identity, run.existing or out / "runs" / identity[:LENGTH])
     if problems:
-        found = list(dict.fromkeys(problems))
+        found = tell_layout_once(list(dict.fromkeys(problems)))
         raise RecipeError("; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else ""))
     return entries
 

@@ -70,7 +70,7 @@ WILDDASH = Entry(
     folders={"public": "wd_public_02", "benchmark": "wd_both_02"},
     unlabelled=("benchmark",),
     licence="WildDash licence (wilddash.cc/license/wilddash), registration needed",
-    source="https://wilddash.cc/download (wd_public_02, the beta of WildDash 2; wd_both_02), each archive in a folder of its name",
+    source="https://wilddash.cc/download (wd_public_02, the beta of WildDash 2, and wd_both_02), each archive in a folder of its name",
     counts={"public": 4256, "benchmark": 812},
 )
 
