@@ -179,6 +179,8 @@ def test_the_tables_of_data_sets_are_those_of_the_catalogue() -> None:
         expected += [(name, layout.images, str(layout.labels)) for layout in (entry.layout, *entry.also)]
     assert not table
     assert places == expected
+    lists = {name: entry.layout.listed for name, entry in DATASETS.items() if entry.layout is not None and entry.layout.listed}
+    assert {name: pattern.strip("`").partition("`")[0] for name, pattern in rows("data set", "list of a split")} == lists
 
 
 def test_the_filters_and_keys_are_all_there() -> None:

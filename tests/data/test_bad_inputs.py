@@ -227,3 +227,17 @@ def test_label_spaces_with_nothing_in_common(tmp_path: Path, capsys: pytest.Capt
         " against pet, background, border: classes meet by name, so name them alike in a mapping file, or take data with classes of the model"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_label_spaces_of_one_name_are_told_by_their_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, classes in (("one", "road, car"), ("two", "banana, apple")):
+        for kind, mode in (("images", "RGB"), ("labels", "L")):
+            (tmp_path / name / kind).mkdir(parents=True)
+            Image.new(mode, (8, 8)).save(tmp_path / name / kind / "a.png")
+        (tmp_path / name / "mapping.yaml").write_text(f"classes: [{classes}]")
+    one, two = (f"folder:{tmp_path}/{name}?labels=mapping.yaml" for name in ("one", "two"))
+    (tmp_path / "recipe.yaml").write_text(f"data: {{source: '{one}', size: [32, 32], tests: {{other: '{two}'}}}}")
+    code, lines = run(capsys, "train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"))
+    assert code == 1
+    named = " and ".join(f"'mapping' ({tmp_path}/{name}/mapping.yaml)" for name in ("one", "two"))
+    assert lines[-1].startswith(f"segshift: data.tests.other: label spaces {named} have no class in common: road, car against banana, apple: ")

@@ -62,6 +62,15 @@ def test_each_mistake_is_told_with_its_file(pairs: Path, capsys: pytest.CaptureF
     assert code == 1
     assert "1 of 3 images in" in lines[1]
     assert "have no label in" in lines[1]
+    (labels / "a.png").unlink()
+    assert "2 of 3 images in" in run(pairs, capsys)[1][1]
+    assert "(looked for labels/train/{name}.*; 1 label is there): add them" in run(pairs, capsys)[1][1]
+
+
+def test_one_image_is_no_images(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("images", "labels"):
+        (pairs / kind / "train" / "b.png").unlink()
+    assert run(pairs, capsys)[1][0] == "train: 1 image, 4 x 4"
 
 
 def test_labels_of_another_space_and_images_twice(pairs: Path) -> None:

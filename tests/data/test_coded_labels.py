@@ -59,7 +59,9 @@ def test_colours_of_another_coding_and_grey_labels_are_refused(tmp_path: Path) -
     write(path, picture(0, H, W))
     assert f"{path}: {H * W} of {H * W} pixels have a colour that is no class of the data set (first " in refused(f"camvid-32:{tmp_path}")
     write(path, ids(0, range(32)))
-    assert refused(f"camvid-32:{tmp_path}").startswith(f"{path}: label is grey (L), but this data set's labels are read by colour: take its colour pictures")
+    assert refused(f"camvid-32:{tmp_path}").startswith(
+        f"{path}: label is grey (L), but this data set's labels are read by colour: take its colour pictures, or read its files of ids as data set 'camvid'"
+    )
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "acdc", "gta5", "kitti", "mapillary", "oxford-pets", "bdd100k"])
@@ -76,6 +78,21 @@ def test_colour_pictures_where_ids_are_expected_are_refused(name: str, tmp_path:
         data[0]
     assert str(caught.value).startswith(f"{path}: label is a colour picture (RGB): ")
     assert "take the data set's files of ids; in a mapping file, `labels: {files: ..., stored: colors}` reads" in str(caught.value)
+
+
+def test_colour_pictures_of_a_set_that_has_a_sister_name_it(mini_camvid: Path) -> None:
+    data = open_domain(f"camvid:{mini_camvid}")
+    path = data.label_file(0)
+    assert path is not None
+    write(path, picture(0, *open_domain(f"camvid:{mini_camvid}", labels=False)[0].image.shape[1:]))
+    with pytest.raises(DataError, match=r"colour picture \(RGB\): .*; take its files of ids, or read its colour pictures as data set 'camvid-32'$"):
+        data[0]
+
+
+def test_ids_where_a_mapping_file_says_colours(folder: Path) -> None:
+    (folder / "mapping.yaml").write_text("classes: [a, b]\ncolors: [[1, 2, 3], [4, 5, 6]]\nlabels: {files: labels, stored: colors}\n")
+    told = refused(f"folder:{folder}?labels=mapping.yaml")
+    assert told.endswith("read by colour: remove `stored: colors` from the mapping file, and give the folder alone (`labels: FOLDER`)")
 
 
 def test_coded_labels_have_no_file_to_copy(copied: Path) -> None:

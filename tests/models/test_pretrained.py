@@ -70,7 +70,9 @@ def test_without_network_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, pr
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(
-        WeightsError, match=r"ImageNet weights of mit_b0 from the hub \(smp-hub/mit_b0.imagenet: no network\): go online, give the path"
+        WeightsError,
+        match=r"ImageNet weights of mit_b0 from the hub \(smp-hub/mit_b0.imagenet: no network\): go online, give the path.*"
+        r"; in a recipe, model\.weights: PATH\.safetensors, or model\.encoder: tf_efficientnet_lite0 with model\.weights: package$",
     ) as caught:
         create_model("segformer", "mit_b0", pretrained=pretrained)
     assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ import pytest
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
 from segshift.report.comparison import compare_runs, open_runs
+from segshift.report.tables import footnotes
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -126,6 +127,7 @@ def test_blocks_are_resampled_together(make_run: MakeRun, shares: Shares) -> Non
     assert not free.notes
     assert (two.low, two.high) == (0, 1)  # nothing is known, and an mIoU has a range
     alone = compare_runs([make_run("alone", {"dusk": matrices}, blocks=["one"] * 40)])
+    assert any(note.endswith("(40 images in 1 block)") for note in footnotes(alone))
     assert not alone.rows[0].cells["dusk"].miou.exists
     assert any("one block of neighbouring frames" in note for note in alone.notes)
 

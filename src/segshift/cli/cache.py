@@ -47,7 +47,7 @@ def command(
         with shown.task(str(dataset.domain), len(dataset)):
             cache = cache_samples(dataset, folder, wanted, threads, counter(shown), shown.say, verify=True)
         taken = time.perf_counter() - start
-        typer.echo(f"{dataset.domain}: {len(cache)} images, {amount(cache.path.stat().st_size)}, {taken:.1f} s, {cache.path}")
+        typer.echo(f"{dataset.domain}: {len(cache)} image{'s' * (len(cache) != 1)}, {amount(cache.path.stat().st_size)}, {taken:.1f} s, {cache.path}")
         others = [split for split in dataset.domain.entry.splits if split != dataset.domain.entry.split]
         if dataset.domain.split is None and others:
             example = replace(dataset.domain, split=others[0])

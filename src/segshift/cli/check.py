@@ -54,7 +54,7 @@ def describe_split(split: SplitCheck) -> Iterator[str]:
     official = "" if split.official is None else f" of {split.official}"
     sizes = ", ".join(f"{w} x {h} ({count})" if len(split.sizes) > 1 else f"{w} x {h}" for (w, h), count in split.sizes.most_common(4))
     more = f" and {len(split.sizes) - 4} other sizes" if len(split.sizes) > 4 else ""
-    yield f"{split.split}: {split.images}{official} images{f', {sizes}{more}' if sizes else ''}"
+    yield f"{split.split}: {split.images}{official} image{'s' * ((split.official or split.images) != 1)}{f', {sizes}{more}' if sizes else ''}"
     if split.labelled and split.space is not None and split.pixels.any():
         shares = split.shares()
         width = max(map(len, shares))

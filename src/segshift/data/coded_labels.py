@@ -18,16 +18,19 @@ MOST = 0.5
 """Share of pixels of unknown colour above which a label is in another coding, and refused."""
 
 
-def read_colors(path: Path, colors: Mapping[tuple[int, int, int], int]) -> tuple[UInt8[np.ndarray, "h w"], int, tuple[int, int, int] | None]:
+COLORS = "take its colour pictures, or read it as `folder`"
+
+
+def read_colors(
+    path: Path, colors: Mapping[tuple[int, int, int], int], remedy: str = COLORS
+) -> tuple[UInt8[np.ndarray, "h w"], int, tuple[int, int, int] | None]:
     """Raw ids of a picture by colour; the number of pixels of another colour, which become 255, and the first such colour.
 
-    A palette counts by its colours. Raises DataError for grey pictures, and where most pixels have another colour.
+    A palette counts by its colours. Raises DataError for grey pictures, with the `remedy`, and where most pixels have another colour.
     """
     picture = load(path)
     if picture.mode not in ("RGB", "RGBA", "P"):
-        raise DataError(
-            f"{path}: label is grey ({picture.mode}), but this data set's labels are read by colour: take its colour pictures, or read it as `folder`"
-        )
+        raise DataError(f"{path}: label is grey ({picture.mode}), but this data set's labels are read by colour: {remedy}")
     rgb = np.asarray(picture.convert("RGB"), np.uint32)
     coded = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
     values, places = np.unique(coded, return_inverse=True)

@@ -19,8 +19,8 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from segshift.data.catalog import Entry, Layout
-from segshift.data.coded_labels import read_colors, read_first_channel, read_polygons
-from segshift.data.images import read_camera, read_depth, read_image, read_label
+from segshift.data.coded_labels import COLORS, read_colors, read_first_channel, read_polygons
+from segshift.data.images import IDS, read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
 from segshift.errors import DataError, DataWarning, MissingDataError, UnknownColorWarning
 from segshift.types import Sample
@@ -118,14 +118,23 @@ class FileSource:
         if self.layout.polygons:
             return read_polygons(path, self.layout.polygons)
         if not self.layout.colors:
-            return read_label(path)
-        raw, count, example = read_colors(path, self.layout.colors)
+            return read_label(path, remedy=self.remedy(IDS))
+        raw, count, example = read_colors(path, self.layout.colors, self.remedy(COLORS))
         if example is not None:
             if not self.unknown:
                 message = f"{path}: {count} of {raw.size} pixels have a colour that is no class (first {example}): void, here and wherever else"
                 warnings.warn(UnknownColorWarning(message, example), stacklevel=2)
             self.unknown[label] = count
         return raw
+
+    def remedy(self, otherwise: str) -> str:
+        """What to do about labels that are stored the other way."""
+        if self.layout.colors and "labels" in self.entry.options:
+            return "remove `stored: colors` from the mapping file, and give the folder alone (`labels: FOLDER`)"
+        if not self.entry.sister:
+            return otherwise
+        mine, other = ("colour pictures", "files of ids") if self.layout.colors else ("files of ids", "colour pictures")
+        return f"take its {mine}, or read its {other} as data set {self.entry.sister!r}"
 
     def read_metres(self, depth: str, camera: Camera | None) -> Float[Tensor, "h w"]:
         """The metres of a depth file."""

@@ -65,14 +65,14 @@ def to_rgb(picture: Image.Image, path: Path) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
-def read_label(path: Path, data: bytes | None = None) -> Integer[np.ndarray, "h w"]:
-    """The indices that a grey or palette picture stores, of 8 or 16 bits; a palette's colours are not looked at."""
+IDS = "take the data set's files of ids; in a mapping file, `labels: {files: ..., stored: colors}` reads classes by their colours"
+
+
+def read_label(path: Path, data: bytes | None = None, remedy: str = IDS) -> Integer[np.ndarray, "h w"]:
+    """The indices that a grey or palette picture stores, of 8 or 16 bits; a palette's colours are not looked at. `remedy` is for a colour picture."""
     picture = load(path, data=data)
     if picture.mode not in INDEXED:
-        raise DataError(
-            f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG); "
-            "take the data set's files of ids; in a mapping file, `labels: {files: ..., stored: colors}` reads classes by their colours"
-        )
+        raise DataError(f"{path}: label is a colour picture ({picture.mode}): labels store one class index a pixel (grey or palette PNG); {remedy}")
     raw = np.array(picture)
     return raw.astype(np.uint8) if raw.dtype == np.bool_ else raw
 

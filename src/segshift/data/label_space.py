@@ -25,6 +25,8 @@ INVALID = 254  # marks a raw value outside the space inside the lookup table: a 
 class LabelSpace:
     """The classes of a data set; `ids` gives the train id of each raw id (255 for void), None says that files store train ids.
 
+    `origin` is the file or folder that it was read from, for messages.
+
     >>> space = LabelSpace("two", ("road", "sky"), ((128, 64, 128), (70, 130, 180)), ids={7: 0, 23: 1, 0: 255})
     >>> space.decode(np.array([[7, 23, 0, 255]]), where="a.png")
     array([[  0,   1, 255, 255]], dtype=uint8)
@@ -34,6 +36,7 @@ class LabelSpace:
     classes: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     ids: Mapping[int, int] | None = field(default=None, hash=False)
+    origin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -132,8 +135,9 @@ def mapping(a: LabelSpace, b: LabelSpace) -> tuple[Table, Table, LabelSpace]:
             names += in_a if apart else [common]
             members.update({name: name if apart else common for name in (*in_a, *in_b)})
     if not names:
+        named = " and ".join(f"{space.name!r} ({space.origin})" if space.origin else repr(space.name) for space in (a, b))
         raise DataError(
-            f"label spaces {a.name!r} and {b.name!r} have no class in common: {', '.join(a.classes)} against {', '.join(b.classes)}: "
+            f"label spaces {named} have no class in common: {', '.join(a.classes)} against {', '.join(b.classes)}: "
             "classes meet by name, so name them alike in a mapping file, or take data with classes of the model"
         )
     if a.classes == b.classes:

@@ -66,6 +66,7 @@ def read_mapping(path: Path, entry: Entry) -> Entry:
     if wrong:
         raise DataError(f"{path}: {len(wrong)} mistake{'s' if len(wrong) > 1 else ''} in the mapping file: {'; '.join(wrong)}")
     layout = Layout(images or entry.layout.images, labels or entry.layout.labels, depth, unit, colors=coding)
+    space = space and replace(space, origin=str(path))
     optional = "labels" not in given  # a folder that is named must be there
     return replace(entry, labels_optional=optional, classes=space, layout=layout, camera=camera, sequence=sequence, block=block)
 

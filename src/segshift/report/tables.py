@@ -118,7 +118,8 @@ def cost_table(comparison: Comparison) -> Table:
 
 def footnotes(comparison: Comparison) -> list[str]:
     """Definition, intervals, what the domains are, each run's protocol, and what is missing."""
-    columns = [f"{c.name} = {c.domain} ({c.images} images{f' in {c.blocks} blocks' if c.blocks != c.images else ''})" for c in comparison.columns]
+    blocks = {c.name: f" in {c.blocks} block{'s' * (c.blocks != 1)}" if c.blocks != c.images else "" for c in comparison.columns}
+    columns = [f"{c.name} = {c.domain} ({c.images} image{'s' * (c.images != 1)}{blocks[c.name]})" for c in comparison.columns]
     named: dict[str, list[str]] = {}
     for row in comparison.rows:
         named.setdefault(protocol(row), []).append(row.name)

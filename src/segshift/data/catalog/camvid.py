@@ -25,6 +25,7 @@ CAMVID = Entry(
     camera={"fx": 433.0, "fy": 578.0, "cx": 239.5, "cy": 179.5, "height": 1.38, "width": 480, "height_px": 360},
     cameras={"0016E5": {"pitch": 0.0043}, "0006R0": {"pitch": 0.0104}, "0001TP": {"pitch": -0.065}},
     counts={"train": 367, "val": 101, "test": 233},
+    sister="camvid-32",
 )
 
 # Class of the 11 -> its original classes with their colours (label_colors.txt); `void` is the 32nd. The groups are SegNet's.
@@ -86,4 +87,5 @@ CAMVID_32 = Entry(
     sequence=DRIVE,
     block=10,
     counts={"train": 367, "val": 101, "test": 233},
+    sister="camvid",
 )

@@ -92,6 +92,7 @@ class Entry:
     `layout` is None for a data set that is drawn. `camera` holds the fields of `weather.Camera` where all images share one, `cameras` those
     that differ by sequence. `labels_optional`: without a folder of labels, images are read alone. `unmatched`: pairs without a partner or
     of two sizes are a known defect; a few are left out and said, many are refused. `rows`: images are rows of tables, not files.
+    `sister` is the data set that reads the labels of the same images stored the other way, by colour or as ids.
     """
 
     summary: str
@@ -119,6 +120,7 @@ class Entry:
     rows: bool = False
     counts: Mapping[str, int] = field(default_factory=dict, hash=False)
     archives: tuple[Archive, ...] = ()
+    sister: str = ""
 
     @property
     def keys(self) -> dict[str, Option]:
