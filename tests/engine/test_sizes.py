@@ -51,12 +51,20 @@ def test_scaled_crops_larger_and_smaller_than_the_images_train(recipe, tmp_path)
         recipe(*SEEN["own"], "augmentation.scale=[0.5,2.0]")
 
 
-def test_images_of_different_sizes_in_a_batch_end_in_one_line(recipe, tmp_path):
+def test_images_of_different_sizes_in_a_batch_end_in_one_line_before_a_model_is_built(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("segshift.engine.execute.create_model", lambda *given, **options: pytest.fail("built"))
     with pytest.raises(DataError) as caught:
         execute(recipe("data.size=null"), tmp_path / "run")
     assert (
         str(caught.value) == "images of different sizes cannot share a batch (27 x 40, 43 x 18): set data.size, for example [512, 1024], or a batch size of 1"
     )
+    assert not (tmp_path / "run").exists()
+
+
+def test_sizes_that_three_samples_do_not_show_are_told_by_the_batch(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("segshift.engine.samples.require_one_size", lambda samples: None)
+    with pytest.raises(DataError, match="different sizes cannot share a batch"):
+        execute(recipe("data.size=null"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("seen", ["one", "own"])

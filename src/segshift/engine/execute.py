@@ -26,6 +26,7 @@ from segshift.engine.processes import create_fabric, on_first
 from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
+from segshift.engine.samples import check_samples, describe_small
 from segshift.engine.trackers import require_installed
 from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
@@ -92,13 +93,6 @@ def _tracked(names: Sequence[str], reporter: Reporter) -> Iterator[Tracking]:
     tracking.end("finished")
 
 
-def check_samples(plan: Plan) -> None:
-    """Reads the first, the middle and the last sample of every domain, so that what is wrong with all of them is told before hours have passed."""
-    for dataset in (*plan.datasets.values(), *plan.tests.values()):
-        for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
-            dataset[index]
-
-
 def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool, reporter: Reporter, tracking: Tracking) -> None:
     """Trains or estimates in the run's folder; what happens to it stands in its record."""
     run, recipe, method = Run.open(plan.folder), plan.recipe, plan.method
@@ -122,6 +116,8 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
         if tuning is not None:
             _show_selection(model, tuning, reporter)
             _warn_of_phases(tuning, recipe.training.epochs, reporter)
+            for line in describe_small(plan):
+                reporter.say(line, "yellow")
             if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
                 reporter.say(f"tuning {recipe.tuning.name} freezes an encoder of random weights: name model.weights, or adapt a trained run", "yellow")
             validation = plan.datasets.get("validation")

@@ -180,10 +180,10 @@ def collate(loaded: Sequence[Sample | Failure]) -> dict[str, Any] | Failure:
     samples = [sample for sample in loaded if isinstance(sample, Sample)]
     if len(samples) < len(loaded):
         return next(sample for sample in loaded if isinstance(sample, Failure))
-    shapes = {tuple(sample.image.shape[-2:]) for sample in samples}
-    if len(shapes) > 1:
-        named = ", ".join(f"{h} x {w}" for h, w in sorted(shapes))
-        return Failure(DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024], or a batch size of 1"))
+    try:
+        require_one_size(samples)
+    except DataError as error:
+        return Failure(error)
     labels = [sample.label for sample in samples if sample.label is not None]
     depths = [sample.depth for sample in samples if sample.depth is not None]
     return {
@@ -192,6 +192,14 @@ def collate(loaded: Sequence[Sample | Failure]) -> dict[str, Any] | Failure:
         "depths": torch.stack(depths) if len(depths) == len(samples) else None,
         "names": tuple(sample.name for sample in samples),
     }
+
+
+def require_one_size(samples: Sequence[Sample]) -> None:
+    """DataError where images that would share a batch are of several sizes."""
+    shapes = {tuple(sample.image.shape[-2:]) for sample in samples}
+    if len(shapes) > 1:
+        named = ", ".join(f"{h} x {w}" for h, w in sorted(shapes))
+        raise DataError(f"images of different sizes cannot share a batch ({named}): set data.size, for example [512, 1024], or a batch size of 1")
 
 
 def to_batch(raw: Mapping[str, Any] | Failure, device: torch.device) -> Batch:

@@ -1,0 +1,30 @@
+"""What a few samples and the number of images tell before a model is built or a step is made."""
+
+from __future__ import annotations
+
+from segshift.engine.folder import Plan
+from segshift.engine.loading import require_one_size
+
+
+def check_samples(plan: Plan) -> None:
+    """Reads the first, the middle and the last sample of every domain, so that what is wrong with all of them is told before hours have passed.
+
+    Raises DataError too where those that are learned from are of several sizes and would share a batch.
+    """
+    for role, dataset in (*plan.datasets.items(), *plan.tests.items()):
+        samples = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
+        if plan.seen.get(role) is dataset and plan.method.kind == "trains" and plan.recipe.data.size is None and plan.recipe.training.batch_size > 1:
+            require_one_size(samples)
+
+
+def describe_small(plan: Plan) -> list[str]:
+    """A line for each domain that has fewer images than a batch."""
+    batch = plan.recipe.training.batch_size
+    labelled = [role for role in plan.seen if f"{role}_labels" in plan.method.sees]
+    first = labelled[0] if labelled else list(plan.seen)[-1]  # an epoch is one pass over it
+    small = {role: len(dataset) for role, dataset in plan.seen.items() if len(dataset) < batch}
+    return [
+        f"training.batch_size: {batch} is more than the {count} image{'s' * (count != 1)} of data.{role}: a batch is all of them"
+        + (", and an epoch one step" if role == first else "")
+        for role, count in small.items()
+    ]
