@@ -311,6 +311,8 @@ def test_a_repair_keeps_the_network_of_its_parent(source_run):
     with pytest.raises(RecipeError, match=r"model.architecture, model.encoder: a repair has the network of the run that it repairs"):
         adaptation_recipe(source_run.recipe, "adabn", target="streets::val", changes=("model.architecture=segformer", "model.encoder=mit_b0"))
     adaptation_recipe(source_run.recipe, "adabn", target="streets::val", changes=(f"model.architecture={source_run.recipe.model.architecture}",))
+
+
 @pytest.mark.parametrize(("batch", "told"), [(12, False), (13, True)])
 def test_a_batch_larger_than_the_data_is_told(tiny: Callable[..., Recipe], tmp_path: Path, batch: int, told: bool) -> None:
     shown = StringIO()
