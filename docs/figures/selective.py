@@ -63,6 +63,18 @@ def tabulate(study: StudyComparison) -> dict[str, Values]:
     return found
 
 
+def describe_level(study: StudyComparison, source: str) -> str:
+    """What more training on the source gives on its own test, the first of the study: a source model that has levelled off gains nothing."""
+    domain = next(iter(study.rows[0].cells))
+    rows = [row for row in study.rows if str(row.axes.get("augmentation", row.axes.get("encoder"))) == source and domain in row.cells]
+    before, after = (
+        next((dict(zip(row.cells[domain].seeds, row.cells[domain].values, strict=True)) for row in rows if strategy(row) == name), {})
+        for name in ("source", "null")
+    )
+    gains = [after[seed] - before[seed] for seed in before.keys() & after.keys()]
+    return f"{source} on {domain}: {shown(mean_interval([*before.values()]))}, trained on {shown(mean_interval(gains), '+')}" if gains else ""
+
+
 def weathers_of(study: StudyComparison) -> list[str]:
     """In the order of the study."""
     return list(dict.fromkeys(str(row.axes["weather"]) for row in study.rows if "weather" in row.axes))
@@ -137,6 +149,7 @@ if __name__ == "__main__":
     comparison, file = compare_study_folder(Path(sys.argv[1]))
     tables = tabulate(comparison)
     for name, of_source in tables.items():
+        print(f"\n{describe_level(comparison, name)}")
         print_tables(name, of_source, weathers_of(comparison), file)
     file.close()
     if len(sys.argv) > 2:
