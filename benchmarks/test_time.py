@@ -2,8 +2,8 @@
 
     python benchmarks/test_time.py [--encoders resnet18 tf_efficientnet_lite0] [--rounds 9] [--size 256 512] [--batch 4]
 
-`prediction-bn` and AdaBN's pass over the statistics stand over a forward pass of the same model with batch statistics (training mode, no gradients), the others over
-one in evaluation mode. A ratio is formed within a round; printed are medians with smallest and largest.
+`prediction-bn` and AdaBN's pass over the statistics stand over a forward pass of the same model with batch statistics (training mode, no gradients), the
+others over one in evaluation mode. EATA and SAR take every pixel, so that each of their batches is learned from. A ratio is formed within a round; printed are medians with smallest and largest.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from segshift.types import Batch
 METHODS: dict[str, Callable[[], OnlineMethod]] = {
     "prediction-bn": PredictionBN,
     "tent": Tent,
-    "eata": lambda: Eata(anchor=0.0),
-    "sar": Sar,
+    "eata": lambda: Eata(anchor=0.0, margin=1.0, epsilon=1.0),
+    "sar": lambda: Sar(margin=1.0),
     "cotta": lambda: Cotta(scales=(0.5, 1.0)),
 }
 
@@ -80,14 +80,13 @@ def compare(encoder: str, images: Tensor, rounds: int) -> None:
         seconds = timed(lambda: adabn.adapt(statistics_of, pool)) / 4
         if number:
             times["adabn"].append(seconds)
-    print(
-        f"unet / {encoder}: evaluation {1000 * statistics.median(times['evaluation']):.0f} ms, batch statistics {1000 * statistics.median(times['training']):.0f} ms"
-    )
+    bare = {name: f"{1000 * statistics.median(times[name]):.0f} ms" for name in ("evaluation", "training")}
+    print(f"unet / {encoder}: evaluation {bare['evaluation']}, with batch statistics {bare['training']}")
     for name in (*METHODS, "adabn"):
         peer = "training" if name in ("prediction-bn", "adabn") else "evaluation"
-        ratios = sorted(ours / bare for ours, bare in zip(times[name], times[peer], strict=True))
-        bare = "a forward pass with batch statistics" if peer == "training" else "inference"
-        print(f"  {name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) of {bare}")
+        ratios = sorted(ours / plain for ours, plain in zip(times[name], times[peer], strict=True))
+        over = "a forward pass with batch statistics" if peer == "training" else "inference"
+        print(f"  {name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) of {over}")
 
 
 def timed(answer: Callable[[], object]) -> float:

@@ -110,15 +110,19 @@ class AdaBN:
             raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
         exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
         ema = {name: [value.double().cpu() for value in read_statistics(layer)] for name, layer in layers.items()}
+        seen: set[str] = set()
         with batch_statistics(model, layers) as measured:
             for _ in range(self.passes):
                 for batch in pool.load(mixed_pool(targets, wanted, sources, pool.generator), self.batch_size):
                     measured.clear()
                     model(batch.images)
                     for name, (mean, var, count) in measured.items():
-                        exact[name].add(mean, var, count)
-                        ema[name] = [(1 - self.momentum) * old + self.momentum * new for old, new in zip(ema[name], (mean, var), strict=True)]
-        touched = [name for name, moments in exact.items() if moments.count > 0]
+                        if self.estimator == "exact":
+                            exact[name].add(mean, var, count)
+                        else:
+                            ema[name] = [(1 - self.momentum) * old + self.momentum * new for old, new in zip(ema[name], (mean, var), strict=True)]
+                        seen.add(name)
+        touched = [name for name in layers if name in seen]
         for name in touched:
             mean, var = exact[name].unbiased() if self.estimator == "exact" else ema[name]
             write_statistics(layers[name], *self._mixed(layers[name], mean, var, targets))
