@@ -3,7 +3,8 @@
     python benchmarks/test_time.py [--encoders resnet18 tf_efficientnet_lite0] [--rounds 9] [--size 256 512] [--batch 4]
 
 `prediction-bn` and AdaBN's pass over the statistics stand over a forward pass of the same model with batch statistics (training mode, no gradients), the
-others over one in evaluation mode. EATA and SAR take every pixel, so that each of their batches is learned from. A ratio is formed within a round; printed are medians with smallest and largest.
+others over one in evaluation mode. EATA and SAR take every pixel, so that each of their batches is learned from. A ratio is formed within a round; printed
+are medians with smallest and largest.
 """
 
 from __future__ import annotations
