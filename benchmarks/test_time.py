@@ -38,6 +38,9 @@ class Images:
         self.images, self.generator = images, torch.Generator().manual_seed(0)
         self.sizes = {"target": len(images) * batches}
 
+    def on_all(self, action: Callable[[], object]) -> list[object]:
+        return [action()]
+
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for _ in range(0, len(picks), batch_size):
             yield Batch(self.images, None, None, ())

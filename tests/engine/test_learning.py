@@ -85,3 +85,11 @@ def test_a_domain_without_a_labelled_pixel_has_no_loss(monkeypatch: pytest.Monke
     scores = score(without_gradients(source_run.load_model()), dataset, source_run.label_space, (32, 64), criterion=cross_entropy)
     assert scores.loss is None
     assert np.isnan(scores.miou)
+
+
+def test_the_last_epoch_is_validated_whatever_the_interval(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Without it a run of fewer epochs would have no checkpoint that could be tested."""
+    run = execute(tiny(f"data.validation={VALIDATION}", "training.epochs=3", "training.validate_every=2"), tmp_path / "run")
+    assert [line["epoch"] for line in run.metrics() if line["event"] == "validation"] == [2, 3]
+    short = execute(tiny(f"data.validation={VALIDATION}", "training.epochs=1", "training.validate_every=5"), tmp_path / "short")
+    assert short.checkpoint().is_file()

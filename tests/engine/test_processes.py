@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
@@ -86,3 +87,21 @@ def test_an_error_of_one_process_ends_both(tiny: Callable[..., Recipe], tmp_path
     assert done.returncode == 1
     assert done.stderr.count("holds something else than a run") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_two_processes_count_the_statistics_of_one(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    source = execute(tiny(*CHANGES, "training.epochs=1"), tmp_path / "source")
+    target = "streets::val?size=64x32&count=5+fog=0.02"  # three batches: two and one
+    options = ("--method", "adabn", "--batch-size", "2", "--source-ratio", "0.4", "--target", target)
+    command = [*PLAIN, "-m", "segshift", "adapt", str(source.path), *options, "--out", str(tmp_path / "two"), "--set", "compute.devices=2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run folder") == 1
+    one = execute(adaptation_recipe(source.recipe, "adabn", target=target, options={"batch_size": 2, "source_ratio": 0.4}), tmp_path / "one", source)
+    two = Run.open(tmp_path / "two")
+    assert two.record["identity"] == one.record["identity"]
+    ours, theirs = two.load_model().state_dict(), one.load_model().state_dict()
+    before = source.load_model().state_dict()
+    moved = [name for name in ours if name.endswith(("running_mean", "running_var"))]
+    assert all(torch.allclose(ours[name], theirs[name], rtol=1e-6, atol=1e-6) for name in moved)
+    assert all(not torch.equal(ours[name], before[name]) for name in moved)

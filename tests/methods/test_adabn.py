@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,9 @@ class Images:
         self.generator = torch.Generator().manual_seed(seed)
         self.roles = roles
         self.sizes = {role: len(images) for role, images in roles.items()}
+
+    def on_all(self, action: Callable[[], Any]) -> list[Any]:
+        return [action()]
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(picks), batch_size):

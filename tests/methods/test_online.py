@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -36,6 +36,9 @@ class Labelled:
         self.images = torch.rand(count, 3, 32, 32, generator=drawn).to(dtype)
         self.labels = torch.randint(0, 5, (count, 32, 32), generator=drawn)
         self.sizes = {"source": count}
+
+    def on_all(self, action: Callable[[], Any]) -> list[Any]:
+        return [action()]
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(picks), batch_size):

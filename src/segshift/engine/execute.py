@@ -56,7 +56,7 @@ def execute(
     reporter = reporter or Reporter(None)
     require_installed(recipe.compute.trackers)
     method = create_method(recipe)
-    if method.kind != "trains" and recipe.compute.devices > 1:
+    if method.kind != "trains" and recipe.compute.devices > 1 and not getattr(method, "shares", False):
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
     plan = make_plan(recipe, method, parent, out, compared)
     if identity not in (None, plan.identity):
@@ -124,7 +124,7 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             run_training(run, recipe, model, cast(TrainingMethod, method), tuning, plan.seen, validation, fabric, reporter, tracking, resume)
         else:
             tracking.begin(run)
-            _estimate(run, plan, model, method, fabric.device, reporter)
+            _estimate(run, plan, model, method, fabric, reporter)
     except (Interrupted, KeyboardInterrupt):
         run.update(status="interrupted")
         raise
@@ -218,10 +218,10 @@ def _with_new_head(plan: Plan, parent: Run, reporter: Reporter) -> SegmentationM
     return model
 
 
-def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, device: torch.device, reporter: Reporter) -> None:
-    recipe = plan.recipe
+def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fabric: Fabric, reporter: Reporter) -> None:
+    recipe, device = plan.recipe, fabric.device
     model.to(device).eval()
-    pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed)
+    pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed, fabric)
     at_hand = ", ".join(f"{count} {role} image{'s' * (count != 1)}" for role, count in pool.sizes.items())
     labels = ", ".join(sorted(seen.replace("_", " ") for seen in method.sees if seen.endswith("labels"))) or "no labels"
     if at_hand:
@@ -230,7 +230,8 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, de
         done = prepare_stream(run, plan, model, cast(OnlineMethod, method), pool, lambda: _build_model(plan, Reporter(None)).to(device).eval(), reporter)
     else:
         done = cast(EstimatingMethod, method).adapt(model, pool)
-        save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None})
+        state = {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None}
+        on_first(fabric, lambda: save_state(run.path / "last.safetensors", state))
     if not all_finite(run.weights("last")):
         raise TrainingError(f"method {recipe.method.name} gave values that are not finite: check the target images")
     if "said" in done:

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -17,9 +18,11 @@ from segshift.data.cache import cache_samples
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import JointTransform, resize_sample
 from segshift.engine.logs import Reporter
+from segshift.engine.processes import on_all
 from segshift.errors import DataError, UserError
 from segshift.types import ROLES, Batch, Sample
 
+T = TypeVar("T")
 Drawn = tuple[int, int]
 """(epoch, index)"""
 
@@ -108,8 +111,10 @@ class DomainPool:
         device: torch.device,
         workers: int = 0,
         seed: int = 0,
+        fabric: Fabric | None = None,
     ) -> None:
         self.generator = generator_of(seed)
+        self._fabric = fabric
         self._samples = {role: ResizedSamples(dataset, size) for role, dataset in datasets.items() if role in sees}
         self._sees = sees
         self._device = device
@@ -120,11 +125,16 @@ class DomainPool:
         return {role: len(samples) for role, samples in self._samples.items()}
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
-        loader = DataLoader(_Picked(self._samples, picks), batch_size=batch_size, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread)
+        place, processes = (0, 1) if self._fabric is None else (self._fabric.global_rank, self._fabric.world_size)
+        batches = [list(range(start, min(start + batch_size, len(picks)))) for start in range(0, len(picks), batch_size)][place::processes]
+        loader = DataLoader(_Picked(self._samples, picks), batch_sampler=batches, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread)
         roles = {role for role, _ in picks}
         hidden = {f"{role}_labels" for role in ROLES} if len(roles) > 1 else set()  # a mixed batch may show only what all its roles may show
         for raw in loader:
             yield visible(to_batch(raw, self._device), next(iter(roles)), self._sees - hidden)
+
+    def on_all(self, action: Callable[[], T]) -> list[T]:
+        return on_all(self._fabric, action)
 
 
 @final

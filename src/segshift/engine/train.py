@@ -206,7 +206,7 @@ class _Session:
                 told["miou"] = float(miou(learned))
             metrics.write("epoch", end, epoch=epoch + 1, **told)
             note = f"loss {mean:.4f}, {rate:.1f} images/s"
-            if self.validation is not None and (epoch + 1) % self.recipe.training.validate_every == 0:
+            if self.validation is not None and ((epoch + 1) % self.recipe.training.validate_every == 0 or end == self.total):
                 note += self._validate(metrics, epoch)
             self.save()
             left = (self.total - end) * seconds / max(len(losses), 1)

@@ -19,7 +19,7 @@ by Chan's formula (order-free) where the reference of the source mix uses an exp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -38,6 +38,10 @@ from segshift.methods.normalization import (
     write_statistics,
 )
 from segshift.models.layers import normalization_layers
+
+Layers = Mapping[str, _BatchNorm]
+Picks = list[tuple[str, int]]
+Statistics = dict[str, tuple[Tensor, ...]]
 
 STABLE = 16
 """Images below which statistics change notably from one set of images to the next; a run says so."""
@@ -90,6 +94,10 @@ class AdaBN:
         self.batch_size = batch_size
 
     @property
+    def shares(self) -> bool:
+        return self.estimator == "exact"
+
+    @property
     def sees(self) -> frozenset[str]:
         return frozenset({"target", "source"} if self.source_ratio > 0 else {"target"})
 
@@ -108,23 +116,10 @@ class AdaBN:
             )
         if self.source_ratio > 0 and wanted == 0:
             raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
-        exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
-        ema = {name: [value.double().cpu() for value in read_statistics(layer)] for name, layer in layers.items()}
-        seen: set[str] = set()
-        with batch_statistics(model, layers) as measured:
-            for _ in range(self.passes):
-                for batch in pool.load(mixed_pool(targets, wanted, sources, pool.generator), self.batch_size):
-                    measured.clear()
-                    model(batch.images)
-                    for name, (mean, var, count) in measured.items():
-                        if self.estimator == "exact":
-                            exact[name].add(mean, var, count)
-                        else:
-                            ema[name] = [(1 - self.momentum) * old + self.momentum * new for old, new in zip(ema[name], (mean, var), strict=True)]
-                        seen.add(name)
-        touched = [name for name in layers if name in seen]
-        for name in touched:
-            mean, var = exact[name].unbiased() if self.estimator == "exact" else ema[name]
+        picks = [mixed_pool(targets, wanted, sources, pool.generator) for _ in range(self.passes)]
+        found = self._count(model, layers, pool, picks) if self.estimator == "exact" else self._average(model, layers, pool, picks)
+        touched = list(found)
+        for name, (mean, var) in found.items():
             write_statistics(layers[name], *self._mixed(layers[name], mean, var, targets))
         few = f"; {targets} target images are few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
         return {
@@ -137,6 +132,39 @@ class AdaBN:
             "passes": self.passes,
             "batch_size": self.batch_size,
         }
+
+    def _count(self, model: nn.Module, layers: Layers, pool: Pool, picks: list[Picks]) -> Statistics:
+        """Exact moments over all images, of all processes, by layer."""
+
+        def count() -> dict[str, Moments]:
+            exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
+            for name, mean, var, number in self._measure(model, layers, pool, picks):
+                exact[name].add(mean, var, number)
+            return exact
+
+        first, *others = pool.on_all(count)
+        for other in others:
+            for name, moments in other.items():
+                first[name].merge(moments)
+        return {name: moments.unbiased() for name, moments in first.items() if moments.count > 0}
+
+    def _average(self, model: nn.Module, layers: Layers, pool: Pool, picks: list[Picks]) -> Statistics:
+        """Exponential averages over the batches, from the statistics that the layers came with."""
+        began = {name: tuple(value.double().cpu() for value in read_statistics(layer)) for name, layer in layers.items()}
+        ema: Statistics = {}
+        for name, mean, var, _ in self._measure(model, layers, pool, picks):
+            before = ema.get(name, began[name])
+            ema[name] = tuple((1 - self.momentum) * old + self.momentum * new for old, new in zip(before, (mean, var), strict=True))
+        return ema
+
+    def _measure(self, model: nn.Module, layers: Layers, pool: Pool, picks: list[Picks]) -> Iterator[tuple[str, Tensor, Tensor, int]]:
+        """Layer, mean, variance and values a channel of every batch."""
+        with batch_statistics(model, layers) as measured:
+            for chosen in picks:
+                for batch in pool.load(chosen, self.batch_size):
+                    measured.clear()
+                    model(batch.images)
+                    yield from ((name, *values) for name, values in measured.items())
 
     def _mixed(self, layer: _BatchNorm, mean: Tensor, var: Tensor, targets: int) -> tuple[Tensor, Tensor]:
         """With the statistics that the layer came with, where they are asked for."""

@@ -14,9 +14,9 @@ a domain that was not declared is not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Integer
@@ -27,6 +27,7 @@ from segshift.models import Outputs, SegmentationModel
 from segshift.types import Batch
 
 Kind = Literal["trains", "estimates", "online"]
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -76,7 +77,10 @@ class Pool(Protocol):
         """What decides which images are drawn, seeded by the run."""
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
-        """The picked images, (role, index), in this order, in batches."""
+        """The picked images, (role, index), in this order, in batches; of several processes each gets its own of them."""
+
+    def on_all(self, action: Callable[[], T]) -> list[T]:
+        """What an action gives in each process that shares the images, for all of them; an error of one ends all."""
 
 
 @runtime_checkable
@@ -127,6 +131,10 @@ class TrainingMethod(Method, Protocol):
 @runtime_checkable
 class EstimatingMethod(Method, Protocol):
     """A method without gradients that passes over images and changes statistics."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether several processes may share the images: the result is theirs together."""
 
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         """Changes the model in place; returns what is worth recording (images, layers, passes)."""
