@@ -123,7 +123,7 @@ def test_a_run_that_failed_before_it_had_weights_is_in_nobody_s_way(source_run: 
     run = execute(adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 1}), tmp_path / "run", source_run)
     assert run.record["status"] == "finished"
     assert not (tmp_path / "run" / "tensorboard").exists()
-    assert run.record["protocol"].endswith("from 8 target and 8 source images")
+    assert "from 8 target and 8 source images" in run.record["protocol"]
 
 
 def test_a_method_without_gradients_takes_no_tuning(source_run: Run, tmp_path: Path) -> None:
