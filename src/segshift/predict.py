@@ -77,6 +77,7 @@ def predict_images(
         raise DataError(f"opacity {opacity}: it lies between 0 (image only) and 1 (colours only)")
     if isinstance(model, Run):
         label_space, size = label_space or model.label_space, size or model.size
+        model.require_standalone()
         model = model.load_model()
     if label_space is None or len(label_space) != model.classes:
         has = "none was given" if label_space is None else f"{label_space.name} has {len(label_space)}"

@@ -25,6 +25,7 @@ from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import load_state, save_state, write_atomic
 from segshift.engine.guard import Guard
 from segshift.engine.logs import Reporter
+from segshift.engine.prediction import label_map
 from segshift.engine.provenance import now
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError
@@ -166,9 +167,10 @@ class _Watcher:
         line: dict[str, Any] = {"watch": self.named, "batch": len(self.lines), "time": now(), "images": len(pictures)}
         line |= {"names": [path.name for path in pictures], "unreadable": unreadable}
         if pictures:
-            line |= self._look(list(pictures.values()))
-            self._answer(pictures)
+            line |= self._look(pictures)
             if self.guard is not None:
+                for path, logits in self._answers(self.guard, pictures):
+                    self._write(path, logits, pictures[path])
                 line |= self.guard.counts()
         line["seconds"] = round(time.perf_counter() - start, 3)
         if self.guard is not None:
@@ -190,11 +192,13 @@ class _Watcher:
         self.lines.append(line)
 
     @torch.no_grad()
-    def _look(self, pictures: Sequence[Tensor]) -> dict[str, Any]:
-        """Distance, alarm and estimates, of the run as it is."""
+    def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
+        """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
         counts = ConfidenceCounts(self.calibration.temperatures)
-        for logits in self._logits(pictures):
+        for (path, picture), logits in zip(pictures.items(), self._logits(list(pictures.values())), strict=True):
             counts.update(logits)
+            if self.guard is None:
+                self._write(path, logits, picture)
         found = estimate(self.calibration.source, counts)
         line: dict[str, Any] = {"miou": found.miou("soft"), "miou_by": {name: found.miou(name) for name in found.iou}, "accuracy": found.accuracy}
         if self.moments is not None and self.calibration.moments is not None:
@@ -224,24 +228,17 @@ class _Watcher:
         seen = picture if size is None else resize_sample(Sample(picture, None, None, ""), size).image
         return seen.to(self.device).float().div(255)
 
-    def _answer(self, pictures: dict[Path, Tensor]) -> None:
-        """Adapts, and writes label maps."""
-        if self.guard is None and self.predictions is None:
-            return
-        for path, logits in self._answers(pictures):
-            if self.predictions is not None:
-                at_size = F.interpolate(logits, size=pictures[path].shape[-2:], mode="bilinear", align_corners=False)
-                label = at_size[0].argmax(0).to(torch.uint8).cpu()
-                write_atomic(self.predictions / f"{path.stem}_label.png", encode_label(label, self.run.label_space))
-
-    def _answers(self, pictures: dict[Path, Tensor]) -> Iterator[tuple[Path, Tensor]]:
-        if self.guard is None:
-            with torch.no_grad():
-                yield from ((path, self.model(self._shown(picture)[None]).float()) for path, picture in pictures.items())
-            return
+    def _answers(self, guard: Guard, pictures: dict[Path, Tensor]) -> Iterator[tuple[Path, Tensor]]:
+        """Logits of each frame, while the method adapts."""
         for group in of_one_size(pictures, self.run.size):
-            logits = self.guard(torch.stack([self._shown(pictures[path]) for path in group])).float()
+            logits = guard(torch.stack([self._shown(pictures[path]) for path in group])).float()
             yield from ((path, logits[index : index + 1]) for index, path in enumerate(group))
+
+    def _write(self, path: Path, logits: Tensor, picture: Tensor) -> None:
+        """The label map of a frame at its own size, where they are wanted."""
+        if self.predictions is not None:
+            label = label_map(logits[0], *picture.shape[-2:]).cpu()
+            write_atomic(self.predictions / f"{path.stem}_label.png", encode_label(label, self.run.label_space))
 
 
 def of_one_size(pictures: dict[Path, Tensor], size: tuple[int, int] | None) -> list[list[Path]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segshift.engine.adapt import adapt, adaptation_recipe
+from segshift.engine.calibration import calibrate
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
 from segshift.engine.guard import CHECK_EVERY, Guard
@@ -19,6 +20,7 @@ from segshift.engine.run import Run
 from segshift.errors import RecipeError
 from segshift.methods.adapted import AdaptedParameters
 from segshift.models.layers import normalization_layers
+from segshift.predict import predict_images
 from segshift.report.comparison import compare_runs
 
 FOG = "streets::test?count=6&size=64x32+fog=0.02"
@@ -150,7 +152,7 @@ class Diverges:
 def test_what_diverges_is_rolled_back_and_told() -> None:
     model = torch.nn.Conv2d(3, 4, 1)
     first = model.weight.detach().clone()
-    guard = Guard(Diverges(model, 1e30))  # type: ignore[arg-type]
+    guard = Guard(Diverges(model, 1e30))
     answers = [guard(torch.rand(1, 3, 4, 4)) for _ in range(3)]  # the third meets weights of 1e60
     assert all(bool(answer.isfinite().all()) for answer in answers)
     assert guard.trouble == "rolled back 1 of 3 batches (1 not finite)"
@@ -162,7 +164,7 @@ def test_a_collapse_is_rolled_back_at_the_next_check() -> None:
         torch.manual_seed(0)
         model, began = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1)
     began.load_state_dict(model.state_dict())
-    guard = Guard(Diverges(model, 3.0), began)  # type: ignore[arg-type]
+    guard = Guard(Diverges(model, 3.0), began)
     for _ in range(CHECK_EVERY):
         guard(torch.full((1, 3, 4, 4), 0.5))
     assert guard.collapsed == 1
@@ -187,3 +189,10 @@ def test_later_rounds_are_compared_with_the_source_on_the_same_images(source: Ru
     assert set(row.cells) == {"fog", "night", "fog, round 2", "night, round 2"}  # the first round stands beside the source model's test
     assert all(cell.difference is not None and cell.difference.value == 0 for cell in row.cells.values())
     assert not any("no difference" in note for note in comparison.notes)
+
+
+def test_a_run_that_adapts_while_it_predicts_is_not_used_without_its_method(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "tent", "tent", lr=0.05)
+    for use in (lambda: predict_images(run, [tmp_path], tmp_path / "out"), lambda: calibrate(run, TARGET), lambda: adapted(run, tmp_path / "next", "none")):
+        with pytest.raises(RecipeError, match=r"adapts while it predicts \(tent\), and without it its weights are those of its source model"):
+            use()

@@ -32,11 +32,6 @@ def drawn(count: int, temperature: float, classes: int = 4, seed: int = 0) -> tu
     return logits, torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
 
 
-def images(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, K) as one image of N x 1 pixels."""
-    return logits.T[None, :, :, None], labels[None, :, None]
-
-
 def counted(logits: Tensor, labels: Tensor | None, temperatures: Tensor | None = None) -> ConfidenceCounts:
     counts = ConfidenceCounts(torch.ones(logits.shape[1], dtype=torch.float64) if temperatures is None else temperatures)
     counts.update(logits.T[None, :, :, None], None if labels is None else labels[None, :, None])

@@ -69,6 +69,7 @@ def calibrate(
     Raises RecipeError where neither is there, DataError for one without labels.
     """
     run.require_finished()
+    run.require_standalone()
     domain = source or find_validation(run)
     dataset = open_domain(domain, depth=False)
     if not dataset.labelled:

@@ -19,9 +19,6 @@ from segshift.errors import MissingDataError
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import ConfidenceCounts, Estimates, estimate
 
-HEADLINE = "soft"
-"""The estimate of IoU that is shown first."""
-
 
 @final
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from segshift.engine.logs import Reporter
 from segshift.engine.online import evaluate_stream, prepare_stream
 from segshift.engine.processes import create_fabric, on_first
 from segshift.engine.provenance import describe_provenance
-from segshift.engine.recipe import Recipe
+from segshift.engine.recipe import Recipe, name_rounds
 from segshift.engine.run import Run
 from segshift.engine.samples import check_samples, describe_small
 from segshift.engine.trackers import require_installed
@@ -108,8 +108,8 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(recipe.seed)
                 tuning.prepare(model)
-        if method.kind == "online":
-            model.to(fabric.device)
+        if method.kind != "trains":
+            model.to(fabric.device).eval()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             method.begin(model)
@@ -171,9 +171,9 @@ def evaluate_tests(
     tracking = tracking or Tracking((), reporter)
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
     if run.record["online"]:
-        stream, rounds = run.recipe.stream, run.recipe.stream.rounds
-        names = {label: [label if rounds == 1 else f"{label}, round {k + 1}" for k in range(rounds)] for label in tests}
-        left = {label: dataset for label, dataset in tests.items() if any((name, dataset.fingerprint()) not in done for name in names[label])}
+        stream = run.recipe.stream
+        named = {label: name_rounds(label, stream.rounds) for label in tests}
+        left = {label: dataset for label, dataset in tests.items() if any((name, dataset.fingerprint()) not in done for name in named[label])}
         if left:  # what was tested before decides how a method that is never reset goes on: the whole stream again
             tracking.begin(run)
             for evaluation in evaluate_stream(run, tests if stream.reset == "never" else left, device, reporter, recipe.compute.workers, recipe.compute.cache):
@@ -220,7 +220,6 @@ def _with_new_head(plan: Plan, parent: Run, reporter: Reporter) -> SegmentationM
 
 def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fabric: Fabric, reporter: Reporter) -> None:
     recipe, device = plan.recipe, fabric.device
-    model.to(device).eval()
     pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed, fabric)
     at_hand = ", ".join(f"{count} {role} image{'s' * (count != 1)}" for role, count in pool.sizes.items())
     labels = ", ".join(sorted(seen.replace("_", " ") for seen in method.sees if seen.endswith("labels"))) or "no labels"

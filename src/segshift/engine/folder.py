@@ -80,6 +80,7 @@ def make_plan(recipe: Recipe, method: Method, parent: Run | None, out: Path | st
     """
     if parent is not None:
         parent.require_finished()
+        parent.require_standalone()
     opened = open_all(recipe, method, (str(parent.path), parent.label_space) if parent else None)
     identity = identify(recipe, method, parent.record["identity"] if parent else None, opened, compared.identity() if compared else None)
     name = recipe.name or (f"{recipe.method.name}-{recipe.tuning.name}" if method.kind == "trains" else recipe.method.name)

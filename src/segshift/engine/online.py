@@ -16,6 +16,7 @@ from segshift.engine.folder import Plan
 from segshift.engine.guard import Guard
 from segshift.engine.loading import DomainPool, generator_of
 from segshift.engine.logs import Reporter
+from segshift.engine.recipe import name_rounds
 from segshift.engine.run import Evaluation, Run
 from segshift.methods import AdaBN, OnlineMethod
 from segshift.models import SegmentationModel
@@ -78,7 +79,7 @@ def evaluate_stream(
     found = []
     for round_ in range(rounds):
         for label, dataset in tests.items():
-            name = label if rounds == 1 else f"{label}, round {round_ + 1}"
+            name = name_rounds(label, rounds)[round_]
             found.append(
                 evaluate_run(
                     run,

@@ -222,6 +222,11 @@ class StreamRecipe(Section):
     rounds: PositiveInt = 1
 
 
+def name_rounds(label: str, rounds: int) -> list[str]:
+    """What the rounds of a test are called."""
+    return [label] if rounds == 1 else [f"{label}, round {number}" for number in range(1, rounds + 1)]
+
+
 def describe_stream(stream: StreamRecipe, batch_size: int) -> str:
     """The protocol of a stream in words.
 

@@ -61,6 +61,15 @@ class Run:
         if self.record["status"] != "finished":
             raise RecipeError(f"{self.path} is {self.record['status']}, not finished: go on with --resume first")
 
+    def require_standalone(self) -> None:
+        """RecipeError where the run adapts while it predicts: its weights alone are those that it began with."""
+        if self.record.get("online"):
+            method = self.record["method"]
+            raise RecipeError(
+                f"{self.path} adapts while it predicts ({method}), and without it its weights are those of its source model: take that run, "
+                f"a run with --target, or `segshift watch SOURCE FOLDER --method {method} --predictions OUT`"
+            )
+
     @property
     def name(self) -> str:
         """A short name for tables."""

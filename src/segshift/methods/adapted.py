@@ -41,7 +41,7 @@ class AdaptedParameters:
     def gradients_of(self, loss: Tensor) -> None:
         """Leaves the gradients of this loss, and no others, in the parameters."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch's backward is untyped
 
     @contextmanager
     def moved(self, by: Mapping[str, Tensor]) -> Iterator[None]:

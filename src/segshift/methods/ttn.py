@@ -77,7 +77,7 @@ class TTN:
             loss = cross_entropy(self._model(recolour(batch.images, pool.generator)), batch.labels)
             away = torch.cat([(self.alpha[name] - value) ** 2 for name, value in prior.items()]).mean()
             optimizer.zero_grad(set_to_none=True)
-            (loss + self.weight * away).backward()  # type: ignore[no-untyped-call]
+            (loss + self.weight * away).backward()  # type: ignore[no-untyped-call]  # PyTorch's backward is untyped
             optimizer.step()
             with torch.no_grad():
                 for value in self.alpha.values():
@@ -127,7 +127,7 @@ class TTN:
     def _mix(self) -> None:
         """From now on the layers follow (1) and (2)."""
         for name, layer in self._layers.items():
-            layer.forward = partial(mixed_batch_norm, layer, self.alpha[name])  # type: ignore[method-assign]
+            layer.forward = partial(mixed_batch_norm, layer, self.alpha[name])  # type: ignore[method-assign]  # of this layer alone
 
     @torch.no_grad()
     def adapt_and_predict(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:

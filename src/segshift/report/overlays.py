@@ -54,6 +54,7 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
             column.append(("truth", paint(sample.label, dataset.label_space, legend)))
     for row in (source, *repairs):
         before = when[row is not source]
+        row.run.require_standalone()
         model = row.run.load_model()
         to_common, _, common = mapping(row.run.label_space, dataset.label_space)
         for column, sample, index in zip(columns, samples, chosen, strict=True):
