@@ -167,6 +167,18 @@ def test_flip_is_a_mirror_as_often_as_asked():
     assert 60 <= flipped <= 140  # 100 expected; 4.6 standard deviations
 
 
+@pytest.mark.parametrize(
+    ("steps", "share"), [({"gamma": (0.5, 0.6)}, "gamma_p"), ({"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.5}, "jitter_p")]
+)
+def test_colour_changes_as_often_as_asked_and_then_as_it_always_does(steps, share):
+    sample = noise()
+    always = [JointTransform(**steps)(sample, seeded(seed)).image for seed in range(400)]
+    sometimes = [JointTransform(**steps, **{share: 0.25})(sample, seeded(seed)).image for seed in range(400)]
+    changed = [not torch.equal(image, sample.image) for image in sometimes]
+    assert 60 <= sum(changed) <= 140  # 100 expected; 4.6 standard deviations
+    assert all(torch.equal(one, other) for one, other, change in zip(sometimes, always, changed, strict=True) if change)
+
+
 def test_windows_of_a_crop_reach_every_place():
     # Each pixel carries its row in red and its column in green.
     rows, columns = torch.meshgrid(torch.arange(6), torch.arange(9), indexing="ij")
@@ -218,6 +230,8 @@ def test_a_quarter_turn_of_a_square_is_exact():
         {"rotation": 200.0},
         {"rotation_p": -1.0},
         {"hue": 0.6},
+        {"jitter_p": 1.1},
+        {"gamma_p": -0.1},
         {"brightness": -0.1},
         {"contrast": math.nan},
         {"saturation": math.inf},

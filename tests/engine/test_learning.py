@@ -14,11 +14,15 @@ from sklearn.metrics import jaccard_score
 from torch import Tensor
 
 from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.label_space import LABEL_SPACES
+from segshift.engine import train
+from segshift.engine.checkpoint import load_state
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
-from segshift.engine.scoring import score, without_gradients
+from segshift.engine.scoring import Scores, score, without_gradients
 from segshift.engine.stepper import FabricStepper
+from segshift.engine.train import Interrupted
 from segshift.methods.losses import cross_entropy, dice_loss
 from segshift.types import Sample
 
@@ -85,6 +89,47 @@ def test_a_domain_without_a_labelled_pixel_has_no_loss(monkeypatch: pytest.Monke
     scores = score(without_gradients(source_run.load_model()), dataset, source_run.label_space, (32, 64), criterion=cross_entropy)
     assert scores.loss is None
     assert np.isnan(scores.miou)
+
+
+def scores_of(share: float) -> Scores:
+    """Of one image, of whose pixels, all of the first class, this share is right."""
+    right = round(100 * share)
+    return Scores(np.array([[[right, 100 - right], [0, 0]]]), ["image"], ["image"], LABEL_SPACES["cityscapes-19"], 0.0, summed_loss=(1.0, 100.0))
+
+
+@pytest.mark.parametrize(
+    ("every", "patience", "epochs", "best"),
+    [(1, 2, 4, 2), (2, 1, 4, 2), (2, 3, 6, 2), (1, 5, 7, 7)],
+    ids=["two epochs without a better one", "judged when validated only", "between two validations", "a better one in time"],
+)
+def test_patience_ends_a_run(
+    every: int, patience: int, epochs: int, best: int, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    scripted = iter({1: [0.1, 0.3, 0.2, 0.3, 0.2, 0.1, 0.4], 2: [0.3, 0.2, 0.2, 0.4]}[every])
+    monkeypatch.setattr(train, "score", lambda *_, **__: scores_of(next(scripted)))
+    options = [f"training.{key}={value}" for key, value in (("epochs", 7), ("validate_every", every), ("patience", patience))]
+    run = execute(tiny(f"data.validation={VALIDATION}", *options), tmp_path / "run")
+    assert len(lines(run, "epoch")) == epochs
+    assert run.record.get("ended_after_epoch") == (epochs if epochs < 7 else None)
+    assert load_state(run.checkpoint("best"), only=("best_epoch",))["best_epoch"] == best
+    assert run.record["status"] == "finished"
+
+
+def test_patience_survives_an_interruption(monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = tiny(f"data.validation={VALIDATION}", "training.epochs=7", "training.patience=2")
+    scripted = iter([0.3, 0.2, None, 0.2])
+
+    def scripted_score(*_: Any, **__: Any) -> Scores:
+        share = next(scripted)
+        if share is None:
+            raise Interrupted
+        return scores_of(share)
+
+    monkeypatch.setattr(train, "score", scripted_score)
+    with pytest.raises(Interrupted):
+        execute(recipe, tmp_path / "run")
+    run = execute(recipe, tmp_path / "run", resume=True)
+    assert run.record["ended_after_epoch"] == 3
 
 
 def test_the_last_epoch_is_validated_whatever_the_interval(tiny: Callable[..., Recipe], tmp_path: Path) -> None:

@@ -111,3 +111,12 @@ def test_values_that_cannot_work_are_refused_before_anything_starts(change: str,
     with pytest.raises(RecipeError) as caught:
         validate_recipe(SMALL, [change])
     assert said in str(caught.value)
+
+
+def test_patience_needs_a_validation_domain_and_is_part_of_a_run_only_where_it_is_given() -> None:
+    with pytest.raises(RecipeError, match=r"training.patience: .* name data.validation"):
+        validate_recipe({**SMALL, "training": {"patience": 3}})
+    data = {**SMALL["data"], "validation": "streets::val"}
+    plain, patient = (validate_recipe({"data": data, "training": training}).identity()["training"] for training in ({}, {"patience": 3}))
+    assert "patience" not in plain
+    assert patient == plain | {"patience": 3}

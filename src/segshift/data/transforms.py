@@ -25,7 +25,7 @@ from segshift.errors import DataError, RecipeError
 from segshift.types import IGNORE, Sample
 
 # One uniform number each, always drawn in this order: switching one thing on leaves what the others draw as it was.
-DRAWN = ("scale", "row", "column", "flip", "rotate", "angle", "gamma", "blur", "sigma", "brightness", "contrast", "saturation", "hue")
+DRAWN = ("scale", "row", "column", "flip", "rotate", "angle", "gamma", "blur", "sigma", "brightness", "contrast", "saturation", "hue", "curve", "jitter")
 
 
 @final
@@ -37,9 +37,10 @@ class JointTransform:
     - `scale` (low, high): multiply that size by a factor drawn uniformly, then cut a window of `crop` at random (padding
       where the image is smaller). `crop` is (height, width); None is `size`.
     - `flip`: probability of a mirror image. `rotation`: largest angle in degrees, either way, with probability `rotation_p`.
-    - `gamma` (low, high): exponent of the values in [0, 1].
+    - `gamma` (low, high): exponent of the values in [0, 1], with probability `gamma_p`.
     - `blur`: probability of a Gaussian blur, its standard deviation drawn from `blur_sigma` in pixels.
     - `brightness`, `contrast`, `saturation`: factors drawn from 1 - x to 1 + x (not below 0). `hue`: drawn from -x to x turns.
+      All four or none of them, with probability `jitter_p`.
 
     What the colour steps are, and that they are torchvision's, is said in `data/color`.
 
@@ -58,19 +59,21 @@ class JointTransform:
     rotation: float = 0.0
     rotation_p: float = 0.5
     gamma: Sequence[float] | None = None
+    gamma_p: float = 1.0
     blur: float = 0.0
     blur_sigma: Sequence[float] = (0.1, 2.0)
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    jitter_p: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("size", "crop"):
             check_size(name, getattr(self, name))
         for name in ("scale", "gamma", "blur_sigma"):
             check_range(name, getattr(self, name))
-        for name, most in (("flip", 1.0), ("rotation_p", 1.0), ("blur", 1.0), ("hue", 0.5), ("rotation", 180.0)):
+        for name, most in (("flip", 1.0), ("rotation_p", 1.0), ("gamma_p", 1.0), ("blur", 1.0), ("hue", 0.5), ("jitter_p", 1.0), ("rotation", 180.0)):
             check_between(name, getattr(self, name), most)
         for name in ("brightness", "contrast", "saturation"):
             check_between(name, getattr(self, name), math.inf)
@@ -86,14 +89,15 @@ class JointTransform:
             sample = map_planes(sample, F.horizontal_flip, lambda plane, fill: F.horizontal_flip(plane))
         if self.rotation > 0 and u["rotate"] < self.rotation_p:
             sample = rotate(sample, between(u["angle"], -self.rotation, self.rotation))
+        jitters = u["jitter"] < self.jitter_p
         image = change_colors(
             sample.image,
-            gamma=1.0 if self.gamma is None else between(u["gamma"], *self.gamma),
+            gamma=between(u["gamma"], *self.gamma) if self.gamma is not None and u["curve"] < self.gamma_p else 1.0,
             sigma=between(u["sigma"], *self.blur_sigma) if u["blur"] < self.blur else 0.0,
-            brightness=around_one(u["brightness"], self.brightness),
-            contrast=around_one(u["contrast"], self.contrast),
-            saturation=around_one(u["saturation"], self.saturation),
-            hue=between(u["hue"], -self.hue, self.hue),
+            brightness=around_one(u["brightness"], jitters * self.brightness),
+            contrast=around_one(u["contrast"], jitters * self.contrast),
+            saturation=around_one(u["saturation"], jitters * self.saturation),
+            hue=jitters * between(u["hue"], -self.hue, self.hue),
         )
         return sample if image is sample.image else replace(sample, image=image)
 

@@ -45,6 +45,8 @@ Range = Annotated[tuple[Rate, Rate], AfterValidator(_ascending)]
 
 JITTER = 2
 """Version of the colour jitter, in the identity of the runs that it changes."""
+SELDOM = (("model", "head"), ("augmentation", "jitter_p"), ("augmentation", "gamma_p"), ("training", "patience"))
+"""Settings that are part of a run's identity only where they are not at their default."""
 
 
 class Section(BaseModel):
@@ -103,7 +105,10 @@ class DataRecipe(Section):
 
 
 class AugmentationRecipe(Section):
-    """What happens to a training image; 0 or null switches a step off. Factors of colour are drawn from 1 +- the value."""
+    """What happens to a training image; 0 or null switches a step off. Factors of colour are drawn from 1 +- the value.
+
+    With probability `jitter_p` brightness, contrast, saturation and hue change together, with `gamma_p` gamma does.
+    """
 
     scale: Range | None = None
     flip: Share = 0.5
@@ -111,7 +116,9 @@ class AugmentationRecipe(Section):
     contrast: Amount = 0.0
     saturation: Amount = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    jitter_p: Share = 1.0
     gamma: Range | None = None
+    gamma_p: Share = 1.0
     blur: Share = 0.0
     blur_sigma: Range = (0.15, 1.15)
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -196,6 +203,7 @@ class ScheduleRecipe(Section):
 class TrainingRecipe(Section):
     """`accumulation` micro-batches make one optimizer step; `save_every` is in optimizer steps (default: at the end of an epoch).
 
+    `patience` ends training after so many epochs in which the validation domain's mIoU was not above its best.
     `feature_cache` keeps what a frozen encoder gives, in up to so many GiB of half floats, and computes it once.
     """
 
@@ -204,6 +212,7 @@ class TrainingRecipe(Section):
     accumulation: PositiveInt = 1
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     validate_every: PositiveInt = 1
+    patience: PositiveInt | None = None
     save_every: PositiveInt | None = None
     feature_cache: Rate | None = None
 
@@ -291,6 +300,8 @@ class Recipe(Section):
             problems += validation_problems(self.data, sees)
         if self.augmentation.scale is not None and self.data.size is None:
             problems.append("augmentation.scale: crops need data.size")
+        if self.training.patience is not None and self.data.validation is None:
+            problems.append("training.patience: it is judged on a validation domain: name data.validation, or leave it out")
         if self.training.feature_cache is not None and self.augmentation.steps:
             off = ", ".join(f"{name}: {'null' if name in ('scale', 'gamma') else 0}" for name in self.augmentation.steps)
             problems.append(f"training.feature_cache: maps are computed once, so nothing may be drawn before them: set augmentation {{{off}}}, or leave it out")
@@ -315,8 +326,10 @@ class Recipe(Section):
             del content["stream"]
         elif self.online and self.stream.reset == "never":  # what it is tested on first decides how it answers what comes next
             content["stream"]["tests"] = [str(replace(parse_domain(domain), root=None)) for domain in self.data.tests.values()]
-        if self.model.head == "parent":  # what most runs say nothing of is no part of theirs
-            del content["model"]["head"]
+        for section, key in SELDOM:  # what most runs say nothing of is no part of theirs
+            part = getattr(self, section)
+            if getattr(part, key) == type(part).model_fields[key].default:
+                del content[section][key]
         if self.augmentation.contrast or self.augmentation.saturation or self.augmentation.hue:
             content["augmentation"]["jitter"] = JITTER
         return content

@@ -100,6 +100,7 @@ class _Session:
         if recipe.training.feature_cache is not None:
             self.stepper.features = self._keep_features(recipe.training.feature_cache)
         self.best: float | None = None
+        self.best_epoch = 0
         self.trained_seconds = 0.0
         self.losses: list[float] = []  # of the epoch's steps so far
         self.epoch_seconds = 0.0
@@ -131,6 +132,7 @@ class _Session:
             "method": self.method.state_dict(),
             "tuning": self.tuning.state_dict(),
             "best": self.best,
+            "best_epoch": self.best_epoch,
             "seconds": self.trained_seconds,
             "epoch": {"losses": self.losses, "seconds": self.epoch_seconds},
         }
@@ -151,7 +153,7 @@ class _Session:
         self.method.load_state_dict(state["method"])
         self.tuning.load_state_dict(self.fabric.to_device(state["tuning"]))
         apply_selection(self.model, self.tuning.selection)
-        self.best = state["best"]
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.trained_seconds = state["seconds"]
         self.losses, self.epoch_seconds = state["epoch"]["losses"], state["epoch"]["seconds"]
 
@@ -172,7 +174,7 @@ class _Session:
     def _epochs(self, stop: threading.Event, metrics: MetricsFile) -> None:
         streams = self._streams()
         images_a_step = self.samplers[self.primary].batch_size * self.window
-        while self.stepper.position < self.total:
+        while self.stepper.position < self.total and not self._out_of_patience():
             epoch = self.stepper.position // self.steps_per_epoch
             end = min((epoch + 1) * self.steps_per_epoch, self.total)
             done = self.stepper.position - epoch * self.steps_per_epoch
@@ -213,8 +215,19 @@ class _Session:
             self.reporter.end(note + (f", {duration(left)} left" if left else ""))
             if any_process(self.fabric, stop.is_set()):
                 raise Interrupted
+        if self.stepper.position < self.total:
+            epochs = self.stepper.position // self.steps_per_epoch
+            self.run.update(ended_after_epoch=epochs)
+            since = f"no validation mIoU above that of epoch {self.best_epoch} since"
+            self.reporter.say(f"ended after epoch {epochs} (patience {self.recipe.training.patience}): {since}")
         self.run.update(seconds=round(self.trained_seconds, 3))
         rmtree(self.run.path / "features", ignore_errors=True)
+
+    def _out_of_patience(self) -> bool:
+        """Whether the last validation lies `training.patience` epochs or more behind the best one."""
+        patience, (epoch, step) = self.recipe.training.patience, divmod(self.stepper.position, self.steps_per_epoch)
+        validated = step == 0 and epoch % self.recipe.training.validate_every == 0
+        return patience is not None and validated and epoch - self.best_epoch >= patience
 
     def _count_time(self) -> None:
         """Adds the time since the last call."""
@@ -266,7 +279,7 @@ class _Session:
         scores = self._score()
         metrics.write("validation", self.stepper.position, epoch=epoch + 1, loss=scores.loss, miou=scores.miou)
         if self.best is None or scores.miou > self.best:
-            self.best = scores.miou
+            self.best, self.best_epoch = scores.miou, epoch + 1
             self.save("best")
         return f", validation mIoU {100 * scores.miou:.1f} % (best {100 * self.best:.1f} %)"
 
