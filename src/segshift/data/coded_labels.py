@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageDraw
 
-from segshift.data.images import load, open_picture
+from segshift.data.images import DEEP, load, load_deep, stored_mode
 from segshift.data.label_space import VOID
 from segshift.errors import DataError, MissingDataError
 
@@ -75,18 +75,11 @@ def read_polygons(path: Path, ids: Mapping[str, int]) -> UInt8[np.ndarray, "h w"
 
 
 def read_first_channel(path: Path, what: str = "label") -> UInt16[np.ndarray, "h w"]:
-    """The first channel of a PNG of 16 bits and several channels: ids, or depth.
-
-    Pillow keeps the high byte of each channel, which is 0 everywhere in a label; the low byte is what it takes for the high one where
-    it is told that the file is little-endian.
-    """
-    with open_picture(path) as picture:
-        mode = getattr(picture.tile[0], "args", None) if getattr(picture, "tile", None) else None
-    if mode not in ("RGB;16B", "RGBA;16B"):
+    """The first channel of a PNG of 16 bits and several channels: ids, or depth."""
+    mode = stored_mode(path)
+    if mode not in DEEP:
         raise DataError(
             f"{path}: {what} is no PNG of 16 bits with several channels, the first of which would hold its values: "
             "take the data set's original files, or read converted ones as `folder`"
         )
-    high, low = (load(path, mode[:-1] + order) for order in "BL")
-    raw: np.ndarray = np.asarray(high)[..., 0].astype(np.uint16) << 8 | np.asarray(low)[..., 0]
-    return raw
+    return load_deep(path, mode)[..., 0]

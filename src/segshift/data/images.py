@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, Integer, UInt8, UInt16
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from segshift.weather.depth import Camera, disparity_to_depth
 
 # What Pillow raises for files that are cut off, damaged or absurdly large, beside OSError.
 BROKEN = (SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+DEEP = ("RGB;16B", "RGBA;16B")
 INDEXED = ("L", "P", "1", "I", "I;16", "I;16L", "I;16B")
 
 
@@ -44,6 +45,23 @@ def load(path: Path, raw_mode: str | None = None, data: bytes | None = None) -> 
             picture.tile = [tile._replace(args=raw_mode) for tile in picture.tile]
         picture.load()
         return picture
+
+
+def stored_mode(path: Path, data: bytes | None = None) -> str:
+    """How the file stores a pixel, as Pillow calls it ("RGB;16B" for colours of 16 bits); "" where it does not say."""
+    with open_picture(path, data) as picture:
+        mode = getattr(picture.tile[0], "args", None) if getattr(picture, "tile", None) else None
+    return mode if isinstance(mode, str) else ""
+
+
+def load_deep(path: Path, mode: str, data: bytes | None = None) -> UInt16[np.ndarray, "h w c"]:
+    """Colours of 16 bits whole; `mode` is one of DEEP.
+
+    Pillow keeps the high byte of each channel; the low byte is what it takes for the high one where it is told that the file is little-endian.
+    """
+    high, low = (np.asarray(load(path, mode[:-1] + order, data)) for order in "BL")
+    whole: np.ndarray = high.astype(np.uint16) << 8 | low
+    return whole
 
 
 def read_image(path: Path, data: bytes | None = None) -> UInt8[Tensor, "3 h w"]:
