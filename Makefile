@@ -30,7 +30,7 @@ check: .venv/ready
 
 # Writes both lock files anew from the bounds in pyproject.toml.
 lock:
-	$(BIN)/uv pip compile pyproject.toml --extra test --extra weights --extra ray --extra depth --extra tensorboard --extra wandb --extra mlflow --extra huggingface --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements/locked.txt
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra weights --extra ray --extra depth --extra tensorboard --extra wandb --extra mlflow --extra huggingface --extra bands --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements/locked.txt
 	$(BIN)/uv pip compile requirements/installer.in --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements/installer.txt
 
 clean:

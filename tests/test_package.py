@@ -12,6 +12,7 @@ import segshift as ss
 
 def test_public_names() -> None:
     assert dir(ss) == [
+        "BandImages",
         "ConfusionMatrix",
         "Run",
         "SegmentationModel",

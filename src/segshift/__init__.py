@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segshift import weather
+    from segshift.data.bands import BandImages
     from segshift.data.dataset import open_domain
     from segshift.data.domain import parse_domain
     from segshift.engine.adapt import adapt
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from segshift.tuning import select_parameters
 
 _PLACES = {
+    "BandImages": "segshift.data.bands",
     "ConfusionMatrix": "segshift.metrics",
     "Run": "segshift.engine.run",
     "SegmentationModel": "segshift.models",
@@ -49,6 +51,7 @@ _PLACES = {
 
 __version__ = "0.1.0"
 __all__ = [
+    "BandImages",
     "ConfusionMatrix",
     "Run",
     "SegmentationModel",

@@ -56,13 +56,14 @@ def write_palette(path: Path, label: np.ndarray) -> None:
 
 
 def write_png16(path: Path, channels: np.ndarray) -> None:
-    """An RGB PNG of 16 bits a channel, which Pillow cannot write."""
-    h, w, _ = channels.shape
+    """A PNG of 16 bits a channel: grey or RGB, with alpha or without. Pillow cannot write it."""
+    h, w, count = channels.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[count]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", w, h, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", w, h, 16, kind, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+        b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks)
     )
 
 
