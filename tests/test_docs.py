@@ -251,7 +251,11 @@ def test_the_code_about_weather_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("page", ["tuning.md", "test-time.md"])
-def test_the_code_of_a_page_runs(page: str) -> None:
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sentinel/summer").mkdir(parents=True)
+    for name, size in (("a", (40, 48)), ("b", (48, 40))):
+        np.save(tmp_path / f"sentinel/summer/{name}.npy", np.random.default_rng(0).integers(0, 10000, (12, *size), dtype=np.uint16))
     for code in re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE):
         exec(compile(code, page, "exec"), {})
 
