@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from segshift.engine.diagnosis import compare_parameters
     from segshift.engine.drift import estimate_drift
     from segshift.engine.run import Run
-    from segshift.methods.adabn import adapt_statistics
+    from segshift.methods.adapt_statistics import adapt_statistics
     from segshift.metrics import ConfusionMatrix
     from segshift.models import SegmentationModel, create_model, measure_cost, measure_receptive_field
     from segshift.predict import predict_images
@@ -35,7 +35,7 @@ _PLACES = {
     "Run": "segshift.engine.run",
     "SegmentationModel": "segshift.models",
     "adapt": "segshift.engine.adapt",
-    "adapt_statistics": "segshift.methods.adabn",
+    "adapt_statistics": "segshift.methods.adapt_statistics",
     "compare_parameters": "segshift.engine.diagnosis",
     "create_model": "segshift.models",
     "estimate_drift": "segshift.engine.drift",

@@ -1,58 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.models.detection import MaskRCNN, ssdlite320_mobilenet_v3_large
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.ops import FrozenBatchNorm2d
 
-from segshift.data.bands import BandImages
 from segshift.errors import DataError, ModelError, RecipeError
-from segshift.methods.adabn import AdaBN, adapt_statistics, mixed_pool
+from segshift.methods.adabn import AdaBN, mixed_pool
 from segshift.methods.normalization import Moments, batch_statistics
 from segshift.models import create_model
 from segshift.models.layers import normalization_layers
-from segshift.types import Batch
-
-
-class Images:
-    """A pool of given images."""
-
-    def __init__(self, seed: int = 0, **roles: Tensor) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.roles = roles
-        self.sizes = {role: len(images) for role, images in roles.items()}
-
-    def on_all(self, action: Callable[[], Any]) -> list[Any]:
-        return [action()]
-
-    def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
-        for start in range(0, len(picks), batch_size):
-            chosen = torch.stack([self.roles[role][i] for role, i in picks[start : start + batch_size]])
-            yield Batch(chosen, None, None, tuple("x" for _ in chosen))
-
-
-class OneLayer(nn.Module):
-    """Batch norm straight on the images: the first layer of the closed form."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.norm(images)
-
-
-def images(count: int, mean: float, std: float, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, 8, 8, generator=generator) * std + mean
+from tests.methods.pools import Images, OneLayer, images
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.2, 0.5, 1.0])
@@ -224,71 +183,3 @@ def test_one_way_to_mix_at_a_time(options: dict[str, Any], says: str) -> None:
 def test_few_images_are_said() -> None:
     assert "few: below 16" in AdaBN().adapt(OneLayer(), Images(target=images(4, 0, 1, 0)))["said"]
     assert "few" not in AdaBN().adapt(OneLayer(), Images(target=images(16, 0, 1, 0)))["said"]
-
-
-def test_any_module_with_batch_norm_takes_the_statistics_of_its_batches() -> None:
-    target, model = images(20, 1.0, 0.5, 0), OneLayer()
-    counted = adapt_statistics(model, target.split(8))
-    assert counted == {"norm": 20 * 64}
-    assert model.norm.running_mean.double() == pytest.approx(target.double().mean((0, 2, 3)), abs=1e-5)
-    assert model.norm.running_var.double() == pytest.approx(target.double().var((0, 2, 3)), rel=1e-5)
-    with pytest.raises(DataError, match="no batch went through"):
-        adapt_statistics(OneLayer(), [])
-
-
-def write_bands(folder: Path, ending: str, c: int) -> np.ndarray:
-    """Five pictures of 16 bits, each of another brightness; their pixels as (n, c)."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    stored = [random.normal(2000 + 700 * i, 300 + 20 * np.arange(c), (16, 24, c)).clip(0).astype(np.uint16) for i in range(5)]
-    for i, picture in enumerate(stored):
-        if ending == "tif":
-            pytest.importorskip("tifffile").imwrite(folder / f"{i}.tif", picture.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate")
-        elif ending == "npy":
-            np.save(folder / f"{i}.npy", picture)
-        else:
-            Image.fromarray(picture[..., 0]).save(folder / f"{i}.png")
-    return np.concatenate([picture.reshape(-1, c) for picture in stored]).astype(np.float64)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.2])
-@pytest.mark.parametrize(("ending", "c"), [("tif", 12), ("png", 1), ("npy", 4)])
-def test_a_network_on_other_bands_takes_the_statistics_of_a_folder(tmp_path: Path, ending: str, c: int, weight: float) -> None:
-    """The first batch norm sees w x + b of every pixel x: its statistics follow from the pixels."""
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(c, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 3), nn.BatchNorm2d(3))
-    pixels = write_bands(tmp_path / "summer", ending, c) / 10000
-    counted = adapt_statistics(network, BandImages(tmp_path / "summer", batch_size=2, scale=10000), source_weight=weight)
-    assert counted == {"1": 5 * 16 * 24, "4": 5 * 14 * 22}
-    w, b = (value.detach().double().numpy() for value in (network[0].weight.flatten(1), network[0].bias))
-    entering = pixels @ w.T + b
-    mean, var = entering.mean(0), entering.var(0, ddof=1)
-    assert network[1].running_mean.numpy() == pytest.approx((1 - weight) * mean, abs=1e-6)  # float32; the source's statistics are 0 and 1
-    assert network[1].running_var.numpy() == pytest.approx((1 - weight) * var + weight + weight * (1 - weight) * mean**2, rel=1e-4)
-    assert not torch.equal(network[4].running_mean, torch.zeros(3))
-
-
-def test_a_bad_file_on_the_way_leaves_the_network_as_it_was(tmp_path: Path) -> None:
-    write_bands(tmp_path / "summer", "npy", 4)
-    (tmp_path / "summer/4.npy").write_bytes(b"cut")
-    network = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(DataError, match=r"4\.npy: cannot be read"):
-        adapt_statistics(network, BandImages(tmp_path / "summer", batch_size=2))
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_detectors_are_adapted_and_frozen_batch_norms_refused() -> None:
-    detector = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
-    before = {name: value.clone() for name, value in detector.state_dict().items()}
-    pictures = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(k)) for k in range(2)]
-    counted = adapt_statistics(detector, [pictures])
-    changed = {name for name, value in detector.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {f"{name}.{key}" for name in counted for key in ("running_mean", "running_var")}
-    mask, frozen = (
-        MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm), num_classes=3, min_size=64, max_size=64)
-        for norm in (nn.BatchNorm2d, FrozenBatchNorm2d)
-    )
-    assert len(adapt_statistics(mask, [pictures])) == 53
-    with pytest.raises(ModelError, match="MaskRCNN has 53 frozen batch norms, whose statistics are constants"):
-        adapt_statistics(frozen, [pictures])

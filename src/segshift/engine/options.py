@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -63,17 +63,32 @@ def describe_options(target: Callable[..., Any], skip: Iterable[str] = ()) -> st
     """The options as one line: --name TYPE (default)."""
     words = []
     for name, (kind, default) in option_types(target, skip).items():
-        choices = getattr(kind, "__args__", None) if "Literal" in str(kind) else None
-        shown = "|".join(str(c) for c in choices) if choices else getattr(kind, "__name__", str(kind))
-        words.append(f"--{name.replace('_', '-')} {shown} ({default})")
+        shown = [*(getattr(part, "__name__", str(part)) for part in plain_types(kind)), *map(str, literal_values(kind))]
+        words.append(f"--{name.replace('_', '-')} {'|'.join(shown)} ({default})")
     return "  ".join(words)
+
+
+def literal_values(kind: Any) -> tuple[Any, ...]:
+    """The values of a Literal, alone or in a union.
+
+    >>> literal_values(float | Literal["auto"])
+    ('auto',)
+    """
+    return get_args(kind) if get_origin(kind) is Literal else tuple(value for part in get_args(kind) for value in literal_values(part))
+
+
+def plain_types(kind: Any) -> tuple[Any, ...]:
+    """What else a type allows: itself, or the parts of a union that are no Literal."""
+    if get_origin(kind) is Literal:
+        return ()
+    return tuple(part for part in get_args(kind) if get_origin(part) is not Literal) if literal_values(kind) else (kind,)
 
 
 def sees_of_configurations(method: Any) -> list[frozenset[str]]:
     """What a method sees under its defaults and under each choice of one option (a Literal's values, a number above 0)."""
     found = [method().sees]
     for name, (kind, default) in option_types(method).items():
-        choices = kind.__args__ if "Literal" in str(kind) else (0.5,) if kind is float and default == 0 else ()
+        choices = (*literal_values(kind), *((0.5,) if float in plain_types(kind) and default == 0 else ()))
         for choice in choices:
             sees = method(**{name: choice}).sees
             if sees not in found:

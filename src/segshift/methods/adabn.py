@@ -9,6 +9,9 @@ Li et al., "Adaptive Batch Normalization for practical domain adaptation", Patte
     bayes         mean = N / (N + n) mean_S + n / (N + n) mean_T, the variance likewise                     (3)
                   N = `pseudo_count`, n target images (Schneider et al., NeurIPS 2020)
 
+`source_ratio="auto"` tries no source image, RATIOS of them, and the statistics that the model came with, and keeps those with which its probabilities on the
+target lead to expect the highest mIoU (`expected_iou.py`): it may decline to change anything. No label is used.
+
 Every weight, scale and shift stays as it is. During the pass each layer normalises with the statistics of its (mixed, shuffled) batch, so for a pool (1)
 and (2) hold exactly for the first layer and deeper layers depend on the batches.
 
@@ -19,7 +22,7 @@ by Chan's formula (order-free) where the reference of the source mix uses an exp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -27,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segshift.errors import DataError, RecipeError
+from segshift.methods.expected_iou import expected_miou
 from segshift.methods.method import Kind, Pool
 from segshift.methods.normalization import (
     Moments,
@@ -43,13 +47,15 @@ Layers = Mapping[str, _BatchNorm]
 Picks = list[tuple[str, int]]
 Statistics = dict[str, tuple[Tensor, ...]]
 
+RATIOS = (0.0, 0.2, 0.5, 1.0)
+"""Source ratios that `source_ratio="auto"` chooses from, those for which there are source images."""
 STABLE = 16
 """Images below which statistics change notably from one set of images to the next; a run says so."""
 
 
 @final
 class AdaBN:
-    """`source_ratio` is alpha >= 0; `passes` over the pool; `momentum` belongs to `estimator="ema"`; `batch_size` images a forward pass.
+    """`source_ratio` is alpha >= 0, or "auto"; `passes` over the pool; `momentum` belongs to `estimator="ema"`; `batch_size` images a forward pass.
 
     At most one of `source_ratio`, `source_weight` (in [0, 1)) and `pseudo_count` (images, 0 or more) is above 0; the last two need no source image.
     """
@@ -62,7 +68,7 @@ class AdaBN:
     def __init__(
         self,
         *,
-        source_ratio: float = 0.0,
+        source_ratio: float | Literal["auto"] = 0.0,
         source_weight: float = 0.0,
         pseudo_count: float = 0.0,
         estimator: Literal["exact", "ema"] = "exact",
@@ -70,13 +76,13 @@ class AdaBN:
         passes: int = 1,
         batch_size: int = 8,
     ) -> None:
-        if not (source_ratio >= 0 and math.isfinite(source_ratio)):
-            raise RecipeError(f"source_ratio is {source_ratio}: it is N_source / N_target, 0 or more")
+        if not (source_ratio == "auto" or (source_ratio >= 0 and math.isfinite(source_ratio))):
+            raise RecipeError(f"source_ratio is {source_ratio}: it is N_source / N_target, 0 or more, or auto")
         if not 0 <= source_weight < 1:
             raise RecipeError(f"source_weight is {source_weight}: the weight of the source's statistics lies in [0, 1); 1 would change nothing")
         if not (pseudo_count >= 0 and math.isfinite(pseudo_count)):
             raise RecipeError(f"pseudo_count is {pseudo_count}: how many images the source's statistics count for, 0 or more")
-        given = [name for name, value in (("source_ratio", source_ratio), ("source_weight", source_weight), ("pseudo_count", pseudo_count)) if value > 0]
+        given = [name for name, value in (("source_ratio", source_ratio), ("source_weight", source_weight), ("pseudo_count", pseudo_count)) if value != 0]
         if len(given) > 1:
             raise RecipeError(f"{' and '.join(given)} are three ways to mix the source in, and one is taken: leave the others at 0")
         if estimator == "ema" and given and given != ["source_ratio"]:
@@ -99,7 +105,7 @@ class AdaBN:
 
     @property
     def sees(self) -> frozenset[str]:
-        return frozenset({"target", "source"} if self.source_ratio > 0 else {"target"})
+        return frozenset({"target", "source"} if self.source_ratio != 0 else {"target"})
 
     def begin(self, model: nn.Module) -> None:
         require_batch_norm(model, "adabn")
@@ -108,22 +114,25 @@ class AdaBN:
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         layers = normalization_layers(model)
         targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
-        wanted = round(self.source_ratio * targets)
-        if wanted > sources:
-            raise DataError(
-                f"source_ratio {self.source_ratio:g} of {targets} target images asks for {wanted} source images, "
-                f"but there are {sources}: lower source_ratio or give a larger source"
-            )
-        if self.source_ratio > 0 and wanted == 0:
-            raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
-        picks = [mixed_pool(targets, wanted, sources, pool.generator) for _ in range(self.passes)]
-        found = self._count(model, layers, pool, picks) if self.estimator == "exact" else self._average(model, layers, pool, picks)
-        touched = list(found)
-        for name, (mean, var) in found.items():
-            write_statistics(layers[name], *self._mixed(layers[name], mean, var, targets))
+        chosen: dict[str, Any] = {}
+        if self.source_ratio == "auto":
+            touched, wanted, chosen = self._choose(model, layers, pool)
+        else:
+            wanted = round(self.source_ratio * targets)
+            if wanted > sources:
+                raise DataError(
+                    f"source_ratio {self.source_ratio:g} of {targets} target images asks for {wanted} source images, "
+                    f"but there are {sources}: lower source_ratio or give a larger source"
+                )
+            if self.source_ratio > 0 and wanted == 0:
+                raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
+            touched = self._estimate(model, layers, pool, wanted)
         few = f"; {targets} target images are few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
+        from_ = (
+            f"{describe_layers(model, touched, len(layers))} from {targets} target and {wanted} source images" if touched else "statistics stay as they were"
+        )
         return {
-            "said": f"{describe_layers(model, touched, len(layers))} from {targets} target and {wanted} source images{self._weight(targets)}{few}",
+            "said": f"{from_}{self._weight(targets)}{describe_choice(chosen)}{few}",
             "layers": len(layers),
             "layers_touched": len(touched),
             "values_changed": count_values(layers, touched),
@@ -131,7 +140,39 @@ class AdaBN:
             "source_images": wanted,
             "passes": self.passes,
             "batch_size": self.batch_size,
+            **chosen,
         }
+
+    def _estimate(self, model: nn.Module, layers: Layers, pool: Pool, wanted: int) -> list[str]:
+        """Writes the statistics of all target and `wanted` source images; gives the layers that have them."""
+        targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
+        picks = [mixed_pool(targets, wanted, sources, pool.generator) for _ in range(self.passes)]
+        found = self._count(model, layers, pool, picks) if self.estimator == "exact" else self._average(model, layers, pool, picks)
+        for name, (mean, var) in found.items():
+            write_statistics(layers[name], *self._mixed(layers[name], mean, var, targets))
+        return list(found)
+
+    def _choose(self, model: nn.Module, layers: Layers, pool: Pool) -> tuple[list[str], int, dict[str, Any]]:
+        """The ratio, or the statistics as they were, of which the highest mIoU is expected: layers written, source images, and what was expected of each."""
+        targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
+        images = [("target", i) for i in range(targets)]
+        counts = {ratio: round(ratio * targets) for ratio in RATIOS}
+        counts = {ratio: count for ratio, count in counts.items() if count <= sources and (count or ratio == 0)}
+
+        def expect() -> float:
+            return expected_miou(model, lambda: pool.load(images, self.batch_size), pool.on_all)
+
+        came = read_all(layers)
+        expected: dict[str, float] = {"unchanged": expect()}
+        best, touched, kept = "unchanged", [], came
+        for ratio, count in counts.items():
+            write_all(layers, came)
+            names = self._estimate(model, layers, pool, count)
+            expected[f"{ratio:g}"] = expect()
+            if expected[f"{ratio:g}"] > expected[best]:
+                best, touched, kept = f"{ratio:g}", names, read_all(layers)
+        write_all(layers, kept)
+        return touched, 0 if best == "unchanged" else counts[float(best)], {"chosen": best, "expected_miou": expected}
 
     def _count(self, model: nn.Module, layers: Layers, pool: Pool, picks: list[Picks]) -> Statistics:
         """Exact moments over all images, of all processes, by layer."""
@@ -180,39 +221,30 @@ class AdaBN:
         return f", the source's statistics as {self.pseudo_count:g} images" if self.pseudo_count > 0 else ""
 
 
+def describe_choice(chosen: Mapping[str, Any]) -> str:
+    """What "auto" chose and what it expected of each, "" where nothing was to be chosen."""
+    if not chosen:
+        return ""
+    name, expected = chosen["chosen"], chosen["expected_miou"]
+    best = "no source_ratio leads to expect more" if name == "unchanged" else f"source_ratio {name} leads to expect most"
+    return f", as {best} (mIoU {', '.join(f'{each} {100 * value:.1f} %' for each, value in expected.items())})"
+
+
+def read_all(layers: Layers) -> dict[str, tuple[Tensor, Tensor]]:
+    """Copies of all running statistics."""
+    return {name: (mean.clone(), var.clone()) for name, layer in layers.items() for mean, var in [read_statistics(layer)]}
+
+
+def write_all(layers: Layers, statistics: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Gives running statistics back, bit for bit."""
+    for name, (mean, var) in statistics.items():
+        write_statistics(layers[name], mean, var)
+
+
 def interpolate(target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], weight: float) -> tuple[Tensor, Tensor]:
     """(1) and (2): mean and variance of a mixture with this weight of the source."""
     (mean_t, var_t), (mean_s, var_s) = target, source
     return (1 - weight) * mean_t + weight * mean_s, (1 - weight) * var_t + weight * var_s + weight * (1 - weight) * (mean_t - mean_s) ** 2
-
-
-@torch.no_grad()
-def adapt_statistics(
-    module: nn.Module, batches: Iterable[Any], *, source_weight: float = 0.0, forward: Callable[[nn.Module, Any], Any] | None = None
-) -> Mapping[str, int]:
-    """AdaBN for any module with batch norm (a detector, a classifier): its running statistics become those of these batches, in place.
-
-    `forward(module, batch)` is how a batch goes through it, by default `module(batch)`; the module is in evaluation mode, and afterwards as it was.
-    Gives the number of values a channel that each layer was counted on. Raises ModelError for a module without batch norm, or whose batch norms are frozen,
-    DataError where there is no batch.
-
-        ss.adapt_statistics(detector, ([image] for image in images))        # torchvision's detectors take lists of images
-    """
-    layers = require_batch_norm(module, "adapt_statistics")
-    exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
-    with batch_statistics(module, layers) as measured:
-        for batch in batches:
-            measured.clear()
-            module(batch) if forward is None else forward(module, batch)
-            for name, (mean, var, count) in measured.items():
-                exact[name].add(mean, var, count)
-    counted = {name: moments.count for name, moments in exact.items() if moments.count > 0}
-    if not counted:
-        raise DataError("no batch went through a batch norm: give at least one batch of images")
-    for name in counted:
-        before = [value.double().cpu() for value in read_statistics(layers[name])]
-        write_statistics(layers[name], *interpolate(exact[name].unbiased(), (before[0], before[1]), source_weight))
-    return counted
 
 
 def mixed_pool(targets: int, wanted: int, sources: int, generator: torch.Generator) -> list[tuple[str, int]]:

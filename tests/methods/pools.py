@@ -1,0 +1,44 @@
+"""Pools of given images, for methods that estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segshift.types import Batch
+
+
+class Images:
+    """A pool of given images."""
+
+    def __init__(self, seed: int = 0, **roles: Tensor) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.roles = roles
+        self.sizes = {role: len(images) for role, images in roles.items()}
+
+    def on_all(self, action: Callable[[], Any]) -> list[Any]:
+        return [action()]
+
+    def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(picks), batch_size):
+            chosen = torch.stack([self.roles[role][i] for role, i in picks[start : start + batch_size]])
+            yield Batch(chosen, None, None, tuple("x" for _ in chosen))
+
+
+class OneLayer(nn.Module):
+    """Batch norm straight on the images: the first layer of the closed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.norm(images)
+
+
+def images(count: int, mean: float, std: float, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, 8, 8, generator=generator) * std + mean

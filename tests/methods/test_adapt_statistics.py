@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.models.detection import MaskRCNN, ssdlite320_mobilenet_v3_large
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+
+from segshift.data.bands import BandImages
+from segshift.errors import DataError, ModelError, RecipeError
+from segshift.methods.adapt_statistics import adapt_statistics
+from tests.methods.pools import OneLayer, images
+
+
+def test_any_module_with_batch_norm_takes_the_statistics_of_its_batches() -> None:
+    target, model = images(20, 1.0, 0.5, 0), OneLayer()
+    counted = adapt_statistics(model, target.split(8))
+    assert counted == {"norm": 20 * 64}
+    assert model.norm.running_mean.double() == pytest.approx(target.double().mean((0, 2, 3)), abs=1e-5)
+    assert model.norm.running_var.double() == pytest.approx(target.double().var((0, 2, 3)), rel=1e-5)
+    with pytest.raises(RecipeError, match=r"source_weight is 1\.0"):
+        adapt_statistics(model, target.split(8), source_weight=1.0)
+    with pytest.raises(DataError, match="no batch went through"):
+        adapt_statistics(OneLayer(), [])
+
+
+def write_bands(folder: Path, ending: str, c: int) -> np.ndarray:
+    """Five pictures of 16 bits, each of another brightness; their pixels as (n, c)."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    stored = [random.normal(2000 + 700 * i, 300 + 20 * np.arange(c), (16, 24, c)).clip(0).astype(np.uint16) for i in range(5)]
+    for i, picture in enumerate(stored):
+        if ending == "tif":
+            pytest.importorskip("tifffile").imwrite(folder / f"{i}.tif", picture.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate")
+        elif ending == "npy":
+            np.save(folder / f"{i}.npy", picture)
+        else:
+            Image.fromarray(picture[..., 0]).save(folder / f"{i}.png")
+    return np.concatenate([picture.reshape(-1, c) for picture in stored]).astype(np.float64)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.2])
+@pytest.mark.parametrize(("ending", "c"), [("tif", 12), ("png", 1), ("npy", 4)])
+def test_a_network_on_other_bands_takes_the_statistics_of_a_folder(tmp_path: Path, ending: str, c: int, weight: float) -> None:
+    """The first batch norm sees w x + b of every pixel x: its statistics follow from the pixels."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(c, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 3), nn.BatchNorm2d(3))
+    pixels = write_bands(tmp_path / "summer", ending, c) / 10000
+    counted = adapt_statistics(network, BandImages(tmp_path / "summer", batch_size=2, scale=10000), source_weight=weight)
+    assert counted == {"1": 5 * 16 * 24, "4": 5 * 14 * 22}
+    w, b = (value.detach().double().numpy() for value in (network[0].weight.flatten(1), network[0].bias))
+    entering = pixels @ w.T + b
+    mean, var = entering.mean(0), entering.var(0, ddof=1)
+    assert network[1].running_mean.numpy() == pytest.approx((1 - weight) * mean, abs=1e-6)  # float32; the source's statistics are 0 and 1
+    assert network[1].running_var.numpy() == pytest.approx((1 - weight) * var + weight + weight * (1 - weight) * mean**2, rel=1e-4)
+    assert not torch.equal(network[4].running_mean, torch.zeros(3))
+
+
+def test_a_bad_file_on_the_way_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    write_bands(tmp_path / "summer", "npy", 4)
+    (tmp_path / "summer/4.npy").write_bytes(b"cut")
+    network = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(DataError, match=r"4\.npy: cannot be read"):
+        adapt_statistics(network, BandImages(tmp_path / "summer", batch_size=2))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_detectors_are_adapted_and_frozen_batch_norms_refused() -> None:
+    detector = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    pictures = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(k)) for k in range(2)]
+    counted = adapt_statistics(detector, [pictures])
+    changed = {name for name, value in detector.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {f"{name}.{key}" for name in counted for key in ("running_mean", "running_var")}
+    mask, frozen = (
+        MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm), num_classes=3, min_size=64, max_size=64)
+        for norm in (nn.BatchNorm2d, FrozenBatchNorm2d)
+    )
+    assert len(adapt_statistics(mask, [pictures])) == 53
+    with pytest.raises(ModelError, match="MaskRCNN has 53 frozen batch norms, whose statistics are constants"):
+        adapt_statistics(frozen, [pictures])

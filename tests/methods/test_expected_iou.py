@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segshift.errors import RecipeError
+from segshift.methods.adabn import RATIOS, AdaBN
+from segshift.methods.expected_iou import expected_miou, sum_expected
+from segshift.metrics.calibration import ConfidenceCounts
+from tests.methods.pools import Images, OneLayer, images
+
+
+class Same(nn.Module):
+    """Its images are its logits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+class Threshold(nn.Module):
+    """Two classes by the first channel after a batch norm: sure where its input lies far from 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, affine=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        value = 0.5 * self.norm(images)[:, :1]
+        return torch.cat([value, -value], 1)
+
+
+def alone(action: Callable[[], Any]) -> list[Any]:
+    return [action()]
+
+
+def test_it_is_the_soft_iou_of_the_calibration_at_temperature_one() -> None:
+    logits = 3 * torch.randn(6, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    counts = ConfidenceCounts(torch.ones(3))
+    counts.update(logits)
+    pool = Images(target=logits)
+    picks = [("target", i) for i in range(6)]
+    assert expected_miou(Same(), lambda: pool.load(picks, 4), alone) == pytest.approx(counts.soft_iou().mean(), rel=1e-6)
+
+
+def test_a_sure_model_expects_all_and_an_undecided_one_its_chance() -> None:
+    sure = torch.zeros(1, 3, 3, 4)
+    for c in range(3):
+        sure[:, c, c] = 1e4
+    picks = [("target", 0)]
+    assert expected_miou(Same(), lambda: Images(target=sure).load(picks, 1), alone) == pytest.approx(1.0)
+    # all 12 pixels are class 0 at p = 1/3: IoU_0 = 4 / 12, the others 0 / 4
+    assert expected_miou(Same(), lambda: Images(target=torch.zeros(1, 3, 3, 4)).load(picks, 1), alone) == pytest.approx(1 / 9)
+
+
+def test_two_processes_expect_what_one_does() -> None:
+    logits = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    pool, picks = Images(target=logits), [("target", i) for i in range(5)]
+    one = expected_miou(Same(), lambda: pool.load(picks, 2), alone)
+    shares = [sum_expected(Same(), pool.load(picks[place::3], 2)) for place in range(3)] + [sum_expected(Same(), [])]
+    assert expected_miou(Same(), list, lambda _: shares) == pytest.approx(one, rel=1e-12)
+
+
+def trained_on(mean: float) -> Threshold:
+    model = Threshold().eval()
+    model.norm.running_mean.fill_(mean)
+    return model
+
+
+def two_sided(count: int, mean: float, seed: int) -> Tensor:
+    """Pixels one away from the mean on either side: the two classes."""
+    side = torch.randint(0, 2, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed)) * 2.0 - 1
+    return (mean + side + 0.05 * torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(seed + 1))).expand(-1, 3, -1, -1)
+
+
+def test_auto_moves_with_a_target_that_moved() -> None:
+    model, pool = trained_on(0.0), Images(target=two_sided(20, 5.0, 0), source=two_sided(20, 0.0, 2))
+    done = AdaBN(source_ratio="auto").adapt(model, pool)
+    assert done["chosen"] == "0"
+    assert done["source_images"] == 0
+    assert model.norm.running_mean[0] == pytest.approx(5.0, abs=0.1)
+    expected = done["expected_miou"]
+    assert list(expected) == ["unchanged", *(f"{ratio:g}" for ratio in RATIOS)]
+    assert max(expected, key=expected.get) == "0"
+    assert f"source_ratio 0 leads to expect most (mIoU unchanged {100 * expected['unchanged']:.1f} %" in done["said"]
+
+
+def test_auto_gives_the_statistics_back_bit_for_bit_where_none_does_better() -> None:
+    """The model came with a small variance and is surer than with that of the target."""
+    model = trained_on(0.0)
+    model.norm.running_var.fill_(0.01)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    done = AdaBN(source_ratio="auto").adapt(model, Images(target=two_sided(20, 0.0, 0), source=two_sided(20, 0.0, 2)))
+    assert done["chosen"] == "unchanged"
+    assert (done["layers_touched"], done["values_changed"]) == (0, 0)
+    assert "statistics stay as they were, as no source_ratio leads to expect more" in done["said"]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_auto_tries_the_ratios_that_the_source_has_images_for() -> None:
+    done = AdaBN(source_ratio="auto").adapt(OneLayer().eval(), Images(target=images(20, 1, 1, 0), source=images(10, 0, 1, 1)))
+    assert list(done["expected_miou"]) == ["unchanged", "0", "0.2", "0.5"]
+    few = AdaBN(source_ratio="auto").adapt(OneLayer().eval(), Images(target=images(2, 1, 1, 0), source=images(10, 0, 1, 1)))
+    assert list(few["expected_miou"]) == ["unchanged", "0", "0.5", "1"]  # 0.2 of two images is none
+
+
+def test_auto_is_one_way_to_mix_and_sees_the_source() -> None:
+    assert AdaBN(source_ratio="auto").sees == {"target", "source"}
+    with pytest.raises(RecipeError, match="source_ratio and source_weight are three ways"):
+        AdaBN(source_ratio="auto", source_weight=0.5)
+    with pytest.raises(RecipeError, match="or auto"):
+        AdaBN(source_ratio=float("nan"))
