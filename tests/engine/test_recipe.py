@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.read_recipe import load_recipe, recipe_schema, validate_recipe
 from segshift.errors import MissingDataError, RecipeError
 
@@ -120,3 +121,5 @@ def test_patience_needs_a_validation_domain_and_is_part_of_a_run_only_where_it_i
     plain, patient = (validate_recipe({"data": data, "training": training}).identity()["training"] for training in ({}, {"patience": 3}))
     assert "patience" not in plain
     assert patient == plain | {"patience": 3}
+    parent = validate_recipe({"data": data, "training": {"patience": 3}})
+    assert adaptation_recipe(parent, "supervised", target="streets::val").training.patience is None

@@ -50,6 +50,7 @@ def adaptation_recipe(
     content["model"]["head"] = "parent"  # a new head is new once
     content["method"] = chosen
     content["tuning"] = {"name": tuning, **of_tuning}
+    content["training"]["patience"] = None  # judged on the validation split, which goes
     content["data"] = {"size": content["data"]["size"], "target": target, "source": source or parent.data.source, "tests": dict(tests or {})}
     recipe = validate_recipe(content, changes, "adapt")
     network, before = (each.model.model_dump(exclude={"head"}) for each in (recipe, parent))

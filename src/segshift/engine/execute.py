@@ -24,7 +24,7 @@ from segshift.engine.logs import Reporter
 from segshift.engine.online import evaluate_stream, prepare_stream
 from segshift.engine.processes import create_fabric, on_first
 from segshift.engine.provenance import describe_provenance
-from segshift.engine.recipe import Recipe, name_rounds
+from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.samples import check_samples, describe_small
 from segshift.engine.trackers import require_installed
@@ -172,8 +172,7 @@ def evaluate_tests(
     done = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
     if run.record["online"]:
         stream = run.recipe.stream
-        named = {label: name_rounds(label, stream.rounds) for label in tests}
-        left = {label: dataset for label, dataset in tests.items() if any((name, dataset.fingerprint()) not in done for name in named[label])}
+        left = {label: dataset for label, dataset in tests.items() if any((name, dataset.fingerprint()) not in done for name in run.recipe.rounds_of(label))}
         if left:  # what was tested before decides how a method that is never reset goes on: the whole stream again
             tracking.begin(run)
             for evaluation in evaluate_stream(run, tests if stream.reset == "never" else left, device, reporter, recipe.compute.workers, recipe.compute.cache):

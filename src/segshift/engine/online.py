@@ -16,7 +16,6 @@ from segshift.engine.folder import Plan
 from segshift.engine.guard import Guard
 from segshift.engine.loading import DomainPool, generator_of
 from segshift.engine.logs import Reporter
-from segshift.engine.recipe import name_rounds
 from segshift.engine.run import Evaluation, Run
 from segshift.methods import AdaBN, OnlineMethod
 from segshift.models import SegmentationModel
@@ -75,11 +74,10 @@ def evaluate_stream(
 ) -> list[Evaluation]:
     """Tests an online run on domains one after the other, as often as its recipe says; with several rounds each has its own name."""
     answers = Answers(run, device)
-    rounds = run.recipe.stream.rounds
     found = []
-    for round_ in range(rounds):
+    for round_ in range(run.recipe.stream.rounds):
         for label, dataset in tests.items():
-            name = name_rounds(label, rounds)[round_]
+            name = run.recipe.rounds_of(label)[round_]
             found.append(
                 evaluate_run(
                     run,

@@ -339,6 +339,15 @@ class Recipe(Section):
         """Whether the method adapts on what it is tested on, while it is tested."""
         return METHODS[self.method.name].kind == "online" and self.data.target is None
 
+    def rounds_of(self, label: str) -> list[str]:
+        """The names that a test is evaluated under: its label, or one a round of an online stream."""
+        return name_rounds(label, self.stream.rounds) if self.online else [label]
+
+    @property
+    def evaluated_tests(self) -> dict[str, str]:
+        """The domain of every evaluation that the run has once it is tested, by its name."""
+        return {name: domain for label, domain in self.data.tests.items() for name in self.rounds_of(label)}
+
     def to_yaml(self) -> str:
         """The complete recipe, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

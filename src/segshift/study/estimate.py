@@ -85,7 +85,7 @@ def estimate(entries: Sequence[Entry], sizes: Callable[[str], int]) -> Estimate:
         if model not in predicting:
             read = [*recipe.data.tests.values(), *(name for name, _, _ in read_domains(recipe, method).values())]
             predicting[model] = _time_prediction(recipe, read[0])
-        seconds = predicting[model] * sum(sizes(domain) for label, domain in recipe.data.tests.items() if label not in tested)
+        seconds = predicting[model] * sum(sizes(domain) for name, domain in recipe.evaluated_tests.items() if name not in tested)
         if not trained:
             kind = str((model, recipe.method, recipe.tuning))
             if kind not in learning:

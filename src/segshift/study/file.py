@@ -27,7 +27,8 @@
     tests: {clear: "streets::test", fog: "streets::test+fog=0.02"}     # of every run; `tests` of a run replace them; without any, those of the recipe
     compute: {device: cpu}             # of every run
 
-The keys of a run with a parent are those of `segshift adapt`: method, tuning, target, source.
+The keys of a run with a parent are those of `segshift adapt`: method, tuning, target, source. A method that answers a stream (tent ...) needs no target: it
+adapts on its tests; with several rounds each is a domain of its own in the results (`fog, round 2`).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from segshift.engine.read_recipe import explain_problems, read_mapping
 from segshift.engine.recipe import ComputeRecipe, Rate, Section
 from segshift.errors import RecipeError, require_study
+from segshift.methods import METHODS
 
 Values = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
 """Of an axis: values, or labels with what each of them sets."""
@@ -76,7 +78,8 @@ class Template(Section):
             raise ValueError(f"a run needs one of recipe, parent and run, not {' and '.join(kinds) or 'none of them'}")
         adapting = {"method", "tuning", "target", "source", "diagnose", "where"} & self.model_fields_set
         given = [self.set, *(each for values in self.grid.values() if isinstance(values, dict) for each in values.values())]
-        if kinds == ["parent"] and self.target is None and not any("data.target" in each for each in given):
+        online = "{" in self.method or getattr(METHODS.get(self.method), "kind", None) == "online"  # which may adapt on its tests
+        if kinds == ["parent"] and self.target is None and not online and not any("data.target" in each for each in given):
             raise ValueError("a run with a parent needs a target")
         if kinds != ["parent"] and adapting:
             raise ValueError(f"{', '.join(sorted(adapting))}: only with a parent; a recipe says it itself")

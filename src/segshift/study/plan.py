@@ -121,7 +121,7 @@ def state_of(entry: Entry, domains: Domains) -> State:
         if status != "finished":
             return "failed" if status == "failed" else "begun"
         there = {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations()}
-        if all((label, domains.fingerprint(domain)) in there for label, domain in entry.planned.recipe.data.tests.items()):
+        if all((label, domains.fingerprint(domain)) in there for label, domain in entry.planned.recipe.evaluated_tests.items()):
             return "done"
         return "untested"
     return "begun"

@@ -201,7 +201,7 @@ def rebuild(path: Path | str, study: str, entries: Iterable[Entry], say: Say) ->
     found = []
     for entry in entries:
         there = evaluated(entry)
-        if there is not None and {label for label, _ in there} >= set(entry.planned.recipe.data.tests):
+        if there is not None and {label for label, _ in there} >= set(entry.planned.recipe.evaluated_tests):
             found.append(entry)
 
     def read() -> Iterable[Tables]:
@@ -225,7 +225,7 @@ def evaluated(entry: Entry) -> set[tuple[str, str]] | None:
     with suppress(UserError):
         run = Run.open(entry.folder)
         if run.record["status"] == "finished":
-            wanted = entry.planned.recipe.data.tests
+            wanted = entry.planned.recipe.evaluated_tests
             return {(evaluation.name, evaluation.record["fingerprint"]) for evaluation in run.evaluations() if evaluation.name in wanted}
     return None
 

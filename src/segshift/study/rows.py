@@ -104,7 +104,7 @@ class ClassScore:
 
 def run_tables(planned: Planned, identity: str, run: Run, root: Path) -> Tables:
     """All rows of a run on the study's tests; `root` is the study's folder. WeightsError where an evaluation is damaged."""
-    evaluations = [evaluation for evaluation in run.evaluations() if evaluation.name in planned.recipe.data.tests]
+    evaluations = [evaluation for evaluation in run.evaluations() if evaluation.name in planned.recipe.evaluated_tests]
     return {
         "runs": [run_row(planned, identity, run, root)],
         "axes": axis_rows(planned.axes),
