@@ -1,0 +1,207 @@
+"""Print the tables of docs/test-time.md on AdaBN and draw its figure, from the folder of studies/adabn-streets.yaml, adabn-camvid.yaml or adabn.yaml.
+
+python docs/figures/adabn.py runs/adabn-streets docs/images/adabn_streets.png [--score dice]
+
+Each adaptation is tested on the weather that it was adapted to, before and after on the same images. Differences are means over the seeds with Student's t
+interval; `~` stands before one that other seeds or other images may explain (of mIoU only: p as in `segshift compare`, corrected over all differences of a
+weather).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from segshift.engine.run import Run
+from segshift.metrics import Interval, mean_interval
+from segshift.report.studies import StudyComparison, compare_study_folder
+from segshift.study.results import Results
+from segshift.study.rows import RunResult
+
+RATIOS = ("0", "0.2", "0.5", "1")
+COLORS = ("#2a6f97", "#c8553d", "#4f772d", "#7b2d8b", "#b08900", "#333333")
+Values = dict[tuple[str, ...], dict[int, float]]
+"""A figure by seed; the key is entry, source model, weather, ratio, batch size."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` expected of each state of a model on the target, and what the same states truly score on the test; by "unchanged" or ratio."""
+
+    chosen: str
+    expected: Mapping[str, float]
+    true: Mapping[str, float]
+
+
+def key(run: RunResult, weather: str) -> tuple[str, ...]:
+    """Entry, source model, weather, ratio, batch size."""
+    axes = run.axes
+    return run.entry, str(axes["augmentation"]), weather, str(axes.get("ratio", "")).removesuffix(".0"), str(axes.get("method.batch_size", 8))
+
+
+def read_values(results: Results, score: str, weathers: list[str]) -> Values:
+    """All runs on the weather that they were adapted to, the sources on each."""
+    runs = {run.identity: run for run in results.runs()}
+    found: Values = {}
+    for scored in results.scores():
+        run = runs[scored.identity]
+        if scored.domain in weathers and run.axes.get("weather", scored.domain) == scored.domain:
+            found.setdefault(key(run, scored.domain), {})[run.seed] = getattr(scored, score)
+    return found
+
+
+def differences(values: Values, after: tuple[str, ...]) -> list[float]:
+    """To the source model, seed by seed."""
+    before = values["source", after[1], after[2], "", "8"]
+    return [value - before[seed] for seed, value in sorted(values.get(after, {}).items())]
+
+
+def uncertain(study: StudyComparison) -> set[tuple[str, ...]]:
+    """The adaptations whose difference may be none."""
+    return {
+        key(row.runs[0], weather)
+        for row in study.rows
+        if not row.is_source and (weather := str(row.axes.get("weather"))) in row.cells and row.cells[weather].within_noise
+    }
+
+
+def shown(interval: Interval, sign: str = "") -> str:
+    """In per cent, with its bounds where there are several seeds."""
+    value, low, high = (f"{100 * number:{sign}.1f}" for number in (interval.value, interval.low, interval.high))
+    return value if np.isnan(interval.low) else f"{value} [{low}, {high}]"
+
+
+def print_table(values: Values, entry: str, source: str, weathers: list[str], noise: set[tuple[str, ...]]) -> None:
+    """Before, and what each ratio adds."""
+    ratios = [*RATIOS, "auto"] if entry == "adabn" else [*RATIOS]
+    rows = [weather for weather in weathers if (entry, source, weather, "0", "8") in values]
+    if not rows:
+        return
+    print(f"\n{source}, {'exact moments' if entry == 'adabn' else 'exponential averages, two passes'}\n")
+    print(f"| | source model | {' | '.join(f'ratio {ratio}' if ratio != 'auto' else ratio for ratio in ratios)} |\n|---|---|{'---|' * len(ratios)}")
+    for weather in rows:
+        cells = [shown(mean_interval([*values["source", source, weather, "", "8"].values()]))]
+        for ratio in ratios:
+            place = (entry, source, weather, ratio, "8")
+            cells.append(("~ " if place in noise else "") + shown(mean_interval(differences(values, place)), "+"))
+        print(f"| {weather} | {' | '.join(cells)} |")
+
+
+def read_choices(folder: Path, results: Results, values: Values) -> dict[tuple[str, str, int], Choice]:
+    """By source model, weather and seed."""
+    found = {}
+    for run in results.runs():
+        if run.axes.get("ratio") != "auto" or run.folder is None:
+            continue
+        adaptation = Run.open(folder / run.folder).record["adaptation"]
+        source, weather = str(run.axes["augmentation"]), str(run.axes["weather"])
+        true = {ratio: values["adabn", source, weather, ratio, "8"][run.seed] for ratio in RATIOS if ("adabn", source, weather, ratio, "8") in values}
+        true["unchanged"] = values["source", source, weather, "", "8"][run.seed]
+        found[source, weather, run.seed] = Choice(adaptation["chosen"], adaptation["expected_miou"], true)
+    return found
+
+
+def print_choices(choices: Mapping[tuple[str, str, int], Choice]) -> None:
+    """Whether what a model expects of itself tells where statistics help."""
+    if not choices:
+        return
+    pairs = [(c.expected[r] - c.expected["unchanged"], c.true[r] - c.true["unchanged"]) for c in choices.values() for r in RATIOS if r in c.expected]
+    expected, true = (np.array(column) for column in zip(*pairs, strict=True))
+    clear = np.abs(true) > 0.01
+    print(f"\nexpected against true gain of {len(pairs)} adaptations: Spearman {spearmanr(expected, true).statistic:.2f}; ", end="")
+    print(f"of the {clear.sum()} that gain or lose more than a point, the sign is right in {np.mean(np.sign(expected) == np.sign(true), where=clear):.0%}")
+    rules = {
+        "unchanged": lambda c: c.true["unchanged"],
+        **{f"ratio {ratio}": lambda c, ratio=ratio: c.true[ratio] for ratio in RATIOS},
+        "what auto chose": lambda c: c.true[c.chosen],
+        "the best, by labels": lambda c: max(c.true.values()),
+    }
+    sources = list(dict.fromkeys(place[0] for place in choices))
+    print(f"\n| mean over weathers and seeds | {' | '.join(sources)} | the worst loss of a run |\n|---|{'---|' * (len(sources) + 1)}")
+    for name, rule in rules.items():
+        means = [100 * np.mean([rule(c) for place, c in choices.items() if place[0] == source]) for source in sources]
+        worst = 100 * min(rule(c) - c.true["unchanged"] for c in choices.values())
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in means)} | {min(worst, 0):.1f} |")
+    chosen = {source: [c.chosen for place, c in choices.items() if place[0] == source] for source in sources}
+    for source, names in chosen.items():
+        print(f"\n{source} chose {', '.join(f'{name} {names.count(name)} times' for name in ('unchanged', *RATIOS) if name in names)}")
+
+
+def draw_ratios(axes: Axes, values: Values, source: str, weathers: list[str]) -> None:
+    """A line a weather over the ratios; the source model stands on the left, `auto` on the right."""
+    columns = ["", *RATIOS, "auto"]
+    for weather, color in zip(weathers, COLORS, strict=False):
+        means = []
+        for x, ratio in enumerate(columns):
+            of_seeds = [100 * v for v in values.get(("adabn" if ratio else "source", source, weather, ratio, "8"), {}).values()]
+            axes.plot([x] * len(of_seeds), of_seeds, "o", color=color, markersize=2.5, alpha=0.5)
+            means.append(np.mean(of_seeds) if of_seeds else np.nan)
+        axes.plot(range(1, 5), means[1:5], color=color, linewidth=1.2, label=weather)
+        axes.plot([0, 1], means[:2], color=color, linewidth=0.8, linestyle=":")
+        axes.plot([0, 5], [means[0], means[5]], "_", color=color, markersize=11, markeredgewidth=2)
+    axes.set_xticks(range(6), ["source\nmodel", *RATIOS, "auto"], fontsize=8)
+    axes.set_title(f"{source} source", fontsize=9)
+    axes.grid(axis="y", linewidth=0.3)
+
+
+def draw_batches(axes: Axes, values: Values, source: str, weather: str) -> None:
+    """Mean difference to the source model by batch size and ratio."""
+    sizes = sorted({int(place[4]) for place in values if place[:3] == ("batches", source, weather)} | {8})
+    gains = np.full((len(sizes), len(RATIOS)), np.nan)
+    for row, size in enumerate(sizes):
+        for column, ratio in enumerate(RATIOS):
+            found = differences(values, ("adabn" if size == 8 else "batches", source, weather, ratio, str(size)))
+            gains[row, column] = 100 * np.mean(found) if found else np.nan
+    most = max(np.nanmax(np.abs(gains)), 0.1)
+    axes.imshow(gains, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    for (row, column), gain in np.ndenumerate(gains):
+        axes.text(column, row, f"{gain:+.1f}", ha="center", va="center", fontsize=8, color="white" if abs(gain) > 0.6 * most else "black")
+    axes.set_xticks(range(len(RATIOS)), RATIOS, fontsize=8)
+    axes.set_yticks(range(len(sizes)), map(str, sizes), fontsize=8)
+    axes.set_title(f"{source} source, {weather}: points over the source model", fontsize=9)
+    axes.set_xlabel("source_ratio", fontsize=8)
+    axes.set_ylabel("batch_size", fontsize=8)
+
+
+def draw(values: Values, weathers: list[str], score: str, path: Path) -> None:
+    """Above what each ratio scores, below batch size against ratio; a column a source model."""
+    sources = list(dict.fromkeys(place[1] for place in values))
+    swept = next((place[2] for place in values if place[0] == "batches"), None)
+    figure = Figure(figsize=(4.6 * len(sources), 5.6 if swept else 3.2), layout="constrained")
+    panels = figure.subplots(2 if swept else 1, len(sources), squeeze=False)
+    adapted = [weather for weather in weathers if any(place[0] == "adabn" and place[2] == weather for place in values)]
+    for column, source in enumerate(sources):
+        draw_ratios(panels[0, column], values, source, adapted)
+        if swept:
+            draw_batches(panels[1, column], values, source, swept)
+        if column:
+            panels[0, column].sharey(panels[0, 0])
+    panels[0, 0].set_ylabel("mIoU, %" if score == "miou" else "mean Dice, %", fontsize=8)
+    panels[0, -1].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("picture", type=Path, nargs="?")
+    parser.add_argument("--score", choices=("miou", "dice"), default="miou")
+    given = parser.parse_args()
+    comparison, file = compare_study_folder(given.folder)
+    domains = list(comparison.domains)
+    read = read_values(file, given.score, domains)
+    doubtful = uncertain(comparison) if given.score == "miou" else set()
+    for source in dict.fromkeys(place[1] for place in read):
+        for entry in ("adabn", "ema"):
+            print_table(read, entry, source, domains, doubtful)
+    print_choices(read_choices(given.folder, file, read))
+    file.close()
+    if given.picture is not None:
+        draw(read, domains, given.score, given.picture)
