@@ -122,6 +122,15 @@ def test_refused_after_chance(change: str, tiny: Callable[..., Recipe]) -> None:
 def test_refused_where_the_encoder_changes(tuning: str, tiny: Callable[..., Recipe], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=rf"tuning {tuning.replace('+', '.')} changes the encoder .*: use tuning encoder-frozen"):
         execute(tiny(*KEPT, f"tuning.name={tuning}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_kept_is_said(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    console = Console(record=True, width=200)
+    execute(tiny(*KEPT, "tuning.name=encoder-frozen"), tmp_path / "run", reporter=Reporter(console))
+    said = console.export_text()
+    assert said.count("the encoder's maps of 12 images are kept") == 1
+    assert "dropout: on, off in the encoder, whose maps are computed once" in said
 
 
 def test_refuses_what_sixteen_bits_cannot_hold(tiny: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -161,7 +163,8 @@ def test_phases_begin_when_they_say_and_are_shown(tiny: Callable[..., Recipe], m
     execute(tiny("tuning.name=gradual", "training.epochs=3"), tmp_path / "gradual", reporter=Reporter(console))
     assert seen[0] == seen[2] < seen[3] == seen[5] < seen[6] == seen[8]
     said = console.export_text()
-    assert "what may change, phase 1 of 8" in said
+    assert "what may change, in 8 phases" in said
+    assert [line.split()[0] for line in said.splitlines() if line.strip()[:1].isdigit() and "/" in line] == list("12345678")
     assert "3 epochs reach phase 3 of 8: what the later ones open stays frozen" in said
     seen.clear()
     execute(tiny("tuning.name=lp-ft", "tuning.probe=0.3"), tmp_path / "lp-ft")
@@ -183,12 +186,19 @@ def test_surgical_rates_are_the_shares_that_their_equations_say(tiny: Callable[.
     norms: list[dict[str, float]] = []
     monkeypatch.setattr(train.FabricStepper, "update", spy)
     plain = ("optimizer.name=sgd", "optimizer.momentum=0", "optimizer.lr=0.5", "schedule.name=constant", "training.epochs=1")
-    execute(tiny("tuning.name=auto-rgn", *plain), tmp_path / "run")
+    run = execute(tiny("tuning.name=auto-rgn", *plain), tmp_path / "run")
     sums: dict[str, float] = {}
+    kept: dict[str, float] = {}
     for (gradients, moved), size in zip(steps, norms, strict=True):
         for key, gradient in gradients.items():
-            sums[key] = sums.get(key, 0.0) + (float(gradient.norm()) / size[key] if size[key] else 0.0)
+            sums[key] = sums.get(key, 0.0) + (float(gradient.norm()) / size[key] if norms[0][key] else 0.0)  # what began as zeros has no ratio
         most = max(sums.values())
         for key, gradient in gradients.items():
             rate = sums[key] / most if sums[key] else 1.0
+            kept[key] = rate
             assert torch.allclose(moved[key], 0.5 * rate * gradient, rtol=1e-3, atol=2.5e-7), key  # a weight of 2 to 4 is stored in steps of 2.4e-7
+    told = json.loads((run.path / "rates.json").read_text())
+    assert told["epoch"] == 1
+    assert told["rates"] == pytest.approx(kept, rel=1e-3)
+    line = next(line for line in run.metrics() if line["event"] == "epoch")
+    assert (line["tensors_learning"], line["median_rate"]) == (len(kept), pytest.approx(np.median(list(kept.values())), rel=1e-3))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -206,6 +208,34 @@ def test_the_table_adds_up(model: SegmentationModel) -> None:
     rows = describe_selection(model, select_parameters(model, "cl", statistics=False))
     assert [row.norms_learn == row.norms for row in rows] == [False, True, True, False]
     assert [row.statistics_update for row in rows] == [0, 0, 0, 0]
+    *_, biases = describe_selection(model, select_parameters(model, "bitfit"))
+    assert biases.norms_learn == biases.norms  # their shifts learn
+
+
+def test_a_selection_is_told_in_a_line(model: SegmentationModel) -> None:
+    assert re.fullmatch(r"Selection\(\d+ tensors learn, statistics of \d+ batch norms move, dropout on\)", repr(select_parameters(model, "cl")))
+    assert repr(select_parameters(model, "lp-ft")).endswith("the first of 2 phases)")
+
+
+@pytest.mark.parametrize(
+    ("tuning", "options", "says"),
+    [
+        ("cv", {"k": 3}, "unknown option of tuning cv 'k'. Known: affine, dropout, first_convolutions, statistics"),
+        ("auto-snr", {"treshold": 0.1}, "did you mean 'threshold'"),
+        ("all", {"k": 1}, "unknown option of tuning all 'k'"),
+        ("cv", {"first_convolutions": 2.5}, "tuning cv: first_convolutions: Input should be a valid integer"),
+        ("random-k", {"k": "x"}, "tuning random-k: k: Input should be a valid integer"),
+    ],
+)
+def test_wrong_options_are_named(tuning: str, options: dict[str, Any], says: str, model: SegmentationModel) -> None:
+    with pytest.raises((RecipeError, UnknownNameError), match=re.escape(says)) as caught:
+        select_parameters(model, tuning, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_model() -> None:
+    with pytest.raises(TypeError, match=r"model is 'runs/source': give a SegmentationModel, from ss\.create_model or"):
+        select_parameters("runs/source", "cv")
 
 
 def test_a_model_without_batch_norm_is_told_what_to_do(model: SegmentationModel) -> None:

@@ -83,6 +83,21 @@ def test_rgn_of_an_epoch_is_the_rate_of_the_next(model: SegmentationModel) -> No
     assert tuning.rates == pytest.approx({name: sums[name] / max(sums.values()) if size else 1.0 for name, size in sizes.items()}, rel=1e-4)
 
 
+def test_a_tensor_that_began_as_zeros_leaves_the_others_their_rates(model: SegmentationModel) -> None:
+    tuning, steps = create_tuning("auto-rgn"), draw(model)
+    zero = model.get_parameter("network.segmentation_head.0.bias")
+    with torch.no_grad():
+        zero.zero_()
+    tuning.prepare(model)
+    with torch.no_grad():
+        zero.fill_(1e-4)  # after a first step
+    learn(tuning, model, steps, 0)
+    learn(tuning, model, steps[:1], 1)
+    others = [rate for name, rate in tuning.rates.items() if name != "network.segmentation_head.0.bias"]
+    assert tuning.rates["network.segmentation_head.0.bias"] == 1.0
+    assert max(others) == 1.0
+
+
 @pytest.mark.parametrize("name", ["auto-rgn", "auto-snr"])
 def test_a_step_that_the_scaler_leaves_out_is_not_measured(name: str, model: SegmentationModel) -> None:
     """Half precision begins with a scale that overflows, and its steps are not taken."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from segshift.data.dataset import DomainDataset
 from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
 from segshift.engine.diagnosis import diagnose_runs
 from segshift.engine.evaluate import evaluate_run
+from segshift.engine.features import require_frozen_encoder
 from segshift.engine.folder import Compared, Plan, begin_run, create_method, find_run, make_plan
 from segshift.engine.loading import DomainPool, read_cached
 from segshift.engine.logs import Reporter
@@ -27,14 +27,14 @@ from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.samples import check_samples, describe_small
+from segshift.engine.switches import show_selection, warn_of_phases
 from segshift.engine.trackers import require_installed
 from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, Method, OnlineMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model, load_checked
-from segshift.tuning import Progress, Selection, Tuning, create_tuning, describe_selection
-from segshift.tuning.phased import Phased
+from segshift.tuning import Tuning, create_tuning
 from segshift.tuning.tuning import within
 
 
@@ -72,10 +72,21 @@ def execute(
                 check_samples(plan)
             model = _build_model(plan, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
             if state == "new":
+                check_features(plan, model)
                 on_first(fabric, lambda: begin_run(plan, model))
             _perform(plan, model, fabric, resume, reporter, tracking)
         evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric, tracking)
     return Run.open(plan.folder)
+
+
+def check_features(plan: Plan, model: SegmentationModel) -> None:
+    """Refuses kept features with a tuning that changes the encoder, before the run has a folder."""
+    tuning = plan.recipe.tuning
+    if plan.recipe.training.feature_cache is not None and plan.compared is None:  # a diagnosis that is still to be made says later what learns
+        trial, copied = create_tuning(tuning.name, **tuning.options), deepcopy(model)
+        with torch.random.fork_rng(devices=[]):
+            trial.prepare(copied)
+        require_frozen_encoder(copied, trial, tuning.name)
 
 
 @contextmanager
@@ -114,8 +125,8 @@ def _perform(plan: Plan, model: SegmentationModel, fabric: Fabric, resume: bool,
             torch.manual_seed(recipe.seed)
             method.begin(model)
         if tuning is not None:
-            _show_selection(model, tuning, reporter)
-            _warn_of_phases(tuning, recipe.training.epochs, reporter)
+            show_selection(model, tuning, reporter, recipe.training.feature_cache is not None)
+            warn_of_phases(tuning, recipe.training.epochs, reporter)
             for line in describe_small(plan):
                 reporter.say(line, "yellow")
             if plan.parent is None and model.load_report is None and _freezes_encoder(model, tuning):
@@ -253,43 +264,3 @@ def describe_change(after: Mapping[str, Tensor], before: Mapping[str, Tensor], p
 def _freezes_encoder(model: SegmentationModel, tuning: Tuning) -> bool:
     encoder = model.parts().encoder
     return not any(within(name, encoder) for name in tuning.reachable)
-
-
-def _show_selection(model: SegmentationModel, tuning: Tuning, reporter: Reporter) -> None:
-    """The four switches, before training."""
-    if reporter.console is None:
-        return
-    phases = tuning.selection.phases or (tuning.selection,)
-    for number, chosen in enumerate(phases, 1):
-        _show_switches(model, chosen, f"what may change{f', phase {number} of {len(phases)}' if len(phases) > 1 else ''}", reporter.console)
-    reporter.say(f"dropout: {'on' if tuning.selection.dropout else 'off'}")
-    if tuning.selection.note:
-        reporter.say(tuning.selection.note, "yellow")
-
-
-def _warn_of_phases(tuning: Tuning, epochs: int, reporter: Reporter) -> None:
-    """Says where training ends before the last phase."""
-    if isinstance(tuning, Phased):
-        end = Progress(1000 * epochs - 1, 1000, 1000 * epochs)
-        reached, phases = tuning.phase_at(end) + 1, len(tuning.selection.phases)
-        if reached < phases:
-            reporter.say(f"{epochs} epochs reach phase {reached} of {phases}: what the later ones open stays frozen; give training.epochs more", "yellow")
-
-
-def _show_switches(model: SegmentationModel, chosen: Selection, title: str, console: Console) -> None:
-    rows = describe_selection(model, chosen)
-    table = Table(title=title, box=None, title_justify="left")
-    for column in ("part", "tensors", "parameters", "learn", "share", "norms learn", "statistics move"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for row in rows:
-        share = f"{row.parameters_learn / row.parameters:.1%}" if row.parameters else "-"
-        table.add_row(
-            row.part,
-            f"{row.tensors_learn}/{row.tensors}",
-            f"{row.parameters:,}",
-            f"{row.parameters_learn:,}",
-            share,
-            f"{row.norms_learn}/{row.norms}",
-            f"{row.statistics_update}/{row.norms}",
-        )
-    console.print(table)

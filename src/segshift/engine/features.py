@@ -72,6 +72,10 @@ class KeptFeatures:
             ]
         )
 
+    def describe(self) -> str:
+        """How much is kept so far."""
+        return "" if self._file is None else self._file.describe()
+
     def close(self) -> None:
         """Gives the file to others."""
         if self._file is not None:
@@ -169,6 +173,10 @@ class FeatureFile:
         self._checked.add(name)
         self._spent += record.bytes
         return None
+
+    def describe(self) -> str:
+        """How much is kept."""
+        return f"the encoder's maps of {len(self._records)} images are kept ({self._spent / 2**20:.0f} MiB)"
 
     def close(self) -> None:
         """Gives the own file to others."""

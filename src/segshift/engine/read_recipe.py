@@ -80,7 +80,7 @@ def explain_problems(error: ValidationError, where: str, root: type[BaseModel]) 
 
 def _explain(problem: Mapping[str, Any], root: type[BaseModel]) -> str:
     """One problem in words: where, what came, what is allowed."""
-    location = [str(part) for part in problem["loc"]]
+    location = ["null" if part == "None" else str(part) for part in problem["loc"]]  # as YAML writes it
     where = ".".join(location) or "recipe"
     if problem["type"] == "extra_forbidden":
         known = _keys_at(location[:-1], root)

@@ -26,6 +26,7 @@ from segshift.engine.run import Run
 from segshift.engine.scoring import Scores, score, without_gradients
 from segshift.engine.stepper import FabricStepper, NonFiniteError
 from segshift.engine.stopping import stop_requests
+from segshift.engine.switches import keep_rates
 from segshift.engine.tracking import Tracking
 from segshift.errors import DataError, TrainingError
 from segshift.methods import TrainingMethod
@@ -174,6 +175,7 @@ class _Session:
     def _epochs(self, stop: threading.Event, metrics: MetricsFile) -> None:
         streams = self._streams()
         images_a_step = self.samplers[self.primary].batch_size * self.window
+        described = False  # what is kept of the encoder
         while self.stepper.position < self.total and not self._out_of_patience():
             epoch = self.stepper.position // self.steps_per_epoch
             end = min((epoch + 1) * self.steps_per_epoch, self.total)
@@ -206,13 +208,21 @@ class _Session:
             learned = self.stepper.take_confusion()
             if learned.any():
                 told["miou"] = float(miou(learned))
+            rates = self.tuning.rates
+            if rates is not None:
+                told |= keep_rates(self.run.path if self.fabric.is_global_zero else None, rates, epoch)
             metrics.write("epoch", end, epoch=epoch + 1, **told)
             note = f"loss {mean:.4f}, {rate:.1f} images/s"
+            if rates is not None:
+                note += f", {told['tensors_learning']} of {len(rates)} tensors learn, in the median at {told['median_rate']:.2g} of the rate"
             if self.validation is not None and ((epoch + 1) % self.recipe.training.validate_every == 0 or end == self.total):
                 note += self._validate(metrics, epoch)
             self.save()
             left = (self.total - end) * seconds / max(len(losses), 1)
             self.reporter.end(note + (f", {duration(left)} left" if left else ""))
+            if self.stepper.features is not None and not described:
+                self.reporter.say(self.stepper.features.describe())
+                described = True
             if any_process(self.fabric, stop.is_set()):
                 raise Interrupted
         if self.stepper.position < self.total:

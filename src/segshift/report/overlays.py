@@ -52,7 +52,9 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
     for column, sample in zip(columns, samples, strict=True):
         if sample.label is not None:
             column.append(("truth", paint(sample.label, dataset.label_space, legend)))
-    for row in (source, *repairs):
+    rows = (source, *repairs)
+    names = [source.name, *tell_apart([row.name for row in repairs])] if any(when) else tell_apart([row.name for row in rows])
+    for row, name in zip(rows, names, strict=True):
         before = when[row is not source]
         row.run.require_standalone()
         model = row.run.load_model()
@@ -60,7 +62,7 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
         for column, sample, index in zip(columns, samples, chosen, strict=True):
             label = torch.as_tensor(to_common)[predict_label(model, sample.image, row.run.size).long()]
             score = image_scores(row.cells[domain].evaluation.confusions[[index]])[0] if domain in row.cells else np.nan
-            caption = f"{before}{row.name}\n{f'mIoU {100 * score:.0f} %' if score == score else ''}"
+            caption = f"{before}{name}\n{f'mIoU {100 * score:.0f} %' if score == score else ''}"
             column.append((caption, paint(label, common, legend)))
     panels = tuple(Panel(sample.name, tuple(column)) for sample, column in zip(samples, columns, strict=True))
     return Overlays(
@@ -68,6 +70,19 @@ def draw_overlays(source: Row, repairs: Sequence[Row], domain: str, images: int 
         in_order(legend, dataset.label_space),
         f"{len(panels)} of {len(dataset)} images, evenly spaced from the source model's worst to its best by mIoU of the image",
     )
+
+
+def tell_apart(names: Sequence[str]) -> list[str]:
+    """The names without the words that all begin with: there is little room above a picture.
+
+    >>> tell_apart(["supervised-all", "supervised-freeze-n-update"]), tell_apart(["adabn-fog", "adabn"])
+    (['all', 'freeze-n-update'], ['adabn-fog', 'adabn'])
+    """
+    words = [name.split("-") for name in names]
+    shared = 0
+    while len(set(names)) > 1 and all(len(each) > shared + 1 for each in words) and len({each[shared] for each in words}) == 1:
+        shared += 1
+    return ["-".join(each[shared:]) for each in words]
 
 
 def in_order(legend: Mapping[str, Color], space: LabelSpace) -> dict[str, Color]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from segshift.diagnose import read_diagnosis
-from segshift.errors import unknown_name
+from segshift.errors import RecipeError, unknown_name
 from segshift.models import SegmentationModel
 from segshift.tuning import selection
 from segshift.tuning.lora import LoRA
@@ -66,10 +69,20 @@ TUNINGS: dict[str, Entry] = {
 
 
 def create_tuning(name: str, **options: Any) -> Tuning:
-    """The tuning of this name; an unknown one is refused with the nearest."""
+    """The tuning of this name; an unknown one is refused with the nearest, and so is an option. RecipeError for one of another type."""
     if name not in TUNINGS:
         raise unknown_name("tuning", name, TUNINGS)
-    return TUNINGS[name].build(TUNINGS[name].options, options)
+    entry = TUNINGS[name]
+    types = get_type_hints(inspect.getattr_static(entry.options, "__init__") if isinstance(entry.options, type) else entry.options)
+    known = [option for option in inspect.signature(entry.options).parameters if option != "model"]
+    for option, value in options.items():
+        if option not in known:
+            raise unknown_name(f"option of tuning {name}", option, known or ["(none)"])
+        try:
+            options[option] = TypeAdapter(types[option], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        except ValidationError as error:
+            raise RecipeError(f"tuning {name}: {option}: {error.errors()[0]['msg']} (got {value!r})") from None
+    return entry.build(entry.options, options)
 
 
 def select_parameters(model: SegmentationModel, tuning: str, **options: Any) -> Selection:
@@ -83,6 +96,8 @@ def select_parameters(model: SegmentationModel, tuning: str, **options: Any) -> 
 
     Raises UnknownNameError for a name that is not in TUNINGS, ModelError where the tuning finds nothing to select in this model.
     """
+    if not isinstance(model, SegmentationModel):
+        raise TypeError(f"model is {model!r}: give a SegmentationModel, from ss.create_model or ss.Run.open(FOLDER).load_model()")
     return create_tuning(tuning, **options).prepare(model)
 
 

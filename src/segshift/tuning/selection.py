@@ -115,7 +115,8 @@ def with_switches(select: Select) -> Select:
         return switch(model, select(model, **options), affine, statistics, dropout)
 
     own = list(inspect.signature(select).parameters.values())
-    added = [p for p in inspect.signature(switched, follow_wrapped=False).parameters.values() if p.name in ("affine", "statistics", "dropout")]
+    defaults = {"affine": None, "statistics": None, "dropout": True}
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
     switched.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # where inspect looks for it
     switched.__annotations__ = {**get_type_hints(select), "affine": bool | None, "statistics": bool | None, "dropout": bool}
     return switched

@@ -6,7 +6,8 @@ For a tensor i with values theta_i and gradients g_ik of the steps k of an epoch
     SNR_i = mean over its values v of (mean_k g_ikv)^2 / var_k g_ikv      lr_i = lr [SNR_i / max_j SNR_j >= threshold]    (auto-snr)
 
 The rates of an epoch come from the gradients of the one before. Departures: the paper measures them in a pass of their own at the beginning of each epoch;
-here auto-rgn's first epoch goes by its steps so far, auto-snr's first epoch learns everything. A tensor of zeros has no ratio and the whole rate.
+here auto-rgn's first epoch goes by its steps so far, auto-snr's first epoch learns everything. A tensor that began as zeros (the bias of a new head) has no
+ratio and the whole rate: after a step it would be so small that its ratio left nothing to the others.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Surgical(Fixed):
     def rates(self) -> Mapping[str, float]:
         return self._rates
 
-    def prepare(self, model: SegmentationModel) -> Selection:
+    def _begin(self, model: SegmentationModel) -> Selection:
         self._selection = select_all(model)
         self._rates = dict.fromkeys(self._selection.names, 1.0)
         return self._selection
@@ -51,18 +52,24 @@ class AutoRGN(Surgical):
     def __init__(self) -> None:
         super().__init__()
         self._sums: dict[str, float] = {}
+        self._zeros: frozenset[str] = frozenset()
+
+    def prepare(self, model: SegmentationModel) -> Selection:
+        self._zeros = frozenset(name for name, parameter in model.named_parameters() if not parameter.any())
+        return self._begin(model)
 
     def before_update(self, model: SegmentationModel, progress: Progress) -> None:
         if progress.epoch > self._epoch:
             self._rates = self._scaled()
             self._epoch, self._sums = progress.epoch, {}
         for name, ratio in relative_norms(model).items():
-            self._sums[name] = self._sums.get(name, 0.0) + ratio
+            if name not in self._zeros:
+                self._sums[name] = self._sums.get(name, 0.0) + ratio
         if self._epoch == 0:
             self._rates = self._scaled()
 
     def _scaled(self) -> dict[str, float]:
-        """RGN over the largest; 1 for a tensor of zeros, and where no gradient was seen."""
+        """RGN over the largest; 1 for a tensor that began as zeros, and where no gradient was seen."""
         most = max(self._sums.values(), default=0.0)
         return {name: self._sums[name] / most if most and self._sums.get(name) else 1.0 for name in self._rates}
 
@@ -85,6 +92,9 @@ class AutoSNR(Surgical):
         self._sums: dict[str, Tensor] = {}
         self._squares: dict[str, Tensor] = {}
         self._steps = 0
+
+    def prepare(self, model: SegmentationModel) -> Selection:
+        return self._begin(model)
 
     def before_update(self, model: SegmentationModel, progress: Progress) -> None:
         if progress.epoch > self._epoch:

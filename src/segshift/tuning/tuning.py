@@ -31,6 +31,10 @@ class Selection:
     note: str = ""
     phases: tuple[Selection, ...] = ()
 
+    def __repr__(self) -> str:
+        moves = f"statistics of {len(self.statistics)} batch norms move, dropout {'on' if self.dropout else 'off'}"
+        return f"Selection({len(self.names)} tensors learn, {moves}{f', the first of {len(self.phases)} phases' if self.phases else ''})"
+
     def parameters(self, model: nn.Module) -> int:
         """Number of learnable values."""
         return sum(p.numel() for name, p in model.named_parameters() if name in self.names)
@@ -191,7 +195,7 @@ def describe_selection(model: SegmentationModel, selection: Selection) -> list[S
                 sum(everything[name].numel() for name in inside),
                 sum(everything[name].numel() for name in learn),
                 len(owned),
-                sum(f"{name}.weight" in selection.names for name in owned),
+                sum(bool(selection.names & {f"{name}.weight", f"{name}.bias"}) for name in owned),
                 sum(name in selection.statistics for name in owned),
             )
         )

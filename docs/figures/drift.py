@@ -1,0 +1,167 @@
+"""Judge the label-free estimates of docs/test-time.md by labels and draw its figures: over shifts that no estimate was fitted on.
+
+python docs/figures/drift.py docs/images/drift.png --streets runs/adabn-streets --camvid runs/adabn-camvid --pairs drift.json
+
+The folders are those of studies/adabn-streets.yaml and adabn-camvid.yaml; their source models are looked at on all shifts below. Each calibrates on its
+source's validation split; labels of the shifts score and do nothing else. With `--clean N`, the alarm is tried on N clean batches of 16 drawn scenes too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from segshift.data.dataset import open_domain
+from segshift.diagnose.drift import calibrate_alarm, layer_distances
+from segshift.engine.calibration import Calibration, calibrate
+from segshift.engine.confidence import ConfidencePass
+from segshift.engine.drift import estimate_drift
+from segshift.engine.run import Run
+from segshift.study.results import Results
+
+SMALL = "count=60&size=128x64"
+STREETS = {
+    "other scenes": f"streets::test?{SMALL}",
+    **{f"fog {beta}": f"streets::test?{SMALL}+fog={beta}" for beta in (0.005, 0.01, 0.02, 0.04)},
+    **{f"rain @{severity}": f"streets::test?{SMALL}+rain@{severity}" for severity in (2, 4)},
+    **{f"night @{severity}": f"streets::test?{SMALL}+night@{severity}" for severity in (1, 3)},
+    **{f"snow @{severity}": f"streets::test?{SMALL}+snow@{severity}" for severity in (1, 3)},
+    "camera": f"streets::test?{SMALL}&look=camera",
+    "camera, fog 0.02": f"streets::test?{SMALL}&look=camera+fog=0.02",
+    "camera, night @3": f"streets::test?{SMALL}&look=camera+night@3",
+}
+CAMVID = {
+    "other drive": "camvid::train?sequence=0006R0",
+    "dusk": "camvid::train?sequence=0001TP",
+    **{
+        f"{weather} @{severity}": f"camvid::train?sequence=0006R0&every=3&depth=plane+{weather}@{severity}"
+        for weather in ("fog", "rain")
+        for severity in (2, 4)
+    },
+}
+VALIDATION = {"streets": "streets::val?count=100&size=128x64", "camvid": None}
+ESTIMATES = {"rehearsed": "rehearsed", "soft": "soft IoU", "soft-difference": "difference", "atc": "ATC"}
+COLORS = {"rehearsed": "#222222", "soft": "#2a6f97", "soft-difference": "#c8553d", "atc": "#4f772d"}
+BATCH = 16
+
+
+def look(run: Run, data: str, shifts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What is estimated and what is true on each shift."""
+    found = []
+    for name, domain in shifts.items():
+        drift = estimate_drift(run, domain, VALIDATION[data])
+        told, true = drift.estimates, drift.true_miou or 0
+        print(f"{run.name} on {name}: rehearsed {100 * told.miou('rehearsed'):.1f}, soft {100 * told.miou('soft'):.1f}, true {100 * true:.1f}", flush=True)
+        found.append({"data": data, "model": run.name, "shift": name, **drift.to_json()})
+    return found
+
+
+def sources_of(folder: Path) -> list[Run]:
+    """The source models of a study."""
+    with Results.open(folder / "results.sqlite") as results:
+        return [Run.open(folder / run.folder) for run in results.runs() if run.entry == "source" and run.folder is not None]
+
+
+def print_errors(pairs: Sequence[Mapping[str, Any]]) -> None:
+    """Mean absolute error in points and Spearman over all shifts and models of a data set, a row an estimate."""
+    sets = list(dict.fromkeys(pair["data"] for pair in pairs))
+    print(f"\n| estimate | {' | '.join(f'{data}: error, worst, Spearman' for data in sets)} |\n|---|{'---|' * len(sets)}")
+    for name, title in ESTIMATES.items():
+        print(f"| mIoU: {title} | {' | '.join(errors([(p['miou'][name], p['true_miou']) for p in pairs if p['data'] == data]) for data in sets)} |")
+    for name in ("rehearsed", "doc", "atc"):
+        print(f"| accuracy: {name} | {' | '.join(errors([(p['accuracy'][name], p['true_accuracy']) for p in pairs if p['data'] == data]) for data in sets)} |")
+    for name, title in ESTIMATES.items():
+        cells = []
+        for data in sets:
+            of_classes = [(p["iou"][name][c], t) for p in pairs if p["data"] == data for c, t in p["true_iou"].items() if None not in (t, p["iou"][name][c])]
+            cells.append(errors(of_classes))
+        print(f"| IoU of a class: {title} | {' | '.join(cells)} |")
+    print("\nalarms: " + ", ".join(f"{sum(bool(p['alarm']) for p in pairs if p['data'] == d)} of {sum(p['data'] == d for p in pairs)} ({d})" for d in sets))
+
+
+def errors(pairs: Sequence[tuple[float, float]]) -> str:
+    """Mean and largest absolute error in points, and the rank correlation."""
+    estimated, true = (100 * np.array(column) for column in zip(*pairs, strict=True))
+    away = np.abs(estimated - true)
+    return f"{away.mean():.1f}, {away.max():.1f}, {spearmanr(estimated, true).statistic:.2f}"
+
+
+def print_alarms(run: Run, batches: int) -> None:
+    """The alarm on clean batches that the calibration has not seen, and in fog."""
+    calibration = calibrate(run, VALIDATION["streets"])
+    assert calibration.moments is not None
+    above = calibrate_alarm(calibration.moments, BATCH)
+    rates = {}
+    for name, domain, count in (("clean", "", batches), ("fog 0.005", "+fog=0.005", 30), ("fog 0.01", "+fog=0.01", 30)):
+        passing = ConfidencePass(run.load_model(), open_domain(f"streets::test?count={count * BATCH}&seed=7&size=128x64{domain}", depth=False), run.size, "cpu")
+        for _ in passing:
+            pass
+        seen = passing.moments
+        assert seen is not None
+        source = calibration.moments.pool()
+        distances = [float(layer_distances(seen.pool(range(start, start + BATCH)), source, seen.sizes).mean()) for start in range(0, len(seen), BATCH)]
+        rates[name] = f"{sum(distance > above for distance in distances)} of {len(distances)} ({name})"
+    print(f"{run.name}: alarms in batches of {BATCH}: {', '.join(rates.values())}; above {above:.3g}", flush=True)
+
+
+def draw(pairs: Sequence[Mapping[str, Any]], calibrations: Sequence[tuple[str, Calibration]], path: Path) -> None:
+    """Estimated against true mIoU, a panel a data set, and reliability diagrams before and after the temperatures."""
+    sets = list(dict.fromkeys(pair["data"] for pair in pairs))
+    figure = Figure(figsize=(3.6 * (len(sets) + 1), 3.6), layout="constrained")
+    *panels, last = figure.subplots(1, len(sets) + 1)
+    for axes, data in zip(panels, sets, strict=True):
+        for name, title in ESTIMATES.items():
+            points = np.array([(p["true_miou"], p["miou"][name]) for p in pairs if p["data"] == data])
+            axes.plot(*(100 * points.T), "o", color=COLORS[name], markersize=3, alpha=0.7, label=title)
+        both = [axes.get_xlim(), axes.get_ylim()]
+        low, high = min(pair[0] for pair in both), max(pair[1] for pair in both)
+        axes.plot([low, high], [low, high], color="#999999", linewidth=0.8)
+        axes.set_title(f"{data}: {sum(p['data'] == data for p in pairs)} pairs of model and shift", fontsize=8)
+        axes.set_xlabel("true mIoU, %", fontsize=8)
+        axes.grid(linewidth=0.3)
+    panels[0].set_ylabel("estimated mIoU, %", fontsize=8)
+    panels[0].legend(fontsize=7, frameon=False)
+    for place, (name, calibration) in enumerate(calibrations):
+        for when, style in ((0, ":"), (1, "-")):
+            pixels, right, confidence = calibration.reliability[when].numpy()
+            known = pixels > 0
+            label = f"{name}, {'with its temperatures' if when else 'as it is'} ({100 * calibration.ece[when]:.1f} %)"
+            last.plot(
+                confidence[known] / pixels[known], right[known] / pixels[known], style, color=["#2a6f97", "#c8553d"][place % 2], linewidth=1.2, label=label
+            )
+    last.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    last.set_title("reliability on the source (calibration error)", fontsize=8)
+    last.set_xlabel("mean confidence", fontsize=8)
+    last.set_ylabel("share of right pixels", fontsize=8)
+    last.legend(fontsize=6, frameon=False)
+    last.grid(linewidth=0.3)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--streets", type=Path)
+    parser.add_argument("--camvid", type=Path)
+    parser.add_argument("--clean", type=int, default=0, help="batches")
+    parser.add_argument("--pairs", type=Path, help="where all figures are kept; read instead where it is there")
+    given = parser.parse_args()
+    models = {data: sources_of(folder) for data, folder in (("streets", given.streets), ("camvid", given.camvid)) if folder is not None}
+    if given.pairs is not None and given.pairs.is_file():
+        measured = json.loads(given.pairs.read_text())
+    else:
+        measured = [pair for data, runs in models.items() for run in runs for pair in look(run, data, STREETS if data == "streets" else CAMVID)]
+        if given.pairs is not None:
+            given.pairs.write_text(json.dumps(measured))
+    print_errors(measured)
+    if given.clean:
+        for model in models["streets"]:
+            print_alarms(model, given.clean)
+    draw(measured, [(run.name, calibrate(run, VALIDATION[data])) for data, runs in models.items() for run in runs[:1]], given.picture)

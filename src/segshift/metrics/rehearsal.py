@@ -1,0 +1,85 @@
+"""What lost confidence and distance cost, learned from the labelled source under corruptions, where the truth is known.
+
+    IoU_S - IoU_T = a  [soft_S - soft_T]+ + b  D        a, b >= 0                                                              (1)
+    acc_S - acc_T = a' [AC_S - AC_T]+     + b' D                                                                               (2)
+
+Each rehearsal, the source under one corruption, is a point; the coefficients are those of non-negative least squares. soft is the mean soft IoU and AC the
+mean confidence of `calibration.py`, D the normalisation distance of `diagnose/drift.py` (0 for a model without batch norm). A model that a shift makes wrong is
+often sure of it, so confidence alone promises too much; how far its layers' inputs have moved says the rest.
+
+In the line of Deng and Zheng, "Are labels always necessary for classifier accuracy evaluation?", CVPR 2021: there accuracy is learned from how far augmented
+sets lie from the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import nnls
+
+from segshift.metrics.calibration import ConfidenceCounts, Estimates, SourceCalibration
+
+NAME = "rehearsed"
+
+
+@final
+@dataclass(frozen=True)
+class Rehearsal:
+    """`points` (n, 5), a row a corruption: lost soft IoU, lost mean confidence, distance, lost mIoU, lost accuracy; all but the distance in [-1, 1].
+
+    `names` are the corruptions'.
+    """
+
+    names: tuple[str, ...]
+    points: Float[np.ndarray, "n 5"]
+
+    @property
+    def iou(self) -> tuple[float, float]:
+        """a and b of (1)."""
+        return fit(self.points[:, [0, 2]], self.points[:, 3])
+
+    @property
+    def accuracy(self) -> tuple[float, float]:
+        """a' and b' of (2)."""
+        return fit(self.points[:, [1, 2]], self.points[:, 4])
+
+    @property
+    def iou_error(self) -> float:
+        """Mean absolute error of (1) on each corruption by what the others teach."""
+        return leave_one_out(self.points[:, [0, 2]], self.points[:, 3])
+
+    @property
+    def accuracy_error(self) -> float:
+        """The same of (2)."""
+        return leave_one_out(self.points[:, [1, 2]], self.points[:, 4])
+
+
+def fit(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Non-negative least squares of what was lost on [causes]+."""
+    a, b = nnls(np.maximum(causes, 0), lost)[0]
+    return float(a), float(b)
+
+
+def leave_one_out(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> float:
+    """Mean absolute error of each point's estimate by a fit on the others; NaN below two points."""
+    if len(lost) < 2:
+        return float("nan")
+    others = [np.arange(len(lost)) != i for i in range(len(lost))]
+    away = [lost[i] - np.maximum(causes[i], 0) @ fit(causes[rest], lost[rest]) for i, rest in enumerate(others)]
+    return float(np.abs(away).mean())
+
+
+def add_rehearsed(found: Estimates, source: SourceCalibration, target: ConfidenceCounts, distance: float | None, rehearsal: Rehearsal) -> Estimates:
+    """The estimates with (1) and (2) among them; IoU by class is the source's less its loss of soft IoU, all scaled to the mean of (1)."""
+    d = distance or 0.0
+    soft_source = float(np.nanmean(np.where(np.isnan(source.iou), np.nan, np.nan_to_num(source.soft_iou))))
+    a, b = rehearsal.iou
+    miou = float(np.clip(np.nanmean(source.iou) - a * max(soft_source - found.miou("soft"), 0) - b * d, 0, 1))
+    classes, mean = found.iou["soft-difference"], found.miou("soft-difference")
+    scaled = np.clip(classes * (miou / mean), 0, 1) if mean > 0 else classes
+    a, b = rehearsal.accuracy
+    accuracy = float(np.clip(source.accuracy - a * max(source.mean_confidence - target.mean_confidence, 0) - b * d, 0, 1))
+    return Estimates({NAME: accuracy, **found.accuracy}, {NAME: scaled, **found.iou})
