@@ -60,7 +60,7 @@ def test_a_line_a_batch_with_distance_alarm_and_estimate(source: Run, incoming: 
     assert fog["alarm"]
     same = estimate_drift(source, f"{CLEAR}&first=4")
     assert clear["distance"] == pytest.approx(same.distance, rel=1e-4)
-    assert clear["miou"] == pytest.approx(same.estimates.miou("soft"), rel=1e-4)
+    assert clear["miou"] == pytest.approx(same.estimates.miou("rehearsed"), rel=1e-4)
 
 
 def test_a_restart_reads_no_frame_twice(source: Run, incoming: Path, tmp_path: Path) -> None:

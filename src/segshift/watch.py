@@ -31,6 +31,7 @@ from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError
 from segshift.methods import METHODS, OnlineMethod
 from segshift.metrics.calibration import ConfidenceCounts, estimate
+from segshift.metrics.rehearsal import add_rehearsed
 from segshift.models.layers import normalization_layers
 from segshift.predict import SUFFIXES, encode_label, read_any_image
 from segshift.types import Sample
@@ -199,15 +200,17 @@ class _Watcher:
             counts.update(logits)
             if self.guard is None:
                 self._write(path, logits, picture)
-        found = estimate(self.calibration.source, counts)
-        line: dict[str, Any] = {"miou": found.miou("soft"), "miou_by": {name: found.miou(name) for name in found.iou}, "accuracy": found.accuracy}
+        line: dict[str, Any] = {}
+        distance = None
         if self.moments is not None and self.calibration.moments is not None:
             number = len(pictures)
             if number not in self.alarms:
                 self.alarms[number] = calibrate_alarm(self.calibration.moments, number, self.false_alarms)
             distance = float(normalization_distance(self.moments, self.calibration.moments).mean())
             line |= {"distance": distance, "alarm_above": self.alarms[number], "alarm": distance > self.alarms[number]}
-        return line
+        source = self.calibration.source
+        found = add_rehearsed(estimate(source, counts), source, counts, distance, self.calibration.rehearsal)
+        return line | {"miou": found.miou("rehearsed"), "miou_by": {name: found.miou(name) for name in found.iou}, "accuracy": found.accuracy}
 
     def _logits(self, pictures: Sequence[Tensor]) -> Iterator[Tensor]:
         """Of one frame after the other, at its own size; the moments of all of them are kept."""

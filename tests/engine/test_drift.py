@@ -13,12 +13,12 @@ from PIL import Image
 from segshift.cli import main
 from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.calibration import FILE, calibrate, find_validation, read_calibration
-from segshift.engine.drift import estimate_drift
+from segshift.engine.drift import Drift, estimate_drift
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
-from segshift.errors import DataError, RecipeError
+from segshift.errors import DataError, RecipeError, WeightsError
 
 CLEAR = "streets::test?count=12&size=64x32"
 
@@ -42,6 +42,7 @@ def test_on_its_validation_split_a_run_estimates_what_it_measured(source: Run) -
     assert found.true_accuracy == pytest.approx(kept.source.accuracy)
     assert found.estimates.accuracy["doc"] == pytest.approx(kept.source.accuracy, abs=1e-6)
     assert found.estimates.iou["soft-difference"] == pytest.approx(kept.source.iou, abs=1e-6, nan_ok=True)
+    assert found.estimates.iou["rehearsed"] == pytest.approx(kept.source.iou, abs=1e-6, nan_ok=True)
     assert found.distance == pytest.approx(0, abs=1e-12)
     assert found.alarm is False
     assert kept.ece[1] < kept.ece[0]
@@ -73,6 +74,33 @@ def test_a_calibration_is_fitted_once_and_anew_for_other_weights(source: Run, mo
     assert calibrate(source).temperatures.shape == (19,)
 
 
+def test_rehearsals_are_what_the_corrupted_split_scores(source: Run) -> None:
+    """The point of one corruption, from evaluations of the corrupted and the clean split."""
+    kept = calibrate(source).rehearsal
+    assert len(kept.names) == len(kept.points) == 13
+    split = "streets::val?count=12&size=64x32"
+    clean, fog = (estimate_drift(source, domain) for domain in (split, f"{split}+c_fog@4"))
+    lost_soft, lost_confidence, distance, lost_miou, lost_accuracy = kept.points[kept.names.index("c_fog@4")]
+    assert lost_soft == pytest.approx(clean.estimates.miou("soft") - fog.estimates.miou("soft"), abs=1e-6)
+    assert lost_confidence == pytest.approx(clean.estimates.accuracy["soft"] - fog.estimates.accuracy["soft"], abs=1e-6)
+    assert distance == pytest.approx(fog.distance, rel=1e-5)
+    assert lost_miou == pytest.approx(np.nanmean(np.where(clean.true_iou >= 0, clean.true_iou, np.nan)) - mean_over(clean, fog.true_iou), abs=1e-6)
+    assert lost_accuracy == pytest.approx(clean.true_accuracy - fog.true_accuracy, abs=1e-6)
+
+
+def mean_over(clean: Drift, iou: np.ndarray) -> float:
+    """Over the classes that occur in the labels; those that the corrupted images are wrongly said to show do not count."""
+    return float(np.nan_to_num(iou)[clean.calibration.source.iou >= 0].mean())
+
+
+def test_a_calibration_of_another_version_is_fitted_anew(source: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrate(source)
+    monkeypatch.setattr("segshift.engine.calibration.VERSION", 99)
+    with pytest.raises(WeightsError, match="written by another version of segshift"):
+        read_calibration(source.path / FILE)
+    assert len(calibrate(source).rehearsal.names) == 13
+
+
 def test_a_repair_is_judged_on_the_split_of_its_source(source: Run, tmp_path: Path) -> None:
     repaired = execute(adaptation_recipe(source.recipe, "adabn", target="streets::val?count=4&size=64x32+fog=0.02"), tmp_path / "adabn", source)
     assert find_validation(repaired) == find_validation(source)
@@ -100,10 +128,14 @@ def test_the_command_prints_and_writes_it(source: Run, tmp_path: Path, capsys: p
     with pytest.raises(SystemExit) as ended:
         main(["drift", str(source.path), CLEAR, f"{CLEAR}+fog=0.05", "--out", str(tmp_path / "drift.json")])
     assert not ended.value.code
-    assert "ALARM" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "ALARM" in said
+    assert "learned on 13 corruptions of the source" in said
     clear, fog = json.loads((tmp_path / "drift.json").read_text())
     assert fog["distance"] > clear["distance"]
     assert fog["alarm"] is True
-    assert set(clear["miou"]) == {"soft", "soft-difference", "atc"}
+    assert set(clear["miou"]) == {"rehearsed", "soft", "soft-difference", "atc"}
+    assert fog["miou"]["rehearsed"] < clear["miou"]["rehearsed"]
+    assert 0 < clear["error_on_rehearsals"]["miou"] < 0.1
     assert clear["true_miou"] == pytest.approx(estimate_drift(source, CLEAR).true_miou)
     assert torch.tensor(clear["accuracy"]["doc"]).isfinite()

@@ -41,11 +41,14 @@ def command(
     found = [estimate_drift(opened, name, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say) for name in domain]
     calibration = found[0].calibration
     table = Table(title=f"{opened.name}, estimated without labels (source: {calibration.domain}, mIoU {100 * calibration.miou:.1f} %)", title_justify="left")
-    for column in ("domain", "images", "distance", "alarm", "mIoU: soft, difference, ATC", "accuracy: DoC, ATC", "true mIoU, accuracy"):
+    for column in ("domain", "images", "distance", "alarm", "mIoU: rehearsed; soft, difference, ATC", "accuracy: rehearsed; DoC, ATC", "true mIoU, accuracy"):
         table.add_column(column, justify="left" if column == "domain" else "right", overflow="fold")
     for drift in found:
         table.add_row(*cells(drift))
     Console().print(table)
+    rehearsal = calibration.rehearsal
+    errors = f"{100 * rehearsal.iou_error:.1f} points of mIoU and {100 * rehearsal.accuracy_error:.1f} of accuracy"
+    say.say(f"rehearsed: learned on {len(rehearsal.names)} corruptions of the source; on each of them the others are off by {errors} on average")
     if found[0].distance is None:
         say.say("the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone", "yellow")
     if out is not None:
@@ -55,8 +58,8 @@ def command(
 
 def cells(drift: Drift) -> list[str]:
     """A row of the table."""
-    iou = joined(drift.estimates.miou(name) for name in ("soft", "soft-difference", "atc"))
-    accuracy = joined(drift.estimates.accuracy[name] for name in ("doc", "atc"))
+    iou = f"{joined([drift.estimates.miou('rehearsed')])}; {joined(drift.estimates.miou(name) for name in ('soft', 'soft-difference', 'atc'))}"
+    accuracy = f"{joined([drift.estimates.accuracy['rehearsed']])}; {joined(drift.estimates.accuracy[name] for name in ('doc', 'atc'))}"
     true = "" if drift.true_miou is None or drift.true_accuracy is None else joined((drift.true_miou, drift.true_accuracy))
     if drift.distance is None or drift.alarm_above is None:
         return [drift.domain, str(drift.images), "", "", iou, accuracy, true]

@@ -21,13 +21,16 @@ from segshift.diagnose.drift import InputMoments, describe_moments, read_moments
 from segshift.engine.checkpoint import load_state, save_state
 from segshift.engine.confidence import ConfidencePass
 from segshift.engine.logs import Reporter
+from segshift.engine.rehearsal import rehearse
 from segshift.engine.run import Run
-from segshift.errors import DataError, RecipeError, UserError
+from segshift.errors import DataError, RecipeError, UserError, WeightsError
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import ConfidenceCounts, SourceCalibration, expected_calibration_error, fit_temperature, fit_temperatures, reliability
+from segshift.metrics.rehearsal import Rehearsal
 from segshift.types import IGNORE
 
 FILE = "calibration.safetensors"
+VERSION = 2
 PIXELS = 400
 """Pixels of each image that temperatures are fitted on, as many as there are of each predicted class."""
 
@@ -35,7 +38,8 @@ PIXELS = 400
 @final
 @dataclass(frozen=True)
 class Calibration:
-    """`temperatures` a predicted class; `source` what was measured; `moments` of the batch norms' inputs, None without batch norm.
+    """`temperatures` a predicted class; `source` what was measured; `moments` of the batch norms' inputs, None without batch norm; `rehearsal` what
+    corruptions cost.
 
     `ece` is the calibration error before and after, `reliability` the diagram's (pixels, right, confidence) before and after: (2, 3, bins).
     """
@@ -49,6 +53,7 @@ class Calibration:
     moments: InputMoments | None
     ece: tuple[float, float]
     reliability: Tensor
+    rehearsal: Rehearsal
 
     @property
     def miou(self) -> float:
@@ -138,6 +143,7 @@ def _fit(run: Run, dataset: DomainDataset, checkpoint_hash: str, device: torch.d
         moments,
         ece,
         diagrams,
+        rehearse(passing.model, dataset, to_model, run.size, temperatures, device, workers, reporter),
     )
 
 
@@ -171,6 +177,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     save_state(
         path,
         {
+            "version": VERSION,
             "domain": calibration.domain,
             "fingerprint": calibration.fingerprint,
             "checkpoint_hash": calibration.checkpoint_hash,
@@ -185,6 +192,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
             "moments": None if calibration.moments is None else describe_moments(calibration.moments),
             "ece": list(calibration.ece),
             "reliability": calibration.reliability,
+            "corruptions": list(calibration.rehearsal.names),
+            "rehearsal": torch.from_numpy(calibration.rehearsal.points),
         },
     )
 
@@ -192,6 +201,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
 def read_calibration(path: Path) -> Calibration:
     """What `write_calibration` kept; MissingDataError or WeightsError where it is not there or damaged."""
     state = load_state(path)
+    if state.get("version") != VERSION:
+        raise WeightsError(f"{path} was written by another version of segshift: remove it, and it is fitted anew")
     source = SourceCalibration(
         state["accuracy"],
         state["mean_confidence"],
@@ -212,4 +223,5 @@ def read_calibration(path: Path) -> Calibration:
         moments,
         (before, after),
         state["reliability"],
+        Rehearsal(tuple(state["corruptions"]), state["rehearsal"].numpy()),
     )

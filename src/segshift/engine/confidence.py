@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -32,11 +32,20 @@ class Seen:
 
 @final
 class ConfidencePass:
-    """Predicts a domain image by image in the loader's processes; the moments that entered the batch norms are collected on the way."""
+    """Predicts a domain, or some of its images, one by one in the loader's processes; the moments that entered the batch norms are collected on the way."""
 
-    def __init__(self, model: SegmentationModel, dataset: DomainDataset, size: tuple[int, int] | None, device: torch.device | str, workers: int = 0) -> None:
+    def __init__(
+        self,
+        model: SegmentationModel,
+        dataset: DomainDataset,
+        size: tuple[int, int] | None,
+        device: torch.device | str,
+        workers: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> None:
         self.model = model.to(device).eval()
         self.dataset, self.size, self.device, self.workers = dataset, size, device, workers
+        self.indices = range(len(dataset)) if indices is None else indices
         self.moments: InputMoments | None = None
 
     def __iter__(self) -> Iterator[Seen]:
@@ -48,7 +57,7 @@ class ConfidencePass:
         self.moments = InputMoments.join(found)
 
     def _predict(self) -> Iterator[Seen]:
-        shown = _Shown(self.dataset, self.size)
+        shown = _Shown(self.dataset, self.size, self.indices)
         loader = DataLoader(shown, batch_size=None, num_workers=self.workers, collate_fn=as_it_is, worker_init_fn=one_thread)
         for item in loader:
             if isinstance(item, Failure):
@@ -75,15 +84,15 @@ def as_it_is(item: Any) -> Any:
 class _Shown(Dataset[Item | Failure]):
     """Image at the model's size, label at its own, and the size of the label or else of the image as it lies."""
 
-    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
-        self.dataset, self.size = dataset, size
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, indices: Sequence[int]) -> None:
+        self.dataset, self.size, self.indices = dataset, size, indices
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.indices)
 
-    def __getitem__(self, index: int) -> Item | Failure:
+    def __getitem__(self, place: int) -> Item | Failure:
         try:
-            sample = self.dataset[index]
+            sample = self.dataset[self.indices[place]]
         except UserError as error:
             return Failure(error)
         height, width = (sample.image if sample.label is None else sample.label).shape[-2:]

@@ -18,6 +18,7 @@ from segshift.engine.run import Run
 from segshift.errors import MissingDataError
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import ConfidenceCounts, Estimates, estimate
+from segshift.metrics.rehearsal import add_rehearsed
 
 
 @final
@@ -60,6 +61,7 @@ class Drift:
             "accuracy": self.estimates.accuracy,
             "miou": {name: self.estimates.miou(name) for name in self.estimates.iou},
             "iou": by_class,
+            "error_on_rehearsals": {"miou": self.calibration.rehearsal.iou_error, "accuracy": self.calibration.rehearsal.accuracy_error},
             "source": {"domain": self.calibration.domain, "accuracy": self.calibration.source.accuracy, "miou": self.calibration.miou},
             "true_accuracy": self.true_accuracy,
             "true_miou": self.true_miou,
@@ -80,7 +82,7 @@ def estimate_drift(
     """How far a domain lies from the source of a run, and what the run scores there, without its labels; labels score the estimates only.
 
         drift = ss.estimate_drift("runs/source", "folder:incoming")
-        print(drift.alarm, drift.estimates.miou("soft"))
+        print(drift.alarm, drift.estimates.miou("rehearsed"))
 
     `source` as in `calibrate`; `false_alarms` is the share of clean sets of as many images that may raise the alarm.
     """
@@ -112,7 +114,7 @@ def estimate_drift(
         distance,
         above,
         layers,
-        estimate(calibration.source, counts),
+        add_rehearsed(estimate(calibration.source, counts), calibration.source, counts, distance, calibration.rehearsal),
         tuple(run.label_space.classes),
         calibration,
         float(metrics.accuracy(confusion)) if scored else None,
