@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 def command(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, folders that hold run folders, or studies.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("figures"),
-    kind: Annotated[list[str] | None, typer.Option(help="learning, confusion, roc, precision-recall, images or difference (default: all). Repeatable.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="learning, confusion, roc, precision-recall, images or difference (each run less the first one named); default: all. Repeatable."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only runs whose name matches, in this order: 'fine-tuned*'. Repeatable.")] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Only this domain, by the name it was evaluated under. Repeatable.")] = None,
     mark: Annotated[list[str] | None, typer.Option(help="Class that stands out in a difference: sky. Repeatable.")] = None,
