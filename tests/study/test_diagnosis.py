@@ -14,7 +14,7 @@ from segshift.diagnose import Diagnosis, read_diagnosis
 from segshift.engine.diagnosis import compare_parameters
 from segshift.engine.run import Run
 from segshift.errors import MissingDataError, RecipeError, UnknownNameError
-from segshift.study.diagnosis import diagnose_study, mean_diagnosis
+from segshift.study.diagnosis import diagnose_study, mean_diagnosis, tell_apart
 from segshift.study.file import Study
 from segshift.study.grid import expand
 from segshift.study.jobs import Job, Message, perform
@@ -100,6 +100,12 @@ def test_a_study_is_diagnosed_by_entry(entries: dict[str, Entry]) -> None:
             diagnose_study(out, "again")
     finally:
         run.update(status="finished")
+
+
+def test_numbers_are_told_with_their_axis() -> None:
+    parent = {"axes": {"seed": 0, "lr": 0.1}}
+    for axes, told in (({"fog": 0.02}, "fog 0.02"), ({"weather": "rain", "tuning.k": 10, "frozen": True}, "rain, k 10, frozen True"), ({}, "all")):
+        assert tell_apart(parent, {"entry": "all", "axes": {"seed": 0, "lr": 0.1, **axes}}) == told
 
 
 def test_the_mean_over_seeds_is_that_of_every_tensor(entries: dict[str, Entry]) -> None:

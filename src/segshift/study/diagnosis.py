@@ -48,7 +48,7 @@ def diagnose_study(
         if waiting:
             lines.append(f"{parent} is left out: {waiting[0]}{' and others are' if len(waiting) > 1 else ' is'} not done yet")
             continue
-        opened = {_target(plan[parent], plan[key]): _open(out, plan[key]) for key in family[entry]}
+        opened = {tell_apart(plan[parent], plan[key]): _open(out, plan[key]) for key in family[entry]}
         control = next((_open(out, plan[key]) for key in family[str(null)]), None)
         diagnosis, said = diagnose_runs(_open(out, plan[parent]), list(opened.values()), threshold, granularity, control)
         found.setdefault(named, []).append(Diagnosis(named, dict(zip(opened, diagnosis.shifts.values(), strict=True))))
@@ -74,9 +74,13 @@ def _mean(shifts: Sequence[ParameterShift]) -> ParameterShift:
     return replace(shifts[0], layers=tuple(layers))
 
 
-def _target(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
-    """What tells a run from the others with its parent."""
-    own = [str(value) for axis, value in child["axes"].items() if axis not in parent["axes"] and axis != SEED]
+def tell_apart(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
+    """What tells a run from the others with its parent; numbers and switches with the name of their axis."""
+    own = [
+        f"{axis.rpartition('.')[2]} {value}" if isinstance(value, int | float) else str(value)
+        for axis, value in child["axes"].items()
+        if axis not in parent["axes"] and axis != SEED
+    ]
     return ", ".join(own) or str(child["entry"])
 
 
