@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from PIL import Image
 
@@ -14,7 +15,7 @@ from segshift.cli.diagnose import write
 from segshift.diagnose import Diagnosis, read_diagnosis
 from segshift.diagnose import compare_parameters as compare_models
 from segshift.engine.adapt import adaptation_recipe
-from segshift.engine.diagnosis import began_alike, compare_parameters, diagnose_runs
+from segshift.engine.diagnosis import began_alike, compare_parameters, diagnose_runs, name_runs
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
@@ -44,7 +45,9 @@ def test_runs_are_compared_as_their_models(source_run: Run, tuned: Run) -> None:
 def test_what_cannot_be_compared_is_told(source_run: Run, tuned: Run, tiny: Callable[..., Recipe], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is the clean run itself"):
         diagnose_runs(source_run, [source_run])
-    with pytest.raises(RecipeError, match="two runs are called 'tuned'"):
+    with pytest.raises(RecipeError, match="two runs are called 'tuned': give each run once, with a label of its own, LABEL:=RUN"):
+        diagnose_runs(source_run, [tuned, tuned], labels=["tuned", "tuned"])
+    with pytest.raises(RecipeError, match=r"two runs are called '/.*/run'"):
         diagnose_runs(source_run, [tuned, tuned])
     other = execute(tiny("seed=1", "training.epochs=1", "name=other"), tmp_path / "other")
     diagnosis, notes = diagnose_runs(source_run, [tuned, other])
@@ -52,6 +55,37 @@ def test_what_cannot_be_compared_is_told(source_run: Run, tuned: Run, tiny: Call
     told = f"began with other weights than {source_run.name}: their z-scores differ everywhere"
     assert notes == [f"other {told}"]
     assert diagnose_runs(source_run, [tuned], null=other)[1] == [f"the null control, other, {told}"]
+    with pytest.warns(UserWarning, match=f"{other.path} began with other weights than {source_run.path}"):
+        compare_parameters(source_run, other.path)
+
+
+def test_a_wrong_type_is_one_line_with_a_remedy(source_run: Run, tuned: Run) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # annotations are not executed outside of these tests either
+    try:
+        for wrong, text in (
+            ({"fog": tuned.path}, "other is a dict: .*; compare several one at a time"),
+            (5, "other is a int: give a model of ss.create_model"),
+        ):
+            with pytest.raises(RecipeError, match=text):
+                compare_parameters(source_run, wrong)  # type: ignore[arg-type]  # what a user may give
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "names"),
+    [
+        (["a/fog", "a/rain"], [None, None], ["supervised-all", "fine"]),
+        (["a/fog", "b/rain", "b/snow"], [None, None, None], ["fog", "rain", "snow"]),
+        (["a/fog", "b/fog", "b/snow"], [None, None, None], ["a/fog", "b/fog", "b/snow"]),
+        (["a/fog", "b/fog"], ["thick", None], ["thick", "supervised-all"]),
+        (["a/fog", "b/fog"], ["fog", None], ["fog", "supervised-all"]),
+        (["a/fog", "b/fog", "b/snow"], ["fog", None, None], ["fog", "b/fog", "b/snow"]),
+    ],
+)
+def test_runs_of_one_name_go_by_their_folders(folders: list[str], labels: list[str | None], names: list[str], tmp_path: Path) -> None:
+    runs = [Run(tmp_path / folder, {"name": "fine" if folder == "a/rain" else "supervised-all"}) for folder in folders]
+    assert name_runs(runs, labels) == names
 
 
 @pytest.mark.parametrize(

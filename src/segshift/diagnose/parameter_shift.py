@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import final
 
 import torch
@@ -56,13 +57,16 @@ class LayerShift:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParameterShift:
-    """How far each tensor moved, in the order of the forward pass."""
+    """How far each tensor moved, in the order of the forward pass. `ss.write_diagnosis` writes it, the tuning `top-k` takes it."""
 
     layers: tuple[LayerShift, ...]
     threshold: float
     granularity: str
+
+    def __repr__(self) -> str:
+        return f"ParameterShift({len(self.layers)} layers, threshold={self.threshold:g}, granularity={self.granularity!r})"
 
     @property
     def learnable(self) -> tuple[LayerShift, ...]:
@@ -76,7 +80,11 @@ class ParameterShift:
         """
         if not 1 <= k <= len(self.learnable):
             raise RecipeError(f"the {k} layers that moved most were asked for, and the model has {len(self.learnable)} that learn: give 1 to that many")
-        return tuple(sorted(self.learnable, key=lambda layer: (-layer.shift, layer.depth)))[:k]
+        return self.ranked()[:k]
+
+    def ranked(self) -> tuple[LayerShift, ...]:
+        """All learnable tensors in the order of `top`."""
+        return tuple(sorted(self.learnable, key=lambda layer: (-layer.shift, layer.depth)))
 
 
 State = Mapping[str, Tensor]
@@ -91,10 +99,12 @@ def compare_states(
     null: State | None = None,
 ) -> ParameterShift:
     """`compare_parameters` of state dicts, whose tensors `anatomy` names in order."""
-    if not (threshold > 0 and math.isfinite(threshold)):
-        raise RecipeError(f"threshold is {threshold}: it bounds a difference of z-scores, so it is above 0; 0.01 for a ResNet-101, 0.1 for a MobileNet")
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not (threshold > 0 and math.isfinite(threshold)):
+        raise RecipeError(
+            f"threshold is {threshold!r}: it bounds a difference of z-scores, so it is a number above 0; 0.01 for a ResNet-101, 0.1 for a MobileNet"
+        )
     if granularity not in GRANULARITIES:
-        raise unknown_name("granularity", granularity, GRANULARITIES)
+        raise unknown_name("granularity", str(granularity), GRANULARITIES)
     for state, what in ((other, "the other model"), (null, "the null control")):
         if state is not None:
             _check_anatomy(clean, state, what)
@@ -117,8 +127,8 @@ def compare_parameters(
 ) -> ParameterShift:
     """How far each tensor of `other` moved from `clean`, both trained from the same initial weights.
 
-    `threshold` is T > 0, 0.01 for ResNet-101 and 0.1 for MobileNet in the paper; `null` is `clean` fitted to clean data again with another seed.
-    Raises ModelError where the models differ in anatomy, RecipeError for a threshold of 0 or below.
+    `threshold` is T > 0, 0.01 for ResNet-101 and 0.1 for MobileNet in the paper; `null` is `clean` trained on on clean data.
+    Raises ModelError where the models differ in anatomy or one is no SegmentationModel, RecipeError for a threshold of 0 or below.
 
     >>> from segshift.models import create_model
     >>> clean, other = (create_model("unet", encoder="resnet18", classes=3, seed=0) for _ in range(2))
@@ -128,6 +138,9 @@ def compare_parameters(
     >>> moved.top(1)[0].name, sum(layer.shift > 0 for layer in moved.layers)
     ('network.encoder.model.conv1.weight', 1)
     """
+    for model, what in ((clean, "clean"), (other, "other"), (null, "null")):
+        if not isinstance(model, SegmentationModel) and not (model is None and what == "null"):
+            raise ModelError(f"{what} is a {type(model).__name__}, not a SegmentationModel: `ss.compare_parameters` takes run folders too")
     return compare_states(layers(clean), clean.state_dict(), other.state_dict(), threshold, granularity, None if null is None else null.state_dict())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,54 +10,85 @@ import torch
 from torch import Tensor
 
 from segshift.diagnose import Diagnosis, ParameterShift, compare_states
-from segshift.diagnose import compare_parameters as compare_models
 from segshift.engine.run import Run
 from segshift.errors import ModelError, RecipeError, UserError
 from segshift.models import SegmentationModel
 from segshift.models.layers import Layer, layers
 
 Subject = SegmentationModel | Run | Path | str
+_DIFFERENT = "began with other weights than {}: their z-scores differ everywhere"
 
 
 def compare_parameters(clean: Subject, other: Subject, threshold: float = 0.01, granularity: str = "layer", null: Subject | None = None) -> ParameterShift:
     """How far each tensor of `other` moved from `clean`: two models, or two run folders, of one anatomy and the same initial weights.
 
     `threshold` is T > 0, 0.01 for ResNet-101 and 0.1 for MobileNet in the paper (Kim, Lee, Kwak); `granularity` is "layer" or "kernel"; `null` is `clean`
-    fitted to clean data again with another seed. Of a run, the checkpoint that is tested is compared.
+    trained on on clean data (`segshift adapt CLEAN --method supervised --target CLEAN_DATA`). Its seed draws order and augmentation of the images alone,
+    as its weights begin with `clean`'s; a training from scratch with another seed begins with other weights, and is no control. Of a run, the
+    checkpoint that is tested is compared. Runs that did not begin alike are warned of; of models nothing tells how they began.
 
-    Raises ModelError where the models differ in anatomy, with the tensors that do; RecipeError for a threshold of 0 or below.
+    Raises ModelError where the models differ in anatomy, with the tensors that do; RecipeError for a threshold of 0 or below, or what is no model.
+
+        shift = ss.compare_parameters("runs/source", "runs/fog", threshold=0.1, null="runs/null")
+        ss.write_diagnosis(shift, "diagnosis")
     """
-    if isinstance(clean, SegmentationModel) and isinstance(other, SegmentationModel) and not isinstance(null, Run | Path | str):
-        return compare_models(clean, other, threshold, granularity, null)
-    return compare_states(_anatomy(clean), _state(clean), _state(other), threshold, granularity, None if null is None else _state(null))
+    subjects = {"clean": clean, "other": other, **({} if null is None else {"null": null})}
+    for what, subject in subjects.items():
+        if not isinstance(subject, SegmentationModel | Run | Path | str):
+            several = "; compare several one at a time" if isinstance(subject, Mapping | Sequence) else ""
+            raise RecipeError(f"{what} is a {type(subject).__name__}: give a model of ss.create_model, a run or its folder{several}")
+    runs = {what: _run(subject) for what, subject in subjects.items() if not isinstance(subject, SegmentationModel)}
+    for what in ("other", "null"):
+        if "clean" in runs and what in runs and not began_alike(runs["clean"], runs[what]):
+            warnings.warn(f"{runs[what].path} {_DIFFERENT.format(runs['clean'].path)}", stacklevel=2)
+    control = None if null is None else _state(null)
+    return compare_states(_anatomy(clean), _state(clean), _state(other), threshold, granularity, control)
 
 
 def diagnose_runs(
-    clean: Run, others: Sequence[Run], threshold: float = 0.01, granularity: str = "layer", null: Run | None = None
+    clean: Run,
+    others: Sequence[Run],
+    threshold: float = 0.01,
+    granularity: str = "layer",
+    null: Run | None = None,
+    labels: Sequence[str | None] | None = None,
 ) -> tuple[Diagnosis, list[str]]:
-    """The diagnosis of several runs against the clean one, by name, and what a reader should know of it.
+    """The diagnosis of several runs against the clean one, by `name_runs`, and what a reader should know of it.
 
-    Raises RecipeError for two runs of one name, and for a run beside itself.
+    Raises RecipeError for a run beside itself, and for two runs that cannot be told apart.
     """
-    names = [run.name for run in others]
     for run in (*others, *([null] if null else [])):
         if run.path.resolve() == clean.path.resolve():
             raise RecipeError(f"{run.path} is the clean run itself: name runs that were trained on from it, or beside it")
         run.require_finished()
-    if len(set(names)) < len(names):
-        raise RecipeError(
-            f"two runs are called {next(name for name in names if names.count(name) > 1)!r}: give them names of their own with --name when they are made"
-        )
+    names = name_runs(others, labels or [None] * len(others))
     clean.require_finished()
     anatomy, before = _anatomy(clean), _state(clean)
     control = None if null is None else _state(null)
-    shifts = {run.name: compare_states(anatomy, before, _state(run), threshold, granularity, control) for run in others}
+    shifts = {name: compare_states(anatomy, before, _state(run), threshold, granularity, control) for name, run in zip(names, others, strict=True)}
     notes = [
-        f"{what} began with other weights than {clean.name}: their z-scores differ everywhere"
-        for what, run in [*((run.name, run) for run in others), *([] if null is None else [(f"the null control, {null.name},", null)])]
+        f"{what} {_DIFFERENT.format(clean.name)}"
+        for what, run in [*zip(names, others, strict=True), *([] if null is None else [(f"the null control, {null.name},", null)])]
         if not began_alike(clean, run)
     ]
     return Diagnosis(clean.name, shifts), notes
+
+
+def name_runs(runs: Sequence[Run], labels: Sequence[str | None]) -> list[str]:
+    """What each is called: its label, else its name; where two share that, the last parts of the folders' paths, as few as tell all of them apart.
+
+    Raises RecipeError where nothing does: two equal labels, or one run twice.
+    """
+    names = [label or run.name for label, run in zip(labels, runs, strict=True)]
+    parts = [run.path.resolve().parts for run in runs]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        if len(set(names)) == len(names):
+            return names
+        names = [label or Path(*own[-depth:]).as_posix() for label, own in zip(labels, parts, strict=True)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RecipeError(f"two runs are called {twice!r}: give each run once, with a label of its own, LABEL:=RUN")
+    return names
 
 
 def began_alike(clean: Run, other: Run) -> bool:
