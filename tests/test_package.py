@@ -29,6 +29,7 @@ def test_public_names() -> None:
         "render_set",
         "select_parameters",
         "weather",
+        "write_diagnosis",
     ]
     for name in dir(ss):
         assert getattr(ss, name) is not None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from segshift.models import SegmentationModel, create_model, measure_cost, measure_receptive_field
     from segshift.predict import predict_images
     from segshift.render import render_set
+    from segshift.report.diagnosis import write_diagnosis
     from segshift.tuning import select_parameters
 
 _PLACES = {
@@ -47,6 +48,7 @@ _PLACES = {
     "render_set": "segshift.render",
     "select_parameters": "segshift.tuning",
     "weather": "segshift",
+    "write_diagnosis": "segshift.report.diagnosis",
 }
 
 __version__ = "0.1.0"
@@ -68,6 +70,7 @@ __all__ = [
     "render_set",
     "select_parameters",
     "weather",
+    "write_diagnosis",
 ]
 
 

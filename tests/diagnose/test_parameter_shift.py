@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from segshift.diagnose import Diagnosis, compare_parameters, compare_states, read_diagnosis
+from segshift.diagnose import Diagnosis, LayerShift, ParameterShift, as_diagnosis, compare_parameters, compare_states, read_diagnosis
 from segshift.errors import MissingDataError, ModelError, RecipeError, UnknownNameError, WeightsError
 from segshift.models import SegmentationModel, create_model
 from segshift.models.layers import Layer
@@ -122,14 +124,49 @@ def test_layers_are_consistent_or_fluctuate_over_targets(model: SegmentationMode
     diagnosis = Diagnosis("clean", shifts)
     assert diagnosis.agreement(2) == {FIRST: ("fog", "rain"), NORM: ("fog",), LAST: ("rain",)}
     assert list(diagnosis.agreement(2)) == [FIRST, NORM, LAST], "forward order"
-    rows = list(csv.reader(io.StringIO(Diagnosis("clean", {"fog, thick": shifts["fog"], "rain": shifts["rain"]}).agreement_csv(2))))
-    assert rows == [["layer", "fog, thick", "rain"], [FIRST, "1", "1"], [NORM, "1", "0"], [LAST, "0", "1"]]
     (first, shift), *others = diagnosis.ranked()
     assert first.name == FIRST
     of_first = [next(layer.shift for layer in each.layers if layer.name == FIRST) for each in shifts.values()]
     assert shift == sum(of_first) / 2
     assert {layer.name for layer, _ in others[:2]} == {NORM, LAST}
     assert all(mean == 0 for _, mean in others[2:])
+
+
+def test_those_that_moved_most_come_by_rank_with_what_tells_them_apart(model: SegmentationModel) -> None:
+    null = moved(model, NORM)
+    shifts = {
+        "fog, thick": compare_parameters(model, moved(model, FIRST, NORM), null=null),
+        "rain": compare_parameters(model, moved(model, FIRST, LAST), null=null),
+    }
+    diagnosis = Diagnosis("clean", shifts)
+    rows = list(csv.DictReader(io.StringIO(diagnosis.top_csv(2))))
+    ranked = [layer.name for layer, _ in diagnosis.ranked()]
+    assert [row["layer"] for row in rows] == ranked[:3], "the two that top-k takes, and what one target alone has"
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert {row["layer"]: row["lists"] for row in rows} == {FIRST: "2", NORM: "1", LAST: "1"}
+    for row in rows:
+        of_layer = [next(layer for layer in shift.layers if layer.name == row["layer"]) for shift in shifts.values()]
+        assert float(row["shift"]) == pytest.approx(sum(layer.shift for layer in of_layer) / 2)
+        assert float(row["relative_norm"]) == pytest.approx(sum(layer.relative_norm for layer in of_layer) / 2)
+        assert float(row["excess"]) == pytest.approx(float(row["shift"]) - (1 - of_layer[0].null_similarity))
+        for target, shift in shifts.items():
+            assert [layer.name for layer in shift.ranked()].index(row["layer"]) + 1 == int(row[f"rank in {target}"])
+    assert next(float(row["excess"]) for row in rows if row["layer"] == NORM) < 0 < next(float(row["excess"]) for row in rows if row["layer"] == LAST)
+
+
+def test_what_no_list_has_can_be_what_moved_most_on_the_mean() -> None:
+    def shift(*similarities: float) -> ParameterShift:
+        layers = (LayerShift(name, "convolution", depth, 10, each, 0.1) for depth, (name, each) in enumerate(zip("abc", similarities, strict=True)))
+        return ParameterShift(tuple(layers), 0.1, "layer")
+
+    diagnosis = Diagnosis("clean", {"fog": shift(0.0, 1.0, 0.1), "rain": shift(1.0, 0.0, 0.1)})
+    assert [(row.rank, row.layer.name, row.lists, row.excess) for row in diagnosis.moved_most(1)] == [(1, "c", 0, None), (2, "a", 1, None), (3, "b", 1, None)]
+
+
+def test_a_null_control_changes_no_ranking(model: SegmentationModel) -> None:
+    other, null = moved(model, FIRST, NORM), moved(model, FIRST)
+    with_null, without = (Diagnosis("clean", {"fog": compare_parameters(model, other, null=control)}) for control in (null, None))
+    assert [layer.name for layer, _ in with_null.ranked()] == [layer.name for layer, _ in without.ranked()]
 
 
 def test_a_diagnosis_is_read_back_equal(model: SegmentationModel, tmp_path: Path) -> None:
@@ -162,8 +199,28 @@ def test_a_file_that_is_no_diagnosis_is_told(tmp_path: Path) -> None:
         Diagnosis("clean", {})
 
 
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Annotations are not executed, as outside of these tests: a wrong type gets as far as it does there."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_wrong_type_is_one_line_with_a_remedy(model: SegmentationModel) -> None:
+    with pytest.raises(RecipeError, match=r"the folder that `segshift diagnose` wrote, or what ss\.compare_parameters gave, not a int"):
+        as_diagnosis(5)  # type: ignore[arg-type]  # what a user may give
+    for wrong in ("a", None, True):
+        with pytest.raises(RecipeError, match=f"threshold is {wrong!r}: .* a number above 0"):
+            compare_parameters(model, model, threshold=wrong)  # type: ignore[arg-type]
+    for models, told in (((model, "runs/a"), "other is a str"), (({}, model), "clean is a dict")):
+        with pytest.raises(ModelError, match=rf"{told}, not a SegmentationModel: `ss\.compare_parameters` takes run folders too"):
+            compare_parameters(*models)
+
+
 def test_mistakes_are_one_line_with_a_remedy(model: SegmentationModel) -> None:
-    with pytest.raises(RecipeError, match=r"threshold is 0\.0: .* above 0; 0\.01 for a ResNet-101"):
+    with pytest.raises(RecipeError, match=r"threshold is 0\.0: .* a number above 0; 0\.01 for a ResNet-101"):
         compare_parameters(model, model, threshold=0.0)
     with pytest.raises(RecipeError, match="threshold is nan"):
         compare_parameters(model, model, threshold=math.nan)

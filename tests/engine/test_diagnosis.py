@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import jaxtyping
 import pytest
 from PIL import Image
 
+import segshift as ss
 from segshift.cli import main
 from segshift.cli.diagnose import write
 from segshift.diagnose import Diagnosis, read_diagnosis
@@ -19,7 +23,7 @@ from segshift.engine.diagnosis import began_alike, compare_parameters, diagnose_
 from segshift.engine.execute import execute
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
-from segshift.errors import RecipeError
+from segshift.errors import ModelError, RecipeError
 from segshift.models import create_model
 
 TARGET = "streets::val?size=64x32&count=8+fog=0.02"
@@ -118,12 +122,12 @@ def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_pa
     said = capsys.readouterr().out
     assert "convolution" in said
     first = compare_parameters(source_run, tuned, 0.05).top(7)
-    lines = said[said.index("moved most (shift, %):") :].splitlines()[1:8]
-    assert [line.split() for line in lines] == [[f"{100 * layer.shift:.1f}", layer.name] for layer in first], "most first"
+    lines = said[said.index("moved most:") :].splitlines()[2:9]
+    assert [line.split() for line in lines] == [[f"{100 * layer.shift:.1f}", f"{100 * layer.relative_norm:.3g}", layer.name] for layer in first], "most first"
     assert f"--tuning top-k --diagnosis {tmp_path / 'out'} --k 7" in said
     assert read_diagnosis(tmp_path / "out").shifts["tuned"] == compare_parameters(source_run, tuned, 0.05)
     with open(tmp_path / "out" / "top.csv", encoding="utf-8") as file:
-        assert {row["layer"]: row["tuned"] for row in csv.DictReader(file)} == {layer.name: "1" for layer in first}
+        assert [(row["layer"], row["rank in tuned"]) for row in csv.DictReader(file)] == [(layer.name, str(rank)) for rank, layer in enumerate(first, 1)]
     for name in ("similarity.png", "top.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             picture.load()
@@ -145,6 +149,49 @@ def test_the_command_writes_what_top_k_reads(source_run: Run, tuned: Run, tmp_pa
         assert stopped.value.code == 1
         assert text in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_the_command_takes_labels_and_sets_the_null_control_beside(source_run: Run, tuned: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [f"run:={tuned.path}", f"again:={tuned.path}"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["diagnose", str(source_run.path), *runs, "--null", str(tuned.path), "--out", str(tmp_path / "out")])
+    assert not stopped.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["run", "again"]
+    assert lines[3].split()[:2] == ["null", "control"]
+    assert lines[3].split()[2:] == lines[1].split()[1:], "the control is the run itself"
+    heads = next(line for line in lines if line.endswith("layer"))
+    assert heads.split("  ")[1:] == ["shift, %", "over null", "norm, %", "in top 50", "layer"]
+    shift = compare_parameters(source_run, tuned)
+    listed = [line.split() for line in lines[lines.index(heads) + 1 :][:10]]
+    assert [line[-1] for line in listed] == [layer.name for layer in shift.top(10)]
+    assert all(line[1] == "+0.0" and line[3:6] == ["2", "of", "2"] for line in listed)
+    assert list(read_diagnosis(tmp_path / "out").shifts) == ["run", "again"]
+
+
+def test_a_reader_that_stops_loses_nothing(source_run: Run, tuned: Run, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "segshift", "diagnose", str(source_run.path), str(tuned.path), "--out", str(tmp_path)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_what_is_compared_in_python_is_written_and_tuned(source_run: Run, tuned: Run, tmp_path: Path) -> None:
+    shift = ss.compare_parameters(source_run, tuned, 0.05)
+    assert repr(shift) == f"ParameterShift({len(shift.layers)} layers, threshold=0.05, granularity='layer')"
+    files = ss.write_diagnosis(shift, tmp_path / "one", top=3)
+    assert sorted(files) == sorted(path.name for path in (tmp_path / "one").iterdir())
+    model = source_run.load_model()
+    names = {layer.name for layer in shift.top(3)}
+    for diagnosis in (shift, Diagnosis("clean", {"fog": shift}), str(tmp_path / "one"), tmp_path / "one"):
+        assert ss.select_parameters(model, "top-k", k=3, diagnosis=diagnosis).names == names
+    ss.write_diagnosis({"fog": shift, "rain": shift}, tmp_path / "two", clean="source")
+    assert list(read_diagnosis(tmp_path / "two").shifts) == ["fog", "rain"]
+    with pytest.raises(ModelError, match="is the diagnosis of another model than fpn"):
+        ss.select_parameters(create_model("fpn", encoder="resnet18", classes=3, seed=0), "top-k", k=3, diagnosis=shift)
 
 
 @pytest.mark.parametrize(("architecture", "listed"), [("pspnet", 46), ("unet", 50)])

@@ -25,6 +25,20 @@ def label_and_domain(text: str) -> tuple[str, str]:
     return (label, domain) if separator else (text, text)
 
 
+def say_done(lines: list[str]) -> None:
+    """Prints the lines of a command whose work is done: a reader that stops early (`| head`) is no failure then."""
+    import os
+    import sys
+
+    import typer
+
+    try:
+        for line in lines:
+            typer.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes at its end
+
+
 def track_changes(track: list[str] | None) -> tuple[str, ...]:
     """`--track` as a change of the recipe."""
     import json

@@ -22,6 +22,23 @@ SCHEMA = 1
 
 @final
 @dataclass(frozen=True)
+class Moved:
+    """A layer among those that moved most: its place in `Diagnosis.ranked` from 1, and means over the targets; `excess` is None without a null control.
+
+    `ranks` are its places in the targets' own rankings, from 1; `lists` counts those of at most k, the k of `Diagnosis.moved_most`.
+    """
+
+    rank: int
+    layer: LayerShift
+    shift: float
+    relative_norm: float
+    excess: float | None
+    ranks: Mapping[str, int]
+    lists: int
+
+
+@final
+@dataclass(frozen=True)
 class Diagnosis:
     """The shift of each target, by name, from the clean model of that name; all of one anatomy, threshold and granularity."""
 
@@ -47,6 +64,24 @@ class Diagnosis:
         order = next(iter(self.shifts.values())).layers
         found = {layer.name: tuple(target for target, names in chosen.items() if layer.name in names) for layer in order}
         return {name: targets for name, targets in found.items() if targets}
+
+    def moved_most(self, k: int) -> tuple[Moved, ...]:
+        """The k that `top-k` tunes, and whatever else is among the k that moved most for a target, in the order of `ranked`.
+
+        Raises RecipeError for a k below 1 or above their number.
+        """
+        lists = self.agreement(k)
+        ranks = {target: {layer.name: rank for rank, layer in enumerate(shift.ranked(), 1)} for target, shift in self.shifts.items()}
+        columns = {same[0].name: same for same in zip(*(shift.learnable for shift in self.shifts.values()), strict=True)}
+        found = []
+        for rank, (layer, shift) in enumerate(self.ranked(), 1):
+            if rank <= k or layer.name in lists:
+                same = columns[layer.name]
+                excess = [each.excess for each in same if each.excess is not None]
+                own = {target: places[layer.name] for target, places in ranks.items()}
+                norm = fmean(each.relative_norm for each in same)
+                found.append(Moved(rank, layer, shift, norm, fmean(excess) if excess else None, own, len(lists.get(layer.name, ()))))
+        return tuple(found)
 
     def require_model(self, model: SegmentationModel, path: str) -> None:
         """ModelError where the diagnosis was made of another anatomy, with the tensors that differ."""
@@ -86,13 +121,26 @@ class Diagnosis:
                 writer.writerow({"target": target, **asdict(layer), "shift": layer.shift, "excess": layer.excess})
         return text.getvalue()
 
-    def agreement_csv(self, k: int) -> str:
-        """`agreement` as a table: a line a layer, 1 under each target that has it among its k, else 0."""
+    def top_csv(self, k: int) -> str:
+        """`moved_most` as a table: a line a layer, `lists` the targets that have it among their k, and its rank in each."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["layer", *self.shifts])
-        writer.writerows([name, *(int(target in targets) for target in self.shifts)] for name, targets in self.agreement(k).items())
+        writer.writerow(["rank", "layer", "kind", "shift", "relative_norm", "excess", "lists", *(f"rank in {target}" for target in self.shifts)])
+        for moved in self.moved_most(k):
+            layer = moved.layer
+            writer.writerow([moved.rank, layer.name, layer.kind, moved.shift, moved.relative_norm, moved.excess, moved.lists, *moved.ranks.values()])
         return text.getvalue()
+
+
+def as_diagnosis(found: str | Path | Diagnosis | ParameterShift) -> Diagnosis:
+    """The diagnosis in a file or folder, or what `compare_parameters` gave as a diagnosis of one target. RecipeError for anything else."""
+    if isinstance(found, ParameterShift):
+        return Diagnosis("clean", {"other": found})
+    if isinstance(found, Diagnosis):
+        return found
+    if not isinstance(found, str | Path):
+        raise RecipeError(f"a diagnosis is the folder that `segshift diagnose` wrote, or what ss.compare_parameters gave, not a {type(found).__name__}")
+    return read_diagnosis(found)
 
 
 def read_diagnosis(path: str | Path) -> Diagnosis:

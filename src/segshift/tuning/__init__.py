@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from segshift.diagnose import read_diagnosis
+from segshift.diagnose import Diagnosis, ParameterShift, read_diagnosis
 from segshift.errors import RecipeError, unknown_name
 from segshift.models import SegmentationModel
 from segshift.tuning import selection
@@ -78,6 +79,8 @@ def create_tuning(name: str, **options: Any) -> Tuning:
     for option, value in options.items():
         if option not in known:
             raise unknown_name(f"option of tuning {name}", option, known or ["(none)"])
+        if option in entry.reads and isinstance(value, Path | Diagnosis | ParameterShift):
+            continue  # from Python: what a recipe names by a path alone
         try:
             options[option] = TypeAdapter(types[option], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
         except ValidationError as error:

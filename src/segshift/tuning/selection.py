@@ -16,13 +16,14 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from segshift.diagnose import read_diagnosis
+from segshift.diagnose import Diagnosis, ParameterShift, as_diagnosis
 from segshift.errors import ModelError, RecipeError, unknown_name
 from segshift.models import SegmentationModel
 from segshift.models import first_convolutions as first_convolution_names
@@ -88,15 +89,16 @@ def select_biases(model: SegmentationModel) -> Selection:
     return Selection(frozenset(name for name, _ in model.named_parameters() if name.rpartition(".")[2] == "bias"), frozenset())
 
 
-def select_top_k(model: SegmentationModel, diagnosis: str | None = None, k: int = 10) -> Selection:
-    """The k tensors that a diagnosis found to move most, by mean shift over its targets; `diagnosis` is what `segshift diagnose` wrote.
+def select_top_k(model: SegmentationModel, diagnosis: str | Path | Diagnosis | ParameterShift | None = None, k: int = 10) -> Selection:
+    """The k tensors that a diagnosis found to move most, by mean shift over its targets; `diagnosis` is what `segshift diagnose` wrote,
+    or, outside of recipes, what `compare_parameters` gave.
 
     The running statistics of a batch norm update where its scale or shift is among them.
     """
     if diagnosis is None:
         raise RecipeError("tuning top-k needs to know what moved: give diagnosis, the folder that `segshift diagnose` wrote")
-    found = read_diagnosis(diagnosis)
-    found.require_model(model, diagnosis)
+    found = as_diagnosis(diagnosis)
+    found.require_model(model, str(diagnosis))
     return _tensors(model, [layer.name for layer, _ in found.ranked()], k)
 
 
@@ -118,7 +120,10 @@ def with_switches(select: Select) -> Select:
     defaults = {"affine": None, "statistics": None, "dropout": True}
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
     switched.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # where inspect looks for it
-    switched.__annotations__ = {**get_type_hints(select), "affine": bool | None, "statistics": bool | None, "dropout": bool}
+    hints = get_type_hints(select)
+    if "diagnosis" in hints:
+        hints["diagnosis"] = str | None  # a recipe holds a path; who calls it may give the diagnosis itself
+    switched.__annotations__ = {**hints, "affine": bool | None, "statistics": bool | None, "dropout": bool}
     return switched
 
 
