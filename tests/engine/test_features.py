@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.execute import execute
 from segshift.engine.features import FeatureFile, read_by_head, unpack
 from segshift.engine.logs import Reporter
@@ -123,6 +124,14 @@ def test_refused_where_the_encoder_changes(tuning: str, tiny: Callable[..., Reci
     with pytest.raises(RecipeError, match=rf"tuning {tuning.replace('+', '.')} changes the encoder .*: use tuning encoder-frozen"):
         execute(tiny(*KEPT, f"tuning.name={tuning}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_repair_that_trains_nothing_is_not_refused(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    """It has its parent's recipe, and no features of its own."""
+    source = execute(tiny(*KEPT, "tuning.name=encoder-frozen"), tmp_path / "source")
+    repair = adaptation_recipe(source.recipe, "adabn", target="streets::val?size=64x32&count=4")
+    assert repair.training.feature_cache == 1
+    assert execute(repair, tmp_path / "adabn", source).record["status"] == "finished"
 
 
 def test_what_is_kept_is_said(tiny: Callable[..., Recipe], tmp_path: Path) -> None:

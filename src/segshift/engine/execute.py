@@ -81,8 +81,8 @@ def execute(
 
 def check_features(plan: Plan, model: SegmentationModel) -> None:
     """Refuses kept features with a tuning that changes the encoder, before the run has a folder."""
-    tuning = plan.recipe.tuning
-    if plan.recipe.training.feature_cache is not None and plan.compared is None:  # a diagnosis that is still to be made says later what learns
+    tuning, trains = plan.recipe.tuning, plan.method.kind == "trains"  # what trains nothing keeps nothing, whatever its parent's recipe says
+    if trains and plan.recipe.training.feature_cache is not None and plan.compared is None:  # a diagnosis that is still to be made says later what learns
         trial, copied = create_tuning(tuning.name, **tuning.options), deepcopy(model)
         with torch.random.fork_rng(devices=[]):
             trial.prepare(copied)

@@ -39,7 +39,7 @@ class Surgical(Fixed):
     def rates(self) -> Mapping[str, float]:
         return self._rates
 
-    def _begin(self, model: SegmentationModel) -> Selection:
+    def prepare(self, model: SegmentationModel) -> Selection:
         self._selection = select_all(model)
         self._rates = dict.fromkeys(self._selection.names, 1.0)
         return self._selection
@@ -56,7 +56,7 @@ class AutoRGN(Surgical):
 
     def prepare(self, model: SegmentationModel) -> Selection:
         self._zeros = frozenset(name for name, parameter in model.named_parameters() if not parameter.any())
-        return self._begin(model)
+        return super().prepare(model)
 
     def before_update(self, model: SegmentationModel, progress: Progress) -> None:
         if progress.epoch > self._epoch:
@@ -92,9 +92,6 @@ class AutoSNR(Surgical):
         self._sums: dict[str, Tensor] = {}
         self._squares: dict[str, Tensor] = {}
         self._steps = 0
-
-    def prepare(self, model: SegmentationModel) -> Selection:
-        return self._begin(model)
 
     def before_update(self, model: SegmentationModel, progress: Progress) -> None:
         if progress.epoch > self._epoch:
