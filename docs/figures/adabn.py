@@ -33,10 +33,10 @@ Values = dict[tuple[str, ...], dict[int, float]]
 
 @dataclass(frozen=True)
 class Choice:
-    """What `auto` expected of each state of a model on the target, and what the same states truly score on the test; by "unchanged" or ratio."""
+    """How consistent each state of a model was on the target, and what the same states truly score on the test; by "unchanged" or ratio."""
 
     chosen: str
-    expected: Mapping[str, float]
+    consistency: Mapping[str, float]
     true: Mapping[str, float]
 
 
@@ -104,19 +104,19 @@ def read_choices(folder: Path, results: Results, values: Values) -> dict[tuple[s
         source, weather = str(run.axes["augmentation"]), str(run.axes["weather"])
         true = {ratio: values["adabn", source, weather, ratio, "8"][run.seed] for ratio in RATIOS if ("adabn", source, weather, ratio, "8") in values}
         true["unchanged"] = values["source", source, weather, "", "8"][run.seed]
-        found[source, weather, run.seed] = Choice(adaptation["chosen"], adaptation["expected_miou"], true)
+        found[source, weather, run.seed] = Choice(adaptation["chosen"], adaptation["consistency"], true)
     return found
 
 
 def print_choices(choices: Mapping[tuple[str, str, int], Choice]) -> None:
-    """Whether what a model expects of itself tells where statistics help."""
+    """Whether a model's consistency tells where statistics help."""
     if not choices:
         return
-    pairs = [(c.expected[r] - c.expected["unchanged"], c.true[r] - c.true["unchanged"]) for c in choices.values() for r in RATIOS if r in c.expected]
-    expected, true = (np.array(column) for column in zip(*pairs, strict=True))
+    pairs = [(c.consistency[r] - c.consistency["unchanged"], c.true[r] - c.true["unchanged"]) for c in choices.values() for r in RATIOS if r in c.consistency]
+    gained, true = (np.array(column) for column in zip(*pairs, strict=True))
     clear = np.abs(true) > 0.01
-    print(f"\nexpected against true gain of {len(pairs)} adaptations: Spearman {spearmanr(expected, true).statistic:.2f}; ", end="")
-    print(f"of the {clear.sum()} that gain or lose more than a point, the sign is right in {np.mean(np.sign(expected) == np.sign(true), where=clear):.0%}")
+    print(f"\nconsistency against true gain of {len(pairs)} adaptations: Spearman {spearmanr(gained, true).statistic:.2f}; ", end="")
+    print(f"of the {clear.sum()} that gain or lose more than a point, the sign is right in {np.mean(np.sign(gained) == np.sign(true), where=clear):.0%}")
     rules = {
         "unchanged": lambda c: c.true["unchanged"],
         **{f"ratio {ratio}": lambda c, ratio=ratio: c.true[ratio] for ratio in RATIOS},

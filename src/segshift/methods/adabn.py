@@ -9,8 +9,8 @@ Li et al., "Adaptive Batch Normalization for practical domain adaptation", Patte
     bayes         mean = N / (N + n) mean_S + n / (N + n) mean_T, the variance likewise                     (3)
                   N = `pseudo_count`, n target images (Schneider et al., NeurIPS 2020)
 
-`source_ratio="auto"` tries no source image, RATIOS of them, and the statistics that the model came with, and keeps those with which its probabilities on the
-target lead to expect the highest mIoU (`expected_iou.py`): it may decline to change anything. No label is used.
+`source_ratio="auto"` tries RATIOS of source images and the statistics that the model came with, and keeps those with which it agrees best with its own
+answers to other views of the target's images (`consistency.py`): it may decline to change anything. No label is used.
 
 Every weight, scale and shift stays as it is. During the pass each layer normalises with the statistics of its (mixed, shuffled) batch, so for a pool (1)
 and (2) hold exactly for the first layer and deeper layers depend on the batches.
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segshift.errors import DataError, RecipeError
-from segshift.methods.expected_iou import expected_miou
+from segshift.methods.consistency import consistency
 from segshift.methods.method import Kind, Pool
 from segshift.methods.normalization import (
     Moments,
@@ -63,7 +63,7 @@ class AdaBN:
     kind: ClassVar[Kind] = "estimates"
     summary: ClassVar[str] = "batch norm statistics of the target, mixed with the source's"
     paper: ClassVar[str] = "Li et al. 2018, Adaptive Batch Normalization for practical domain adaptation"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __init__(
         self,
@@ -153,26 +153,26 @@ class AdaBN:
         return list(found)
 
     def _choose(self, model: nn.Module, layers: Layers, pool: Pool) -> tuple[list[str], int, dict[str, Any]]:
-        """The ratio, or the statistics as they were, of which the highest mIoU is expected: layers written, source images, and what was expected of each."""
+        """The ratio, or the statistics as they were, of the highest consistency: layers written, source images, and the consistency of each."""
         targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
         images = [("target", i) for i in range(targets)]
         counts = {ratio: round(ratio * targets) for ratio in RATIOS}
         counts = {ratio: count for ratio, count in counts.items() if count <= sources and (count or ratio == 0)}
 
-        def expect() -> float:
-            return expected_miou(model, lambda: pool.load(images, self.batch_size), pool.on_all)
+        def agree() -> float:
+            return consistency(model, lambda: pool.load(images, self.batch_size), pool.on_all)
 
         came = read_all(layers)
-        expected: dict[str, float] = {"unchanged": expect()}
+        found: dict[str, float] = {"unchanged": agree()}
         best, touched, kept = "unchanged", [], came
         for ratio, count in counts.items():
             write_all(layers, came)
             names = self._estimate(model, layers, pool, count)
-            expected[f"{ratio:g}"] = expect()
-            if expected[f"{ratio:g}"] > expected[best]:
+            found[f"{ratio:g}"] = agree()
+            if found[f"{ratio:g}"] > found[best]:
                 best, touched, kept = f"{ratio:g}", names, read_all(layers)
         write_all(layers, kept)
-        return touched, 0 if best == "unchanged" else counts[float(best)], {"chosen": best, "expected_miou": expected}
+        return touched, 0 if best == "unchanged" else counts[float(best)], {"chosen": best, "consistency": found}
 
     def _count(self, model: nn.Module, layers: Layers, pool: Pool, picks: list[Picks]) -> Statistics:
         """Exact moments over all images, of all processes, by layer."""
@@ -222,12 +222,12 @@ class AdaBN:
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:
-    """What "auto" chose and what it expected of each, "" where nothing was to be chosen."""
+    """What "auto" chose and how consistent each was, "" where nothing was to be chosen."""
     if not chosen:
         return ""
-    name, expected = chosen["chosen"], chosen["expected_miou"]
-    best = "no source_ratio leads to expect more" if name == "unchanged" else f"source_ratio {name} leads to expect most"
-    return f", as {best} (mIoU {', '.join(f'{each} {100 * value:.1f} %' for each, value in expected.items())})"
+    name, found = chosen["chosen"], chosen["consistency"]
+    best = "no source_ratio is more consistent" if name == "unchanged" else f"source_ratio {name} is most consistent"
+    return f", as {best} (soft mIoU between views: {', '.join(f'{each} {100 * value:.1f} %' for each, value in found.items())})"
 
 
 def read_all(layers: Layers) -> dict[str, tuple[Tensor, Tensor]]:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segshift.errors import RecipeError
 from segshift.methods.adabn import RATIOS, AdaBN
-from segshift.methods.expected_iou import expected_miou, sum_expected
-from segshift.metrics.calibration import ConfidenceCounts
+from segshift.methods.consistency import SCALE, consistency, sum_agreement
 from tests.methods.pools import Images, OneLayer, images
 
 
@@ -37,31 +37,56 @@ def alone(action: Callable[[], Any]) -> list[Any]:
     return [action()]
 
 
-def test_it_is_the_soft_iou_of_the_calibration_at_temperature_one() -> None:
-    logits = 3 * torch.randn(6, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    counts = ConfidenceCounts(torch.ones(3))
-    counts.update(logits)
-    pool = Images(target=logits)
-    picks = [("target", i) for i in range(6)]
-    assert expected_miou(Same(), lambda: pool.load(picks, 4), alone) == pytest.approx(counts.soft_iou().mean(), rel=1e-6)
+class Halves(nn.Module):
+    """Sure of class 0 on the left and of class 1 on the right, whatever it sees."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        left = (torch.arange(images.shape[-1]) < images.shape[-1] / 2).expand(len(images), 1, images.shape[-2], -1)
+        return 1e4 * torch.cat([left, ~left], 1).float()
 
 
-def test_a_sure_model_expects_all_and_an_undecided_one_its_chance() -> None:
-    sure = torch.zeros(1, 3, 3, 4)
+def of(model: nn.Module, images: Tensor, batch_size: int = 4) -> float:
+    picks = [("target", i) for i in range(len(images))]
+    return consistency(model, lambda: Images(target=images).load(picks, batch_size), alone)
+
+
+def test_it_is_the_soft_iou_with_the_answers_to_both_views() -> None:
+    """Against (1) written out with one-hot masks."""
+    logits = 3 * torch.randn(6, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    p = logits.double().softmax(1)
+    smaller = F.interpolate(logits, size=(round(8 * SCALE), round(12 * SCALE)), mode="bilinear", antialias=True)
+    views = [logits, F.interpolate(smaller, size=(8, 12), mode="bilinear")]  # what is answered point by point is the same in the mirror
+    ious = []
+    for view in views:
+        for c in range(3):
+            called = view.argmax(1) == c
+            ious.append(p[:, c][called].sum() / (called.sum() + p[:, c][~called].sum()))
+    assert of(Same(), logits) == pytest.approx(float(torch.stack(ious).mean()), rel=1e-6)
+
+
+def test_a_sure_model_agrees_and_an_undecided_one_by_chance() -> None:
+    sure = torch.zeros(3, 3, 4, 4)
     for c in range(3):
-        sure[:, c, c] = 1e4
-    picks = [("target", 0)]
-    assert expected_miou(Same(), lambda: Images(target=sure).load(picks, 1), alone) == pytest.approx(1.0)
-    # all 12 pixels are class 0 at p = 1/3: IoU_0 = 4 / 12, the others 0 / 4
-    assert expected_miou(Same(), lambda: Images(target=torch.zeros(1, 3, 3, 4)).load(picks, 1), alone) == pytest.approx(1 / 9)
+        sure[c, c] = 1e4
+    assert of(Same(), sure) == pytest.approx(1.0)
+    # all pixels are called class 0 at p = 1/3: IoU_0 = 1 / 3, the others 0
+    assert of(Same(), torch.zeros(1, 3, 3, 4)) == pytest.approx(1 / 9)
 
 
-def test_two_processes_expect_what_one_does() -> None:
+def test_being_sure_is_not_enough() -> None:
+    """In the mirror each half is called the other class: 0 of it agrees, all of the smaller image does."""
+    assert of(Halves(), torch.zeros(2, 3, 8, 8)) == pytest.approx(0.5)
+
+
+def test_images_of_one_pixel_have_a_consistency() -> None:
+    assert 0 < of(Same(), torch.zeros(1, 3, 1, 1)) < 1
+
+
+def test_three_processes_agree_as_one_does() -> None:
     logits = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     pool, picks = Images(target=logits), [("target", i) for i in range(5)]
-    one = expected_miou(Same(), lambda: pool.load(picks, 2), alone)
-    shares = [sum_expected(Same(), pool.load(picks[place::3], 2)) for place in range(3)] + [sum_expected(Same(), [])]
-    assert expected_miou(Same(), list, lambda _: shares) == pytest.approx(one, rel=1e-12)
+    shares = [sum_agreement(Same(), pool.load(picks[place::3], 2)) for place in range(3)] + [sum_agreement(Same(), [])]
+    assert consistency(Same(), list, lambda _: shares) == pytest.approx(of(Same(), logits), rel=1e-6)
 
 
 def trained_on(mean: float) -> Threshold:
@@ -82,10 +107,10 @@ def test_auto_moves_with_a_target_that_moved() -> None:
     assert done["chosen"] == "0"
     assert done["source_images"] == 0
     assert model.norm.running_mean[0] == pytest.approx(5.0, abs=0.1)
-    expected = done["expected_miou"]
-    assert list(expected) == ["unchanged", *(f"{ratio:g}" for ratio in RATIOS)]
-    assert max(expected, key=expected.get) == "0"
-    assert f"source_ratio 0 leads to expect most (mIoU unchanged {100 * expected['unchanged']:.1f} %" in done["said"]
+    found = done["consistency"]
+    assert list(found) == ["unchanged", *(f"{ratio:g}" for ratio in RATIOS)]
+    assert max(found, key=found.get) == "0"
+    assert f"source_ratio 0 is most consistent (soft mIoU between views: unchanged {100 * found['unchanged']:.1f} %" in done["said"]
 
 
 def test_auto_gives_the_statistics_back_bit_for_bit_where_none_does_better() -> None:
@@ -96,15 +121,15 @@ def test_auto_gives_the_statistics_back_bit_for_bit_where_none_does_better() -> 
     done = AdaBN(source_ratio="auto").adapt(model, Images(target=two_sided(20, 0.0, 0), source=two_sided(20, 0.0, 2)))
     assert done["chosen"] == "unchanged"
     assert (done["layers_touched"], done["values_changed"]) == (0, 0)
-    assert "statistics stay as they were, as no source_ratio leads to expect more" in done["said"]
+    assert "statistics stay as they were, as no source_ratio is more consistent" in done["said"]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_auto_tries_the_ratios_that_the_source_has_images_for() -> None:
     done = AdaBN(source_ratio="auto").adapt(OneLayer().eval(), Images(target=images(20, 1, 1, 0), source=images(10, 0, 1, 1)))
-    assert list(done["expected_miou"]) == ["unchanged", "0", "0.2", "0.5"]
+    assert list(done["consistency"]) == ["unchanged", "0", "0.2", "0.5"]
     few = AdaBN(source_ratio="auto").adapt(OneLayer().eval(), Images(target=images(2, 1, 1, 0), source=images(10, 0, 1, 1)))
-    assert list(few["expected_miou"]) == ["unchanged", "0", "0.5", "1"]  # 0.2 of two images is none
+    assert list(few["consistency"]) == ["unchanged", "0", "0.5", "1"]  # 0.2 of two images is none
 
 
 def test_auto_is_one_way_to_mix_and_sees_the_source() -> None:
