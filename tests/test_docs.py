@@ -16,7 +16,7 @@ from segshift.data.catalog import DATASETS, FILTERS
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.domain import parse_domain
 from segshift.data.mapping_file import CAMERA, KEYS, UNITS, read_mapping
-from segshift.engine.recipe import DataRecipe, StreamRecipe
+from segshift.engine.sections import DataRecipe, StreamRecipe
 from segshift.errors import UserError
 from segshift.weather import FOG_PRESETS, WEATHER
 

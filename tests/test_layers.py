@@ -9,6 +9,7 @@ import pytest
 
 ORDER = (
     ("errors", "types"),
+    ("options",),
     ("weather",),
     ("data",),
     ("metrics",),

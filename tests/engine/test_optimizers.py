@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segshift.engine.optimizers import build_optimizer, learning_rate_factor, load_optimizer_state, optimizer_state, parameter_groups
-from segshift.engine.recipe import OptimizerRecipe, ScheduleRecipe
+from segshift.engine.sections import OptimizerRecipe, ScheduleRecipe
 
 TOTAL, PER_EPOCH = 40, 4
 PEERS = {

@@ -220,9 +220,9 @@ def test_a_selection_is_told_in_a_line(model: SegmentationModel) -> None:
 @pytest.mark.parametrize(
     ("tuning", "options", "says"),
     [
-        ("cv", {"k": 3}, "unknown option of tuning cv 'k'. Known: affine, dropout, first_convolutions, statistics"),
+        ("cv", {"k": 3}, "tuning cv has no option 'k'. Known: first_convolutions, affine, statistics, dropout"),
         ("auto-snr", {"treshold": 0.1}, "did you mean 'threshold'"),
-        ("all", {"k": 1}, "unknown option of tuning all 'k'"),
+        ("all", {"k": 1}, "tuning all has no option 'k'. Known: affine"),
         ("cv", {"first_convolutions": 2.5}, "tuning cv: first_convolutions: Input should be a valid integer"),
         ("random-k", {"k": "x"}, "tuning random-k: k: Input should be a valid integer"),
     ],

@@ -50,15 +50,15 @@ def pairs() -> Iterator[str]:
 
 
 def methods() -> Iterator[str]:
-    from segshift.engine.options import describe_options
     from segshift.methods import METHODS
+    from segshift.options import describe_options
 
     for name, method in METHODS.items():
         yield join(name, method.summary, f"[{method.kind}; may see: {may_see(method)}]", describe_options(method), cite(method.paper))
 
 
 def tunings() -> Iterator[str]:
-    from segshift.engine.options import describe_options
+    from segshift.options import describe_options
     from segshift.tuning import TUNINGS
 
     for name, entry in TUNINGS.items():

@@ -28,11 +28,11 @@ def command(
     require_run(run)
     from segshift.cli.adapt import read_options
     from segshift.cli.console import reporter
-    from segshift.engine.options import check_options
     from segshift.engine.processes import choose_device
     from segshift.engine.run import Run
     from segshift.errors import RecipeError, unknown_name
     from segshift.methods import METHODS
+    from segshift.options import check_options
     from segshift.watch import watch_folder
 
     options = read_options(context.args)

@@ -13,13 +13,14 @@ from segshift.data.label_space import LabelSpace, default_colors
 from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
-from segshift.engine.options import check_options, option_types, sort_options
+from segshift.engine.options import sort_options
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
 from segshift.errors import ModelError, RecipeError
 from segshift.methods import METHODS
 from segshift.models import SegmentationModel
+from segshift.options import check_options, option_types
 
 
 def adaptation_recipe(

@@ -12,8 +12,8 @@ from segshift.engine.checkpoint import load_state
 from segshift.engine.folder import create_method
 from segshift.engine.guard import Guard
 from segshift.engine.loading import generator_of
-from segshift.engine.recipe import StreamRecipe, describe_stream
 from segshift.engine.run import Run
+from segshift.engine.sections import StreamRecipe, describe_stream
 from segshift.methods import OnlineMethod
 
 

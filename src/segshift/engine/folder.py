@@ -14,8 +14,9 @@ from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import LabelSpace, mapping
 from segshift.engine.overlap import check_validation
 from segshift.engine.provenance import run_identity
-from segshift.engine.recipe import Recipe, describe_stream
+from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, create_folder, describe_label_space
+from segshift.engine.sections import describe_stream
 from segshift.errors import ModelError, RecipeError, UserError
 from segshift.methods import METHODS, Method
 from segshift.models import SegmentationModel

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segshift.engine.recipe import OptimizerRecipe, ScheduleRecipe
+from segshift.engine.sections import OptimizerRecipe, ScheduleRecipe
 
 
 def learning_rate_factor(schedule: ScheduleRecipe, position: int, total: int, steps_per_epoch: int) -> float:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from segshift.engine.features import KeptFeatures
 from segshift.engine.optimizers import build_optimizer, learning_rate_factor, load_optimizer_state, optimizer_state, parameter_groups, set_learning_rate
 from segshift.engine.processes import any_process, average_gradients, mean_over_processes, share_tensors, sum_over_processes
-from segshift.engine.recipe import OptimizerRecipe, Recipe
+from segshift.engine.recipe import Recipe
+from segshift.engine.sections import OptimizerRecipe
 from segshift.errors import TrainingError
 from segshift.methods import TrainingMethod
 from segshift.methods.losses import count_valid

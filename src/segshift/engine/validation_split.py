@@ -8,7 +8,7 @@ from segshift.data.domain import Domain, parse_domain
 from segshift.types import ROLES
 
 if TYPE_CHECKING:
-    from segshift.engine.recipe import DataRecipe
+    from segshift.engine.sections import DataRecipe
 
 DIFFERENT_PLACES = ("part", "every", "skip", "first", "count", "seed", "size", "labels")
 """Keys of a domain that choose images or say how they lie; any other key, a look or a sequence, says what they show."""

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from segshift.engine.logs import duration
-from segshift.engine.options import option_types
 from segshift.engine.run import Run
 from segshift.errors import UserError
 from segshift.methods import METHODS
 from segshift.metrics import Interval
+from segshift.options import option_types
 from segshift.report.comparison import Cell, Column, Comparison, Row
 
 NAME_WIDTH = 28

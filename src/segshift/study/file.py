@@ -39,7 +39,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from segshift.engine.read_recipe import explain_problems, read_mapping
-from segshift.engine.recipe import ComputeRecipe, Rate, Section
+from segshift.engine.sections import ComputeRecipe, Rate, Section
 from segshift.errors import RecipeError, require_study
 from segshift.methods import METHODS
 

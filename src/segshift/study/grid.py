@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, final
 
 from segshift.engine.adapt import adaptation_recipe
-from segshift.engine.options import option_types
 from segshift.engine.read_recipe import load_recipe, validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UserError, unknown_name
+from segshift.options import option_types
 from segshift.study.file import DiagnoseTemplate, Study, Template
 from segshift.tuning import TUNINGS
 

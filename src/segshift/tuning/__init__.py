@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any
 
 from segshift.diagnose import Diagnosis, ParameterShift, read_diagnosis
-from segshift.errors import RecipeError, unknown_name
+from segshift.errors import unknown_name
 from segshift.models import SegmentationModel
+from segshift.options import check_options
 from segshift.tuning import selection
 from segshift.tuning.lora import LoRA
 from segshift.tuning.phased import GradualUnfreezing, LinearProbeThenFineTune
@@ -70,22 +68,13 @@ TUNINGS: dict[str, Entry] = {
 
 
 def create_tuning(name: str, **options: Any) -> Tuning:
-    """The tuning of this name; an unknown one is refused with the nearest, and so is an option. RecipeError for one of another type."""
+    """The tuning of this name; UnknownNameError for one that is not in TUNINGS, RecipeError with every problem of the options."""
     if name not in TUNINGS:
         raise unknown_name("tuning", name, TUNINGS)
     entry = TUNINGS[name]
-    types = get_type_hints(inspect.getattr_static(entry.options, "__init__") if isinstance(entry.options, type) else entry.options)
-    known = [option for option in inspect.signature(entry.options).parameters if option != "model"]
-    for option, value in options.items():
-        if option not in known:
-            raise unknown_name(f"option of tuning {name}", option, known or ["(none)"])
-        if option in entry.reads and isinstance(value, Path | Diagnosis | ParameterShift):
-            continue  # from Python: what a recipe names by a path alone
-        try:
-            options[option] = TypeAdapter(types[option], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-        except ValidationError as error:
-            raise RecipeError(f"tuning {name}: {option}: {error.errors()[0]['msg']} (got {value!r})") from None
-    return entry.build(entry.options, options)
+    given = {option: value for option, value in options.items() if option in entry.reads and isinstance(value, Path | Diagnosis | ParameterShift)}
+    converted = check_options(entry.options, {o: v for o, v in options.items() if o not in given}, f"tuning {name}", skip=("model",))
+    return entry.build(entry.options, {**converted, **given})
 
 
 def select_parameters(model: SegmentationModel, tuning: str, **options: Any) -> Selection:

@@ -1,0 +1,69 @@
+"""Options are keyword arguments: one place that reads their types, checks, converts and describes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from segshift.errors import RecipeError
+
+
+def option_types(target: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
+    """(type, default) of every keyword argument, by name."""
+    function = inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
+    hints = get_type_hints(function)
+    parameters = inspect.signature(target).parameters
+    return {name: (hints.get(name, Any), p.default) for name, p in parameters.items() if name not in skip}
+
+
+def check_options(target: Callable[..., Any], options: Mapping[str, Any], what: str, skip: Iterable[str] = ()) -> dict[str, Any]:
+    """The options converted to their types (text from a command line too).
+
+    Raises RecipeError with every problem: unknown names with the nearest, values of another type, what the method itself refuses.
+    """
+    known = option_types(target, skip)
+    problems, converted = [], {}
+    for name, value in options.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f", did you mean {near[0]!r}?" if near else "."
+            problems.append(f"{what} has no option {name!r}{hint} Known: {', '.join(known) or 'none'}")
+            continue
+        try:
+            converted[name] = TypeAdapter(known[name][0]).validate_python(value)
+        except ValidationError as error:
+            problems.append(f"{what}: {name}: {error.errors()[0]['msg']} (got {value!r})")
+    if problems:
+        raise RecipeError("; ".join(problems))
+    if isinstance(target, type):
+        target(**converted)
+    return converted
+
+
+def describe_options(target: Callable[..., Any], skip: Iterable[str] = ()) -> str:
+    """The options as one line: --name TYPE (default)."""
+    words = []
+    for name, (kind, default) in option_types(target, skip).items():
+        shown = [*(getattr(part, "__name__", str(part)) for part in plain_types(kind)), *map(str, literal_values(kind))]
+        words.append(f"--{name.replace('_', '-')} {'|'.join(shown)} ({default})")
+    return "  ".join(words)
+
+
+def literal_values(kind: Any) -> tuple[Any, ...]:
+    """The values of a Literal, alone or in a union.
+
+    >>> literal_values(float | Literal["auto"])
+    ('auto',)
+    """
+    return get_args(kind) if get_origin(kind) is Literal else tuple(value for part in get_args(kind) for value in literal_values(part))
+
+
+def plain_types(kind: Any) -> tuple[Any, ...]:
+    """What else a type allows: itself, or the parts of a union that are no Literal."""
+    if get_origin(kind) is Literal:
+        return ()
+    return tuple(part for part in get_args(kind) if get_origin(part) is not Literal) if literal_values(kind) else (kind,)
