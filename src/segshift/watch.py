@@ -155,7 +155,7 @@ class _Watcher:
         if kept["batch"] == len(self.lines):
             self._append(json.loads(kept["line"]))
         if kept["batch"] == len(self.lines) - 1:
-            self.guard.restore(kept["method"], kept["counts"])
+            self.guard.load_state_dict(kept["guard"])
 
     def frames_done(self) -> set[str]:
         """Names of the frames that have their line."""
@@ -175,7 +175,7 @@ class _Watcher:
                 line |= self.guard.counts()
         line["seconds"] = round(time.perf_counter() - start, 3)
         if self.guard is not None:
-            state = {"batch": line["batch"], "line": json.dumps(line), "method": self.guard.state_dict(), "counts": self.guard.counts()}
+            state = {"batch": line["batch"], "line": json.dumps(line), "guard": self.guard.state_dict()}
             save_state(self.state, state)
         self._append(line)
         words = f"{line['images']} frames, distance {line['distance']:.3g}{', ALARM' if line['alarm'] else ''}" if line.get("distance") is not None else ""

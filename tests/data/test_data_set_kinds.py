@@ -187,3 +187,14 @@ def test_pets_have_sizes_of_their_own_and_any_format_is_rgb(copied: Path) -> Non
     assert torch.equal(grey[0], grey[1])
     h, w, *_ = PETS["Egyptian_Mau_167"]
     np.testing.assert_array_equal(data[data.names.index("Egyptian_Mau_167")].image.permute(1, 2, 0), picture(h, h, w))  # transparency is dropped
+
+
+def test_a_plain_folder_of_images_is_read_and_one_that_might_hold_labels_is_not(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg"):
+        write(tmp_path / "plain" / name, picture(0))
+    found = open_domain(f"folder:{tmp_path}/plain")
+    assert [found[index].name for index in range(len(found))] == ["a", "b"]
+    assert not found.labelled
+    write(tmp_path / "plain" / "masks" / "a.png", picture(0))
+    with pytest.raises(MissingDataError, match="is laid out as ROOT/images"):
+        open_domain(f"folder:{tmp_path}/plain")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,7 @@ class Diverges:
     """Answers that grow until they are not finite, or that use one class alone."""
 
     kind, summary, paper, version = "online", "toy", "-", 1
-    keeps, touches, sees = True, "everything", frozenset({"target"})
+    keeps, resets, touches, sees = True, 0, "everything", frozenset({"target"})
 
     def __init__(self, model: torch.nn.Module, factor: float) -> None:
         self.adapted = AdaptedParameters(model, dict(model.named_parameters()), "sgd", 0.1)
@@ -149,26 +151,57 @@ class Diverges:
         self.adapted.load_state_dict(state)
 
 
-def test_what_diverges_is_rolled_back_and_told() -> None:
-    model = torch.nn.Conv2d(3, 4, 1)
-    first = model.weight.detach().clone()
-    guard = Guard(Diverges(model, 1e30))
-    answers = [guard(torch.rand(1, 3, 4, 4)) for _ in range(3)]  # the third meets weights of 1e60
-    assert all(bool(answer.isfinite().all()) for answer in answers)
-    assert guard.trouble == "rolled back 1 of 3 batches (1 not finite)"
-    assert torch.equal(model.weight, first)
-
-
-def test_a_collapse_is_rolled_back_at_the_next_check() -> None:
+def diverging(factor: float) -> tuple[Guard, torch.nn.Conv2d, torch.nn.Conv2d]:
+    """A guarded method whose weights grow by a factor a batch, its model, and the model as it began."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model, began = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1)
-    began.load_state_dict(model.state_dict())
-    guard = Guard(Diverges(model, 3.0), began)
-    for _ in range(CHECK_EVERY):
-        guard(torch.full((1, 3, 4, 4), 0.5))
-    assert guard.collapsed == 1
+        model = torch.nn.Conv2d(3, 4, 1)
+    began = deepcopy(model)
+    return Guard(Diverges(model, factor), began), model, began
+
+
+GREY = torch.full((1, 3, 4, 4), 0.5)
+
+
+def test_what_diverges_is_rolled_back_and_told() -> None:
+    guard, model, began = diverging(math.inf)
+    answers = [guard(GREY) for _ in range(2)]  # the second meets weights that are not finite
+    assert all(bool(answer.isfinite().all()) for answer in answers)
+    assert guard.trouble == "1 rollback in 2 batches (1 not finite)"
     assert torch.equal(model.weight, began.weight)
+
+
+def test_a_collapse_is_rolled_back_to_what_answered_well() -> None:
+    guard, model, began = diverging(1e4)
+    first, second = guard(GREY), guard(GREY)  # the first answer is the model as it began, and leads to one class alone
+    assert guard.counts()["collapsed"] == 1
+    assert torch.equal(first, second)
+    assert torch.equal(model.weight, began.weight)
+
+
+def test_the_last_step_of_all_is_looked_at_too() -> None:
+    guard, model, began = diverging(1e4)
+    guard(GREY)
+    assert not torch.equal(model.weight, began.weight)
+    guard.settle(GREY)
+    assert guard.trouble == "1 rollback in 1 batches (1 collapsed)"
+    assert torch.equal(model.weight, began.weight)
+    steady, moved, _ = diverging(1.001)
+    steady(GREY)
+    after = moved.weight.clone()
+    steady.settle(GREY)
+    assert torch.equal(moved.weight, after)
+    assert steady.trouble == ""
+
+
+def test_checks_grow_rare_while_all_is_well() -> None:
+    guard, _, began = diverging(1.001)
+    looked = []
+    began.register_forward_hook(lambda *_: looked.append(guard.batches))
+    for _ in range(40):
+        guard(GREY)
+    assert looked == [1, 2, 4, 8, 16, 26, 36]
+    assert looked[-1] - looked[-2] == CHECK_EVERY
 
 
 def test_bad_requests_have_their_line(source: Run, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN, ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
@@ -25,7 +25,7 @@ def test_any_module_with_batch_norm_takes_the_statistics_of_its_batches() -> Non
     assert model.norm.running_var.double() == pytest.approx(target.double().var((0, 2, 3)), rel=1e-5)
     with pytest.raises(RecipeError, match=r"source_weight is 1\.0"):
         adapt_statistics(model, target.split(8), source_weight=1.0)
-    with pytest.raises(DataError, match="no batch went through"):
+    with pytest.raises(DataError, match="there is no batch to count"):
         adapt_statistics(OneLayer(), [])
 
 
@@ -85,3 +85,28 @@ def test_detectors_are_adapted_and_frozen_batch_norms_refused() -> None:
     assert len(adapt_statistics(mask, [pictures])) == 53
     with pytest.raises(ModelError, match="MaskRCNN has 53 frozen batch norms, whose statistics are constants"):
         adapt_statistics(frozen, [pictures])
+
+
+class Twice(nn.Module):
+    """One batch norm at two places, as a head over the levels of a pyramid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([self.norm(images), self.norm(torch.full_like(images[:, :, ::2], 5.0))], 2)
+
+
+def test_a_layer_that_is_called_twice_is_counted_twice() -> None:
+    module = Twice()
+    values = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert adapt_statistics(module, [values]) == {"norm": 32 + 16}
+    seen = torch.cat([values.flatten(), torch.full((16,), 5.0)])
+    assert float(module.norm.running_mean) == pytest.approx(float(seen.mean()))
+    assert float(module.norm.running_var) == pytest.approx(float(seen.var()))
+
+
+def test_one_value_a_channel_is_no_statistic() -> None:
+    with pytest.raises(DataError, match="several images at once"):
+        adapt_statistics(nn.Sequential(nn.BatchNorm1d(3)), [torch.rand(1, 3) for _ in range(5)])

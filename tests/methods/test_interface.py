@@ -1,4 +1,4 @@
-"""The walls hold: a two-optimizer method and an online method, written against the interface alone, each in under 40 lines."""
+"""The walls hold: a two-optimizer method and an online method, written against the interface alone, each in under 50 lines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segshift.data.dataset import open_domain
+from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.checkpoint import load_state
 from segshift.engine.execute import execute
 from segshift.engine.read_recipe import validate_recipe
+from segshift.engine.run import Run
 from segshift.engine.scoring import score
 from segshift.methods import METHODS
 from segshift.methods.losses import cross_entropy
@@ -74,7 +76,7 @@ class ToyOnline:
     """Predictions of lower entropy: one gradient step on batch norm's scales and shifts before each answer, forgotten by reset."""
 
     kind, summary, paper, version = "online", "toy", "-", 1
-    sees = frozenset({"target"})
+    keeps, resets, touches, sees = True, 0, "batch norm's scales and shifts", frozenset({"target"})
 
     def begin(self, model: Any) -> None:
         self.model = model
@@ -91,8 +93,20 @@ class ToyOnline:
         self.optimizer.step()
         return self.model(images)
 
+    def prepare(self, pool: Any) -> dict[str, Any]:
+        return {}
+
     def reset(self) -> None:
-        self.model.load_state_dict(self.before)
+        self.load_state_dict(self.before)
+
+    def model_state(self) -> dict[str, Tensor]:
+        return self.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {k: v.clone() for k, v in self.model.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state)
 
 
 def test_two_optimizers_train_and_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -129,6 +143,28 @@ def test_two_optimizers_train_and_resume(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert all("discriminator" in line for line in run.metrics() if line["event"] == "step")
     assert run.record["sees"] == ["source", "source_labels", "target"]
     assert run.record["labels_used"] == 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    recipe = {
+        "model": {"encoder": "resnet18"},
+        "data": {"source": "streets?size=64x32&count=8", "size": [32, 64]},
+        "training": {"epochs": 1, "batch_size": 4},
+        "compute": {"workers": 0, "device": "cpu"},
+    }
+    return execute(validate_recipe(recipe), tmp_path_factory.mktemp("trained"))
+
+
+def test_an_online_method_is_run_guarded_and_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Run) -> None:
+    monkeypatch.setitem(METHODS, "toy-online", ToyOnline)
+    fog = "streets::test?size=64x32&count=4+fog=0.02"
+    online = execute(adaptation_recipe(trained.recipe, "toy-online", tests={"fog": fog}), tmp_path / "online", trained)
+    offline = execute(adaptation_recipe(trained.recipe, "toy-online", target=fog, tests={"fog": fog}), tmp_path / "offline", trained)
+    assert online.evaluations()[0].record["protocol"]["stream"]["batches"] == 1
+    assert "touches batch norm's scales and shifts" in online.record["adaptation"]["said"]
+    assert online.record["weights_hash"] == trained.record["weights_hash"]
+    assert offline.record["weights_hash"] != trained.record["weights_hash"]
 
 
 def test_online_methods_answer_a_stream_and_reset() -> None:

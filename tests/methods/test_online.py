@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segshift.engine.checkpoint import load_state, save_state
 from segshift.errors import ModelError, RecipeError
-from segshift.methods import METHODS, PredictionBN, Tent
+from segshift.methods import METHODS, OnlineMethod, PredictionBN, Tent
 from segshift.methods.normalization import affine_parameters
 from segshift.models import create_model
 from tests.methods.streams import begun, network, stream
@@ -31,26 +31,55 @@ def test_what_it_does_not_name_stays_bit_for_bit(name: str) -> None:
     assert bool(changed) == (name in learned)
 
 
+LEARNING: dict[str, dict[str, Any]] = {
+    "tent": {"lr": 0.05},
+    "eata": {"lr": 0.05, "margin": 0.95, "epsilon": 0.95},
+    "sar": {"lr": 0.2, "margin": 0.95, "reset_level": 0.2},
+    "cotta": {"lr": 0.01, "decay": 0.5, "restore": 0.3, "threshold": 1.0},
+}
+"""Options with which every batch teaches something that shows."""
+
+
+def same(a: Any, b: Any) -> bool:
+    """Nested states with the same values."""
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a) if isinstance(a, dict) else bool(a == b)
+
+
 @pytest.mark.parametrize("name", ONLINE)
 def test_reset_gives_the_first_answers_again(name: str) -> None:
-    method = begun(name)
-    first = [method.adapt_and_predict(stream(step)) for step in range(3)]
+    method = begun(name, **LEARNING.get(name, {}))
+    began = method.state_dict()
+    first = [method.adapt_and_predict(stream(step)) for step in range(4)]
+    if name in LEARNING:
+        assert not same(method.state_dict(), began)
     method.reset()
-    again = [method.adapt_and_predict(stream(step)) for step in range(3)]
+    again = [method.adapt_and_predict(stream(step)) for step in range(4)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    fresh = begun(name, **LEARNING.get(name, {}))
+    assert all(torch.equal(a, fresh.adapt_and_predict(stream(step))) for step, a in enumerate(first))
 
 
 @pytest.mark.parametrize("name", ONLINE)
 def test_a_restart_goes_on_where_it_was(name: str, tmp_path: Any) -> None:
-    method = begun(name)
-    for step in range(2):
+    method = begun(name, **LEARNING.get(name, {}))
+    for step in range(3):
         method.adapt_and_predict(stream(step))
-    save_state(tmp_path / "state.safetensors", method.state_dict())
-    other = METHODS[name](**({"scales": (0.5, 1.0)} if name == "cotta" else {}))
+    state = method.state_dict()
+    save_state(tmp_path / "state.safetensors", state)
+    other = METHODS[name](**LEARNING.get(name, {}) | ({"scales": (0.5, 1.0)} if name == "cotta" else {}))
     other.begin(network())
     other.load_state_dict(load_state(tmp_path / "state.safetensors"))
-    assert torch.equal(other.adapt_and_predict(stream(2)), method.adapt_and_predict(stream(2)))
-    assert torch.equal(other.adapt_and_predict(stream(3)), method.adapt_and_predict(stream(3)))
+    for step in range(3, 6):
+        assert torch.equal(other.adapt_and_predict(stream(step)), method.adapt_and_predict(stream(step)))
+    assert same(other.state_dict(), method.state_dict())
+    assert same(state, load_state(tmp_path / "state.safetensors"))  # what was given out is not written into
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_it_is_all_that_the_protocol_says(name: str) -> None:
+    assert isinstance(begun(name), OnlineMethod)
 
 
 @pytest.mark.parametrize("name", ONLINE)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from segshift.methods import TTN, Cotta, Eata, Sar
 from segshift.methods.cotta import average_views
 from segshift.methods.entropy import effective_classes, pixel_entropy
-from segshift.methods.ttn import mixed_batch_norm
+from segshift.methods.ttn import as_source, recolour
+from segshift.models import create_model
 from segshift.models.layers import normalization_layers
 from tests.methods.streams import F64, Labelled, begun, network, stream
 
@@ -193,9 +194,9 @@ def test_mixed_statistics_are_the_source_at_0_and_the_batch_at_1() -> None:
         for value in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
             value.uniform_(0.5, 2)
     values = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 + 1
-    assert torch.allclose(mixed_batch_norm(layer, torch.zeros(3), values), layer(values), atol=1e-5)
+    assert torch.allclose(layer(as_source(layer, torch.zeros(3), values)), layer(values), atol=1e-5)
     batch = F.batch_norm(values, None, None, layer.weight, layer.bias, training=True)
-    assert torch.allclose(mixed_batch_norm(layer, torch.ones(3), values), batch, atol=1e-5)
+    assert torch.allclose(layer(as_source(layer, torch.ones(3), values)), batch, atol=1e-5)
     a = torch.tensor([0.2, 0.5, 0.9])
     flat = values.movedim(1, 0).flatten(1)
     pooled = torch.stack([flat.mean(1), flat.var(1, correction=0)])
@@ -203,19 +204,80 @@ def test_mixed_statistics_are_the_source_at_0_and_the_batch_at_1() -> None:
     second = a * (pooled[1] + pooled[0] ** 2) + (1 - a) * (layer.running_var + layer.running_mean**2)  # E[x^2] of the mixture
     expected = (values - mean.view(1, 3, 1, 1)) / (second - mean**2 + layer.eps).sqrt().view(1, 3, 1, 1)
     expected = expected * layer.weight.view(1, 3, 1, 1) + layer.bias.view(1, 3, 1, 1)
-    assert torch.allclose(mixed_batch_norm(layer, a, values), expected, atol=1e-5)
+    assert torch.allclose(layer(as_source(layer, a, values)), expected, atol=1e-5)
+
+
+def ttn_of(model: nn.Module, share: float) -> TTN:
+    """TTN with one share for all channels."""
+    method = TTN()
+    method.begin(model)
+    method.load_state_dict({"alpha": {name: torch.full_like(value, share) for name, value in method.alpha.items()}})
+    return method
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tf_efficientnet_lite0", "mobilenetv2_050"])
+def test_ttn_without_a_share_is_the_source_and_with_all_of_it_the_batch(encoder: str) -> None:
+    """Some encoders' batch norms have their activation inside."""
+
+    def fresh() -> nn.Module:
+        model = create_model("unet", encoder=encoder, classes=5, seed=0).double()
+        model.train()(images)
+        return model.eval()
+
+    images = stream(0, 3, F64)
+    source = fresh()(images).detach()
+    assert torch.allclose(ttn_of(fresh(), 0.0).adapt_and_predict(images), source, rtol=1e-9, atol=1e-9)
+    batch = ttn_of(fresh(), 1.0).adapt_and_predict(images)
+    assert torch.allclose(batch, fresh().train()(images).detach(), rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(batch, source, atol=1e-2)
 
 
 def test_ttn_s_prior_is_the_distance_of_two_gradients() -> None:
-    model = network()
-    method = TTN(images=2, steps=0)
+    """(3) and (4) from a backward pass an image, channel by channel in plain Python."""
+    model, pool = network(), Labelled(3)
+    method = TTN(images=3, steps=0)
     method.begin(model)
-    done = method.prepare(Labelled())
-    shares = torch.cat(list(method.alpha.values()))
-    assert float(shares.min()) == 0
-    assert float(shares.max()) == 1
-    assert done["mean_share"] == pytest.approx(done["mean_prior"])
-    assert len(shares) == sum(layer.num_features for layer in normalization_layers(model).values())
+    method.prepare(pool)
+    peer, again = network(), Labelled(3)
+    layers = normalization_layers(peer)
+    order = torch.randperm(3, generator=again.generator).tolist()
+    distances = {name: [0.0] * layer.num_features for name, layer in layers.items()}
+    for index in order:
+        gradients = []
+        for images in (again.images[[index]], recolour(again.images[[index]], again.generator)):
+            peer.zero_grad()
+            F.cross_entropy(peer(images), again.labels[[index]]).backward()
+            gradients.append({name: (layer.weight.grad.tolist(), layer.bias.grad.tolist()) for name, layer in layers.items()})
+        for name, of_layer in distances.items():
+            for c in range(len(of_layer)):
+                (x, y), (u, v) = (((g[name][0][c]), (g[name][1][c])) for g in gradients)
+                norms = math.hypot(x, y) * math.hypot(u, v)
+                of_layer[c] += (1 - (x * u + y * v) / norms if norms else 1) / 3  # a channel that is cut off has no direction
+    every = [value for of_layer in distances.values() for value in of_layer]
+    for name, of_layer in distances.items():
+        wanted = [((value - min(every)) / (max(every) - min(every))) ** 2 for value in of_layer]
+        assert method.alpha[name].tolist() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_ttn_s_shares_lower_its_loss_and_a_heavy_prior_holds_them() -> None:
+    """(5): the cross-entropy of recoloured images falls where the prior weighs nothing."""
+
+    def loss(method: TTN) -> float:
+        drawn = Labelled()
+        images = recolour(drawn.images, torch.Generator().manual_seed(9))
+        return float(F.cross_entropy(method.adapt_and_predict(images), drawn.labels))
+
+    def learned(steps: int, weight: float) -> TTN:
+        method = TTN(images=4, steps=steps, lr=0.05, weight=weight)
+        method.begin(network())
+        method.prepare(Labelled())
+        return method
+
+    prior, free, held = learned(0, 0.0), learned(40, 0.0), learned(40, 1e6)
+    assert loss(free) < loss(prior)
+    away = {name: (held.alpha[name] - value).abs().max() for name, value in prior.alpha.items()}
+    assert max(away.values()) < 0.02  # a step of Adam back and forth
+    assert max((free.alpha[name] - value).abs().max() for name, value in prior.alpha.items()) > 0.1
 
 
 def test_ttn_learns_shares_and_nothing_else() -> None:

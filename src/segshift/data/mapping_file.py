@@ -68,7 +68,8 @@ def read_mapping(path: Path, entry: Entry) -> Entry:
     layout = Layout(images or entry.layout.images, labels or entry.layout.labels, depth, unit, colors=coding)
     space = space and replace(space, origin=str(path))
     optional = "labels" not in given  # a folder that is named must be there
-    return replace(entry, labels_optional=optional, classes=space, layout=layout, camera=camera, sequence=sequence, block=block)
+    also = () if images or labels else entry.also
+    return replace(entry, labels_optional=optional, classes=space, layout=layout, also=also, camera=camera, sequence=sequence, block=block)
 
 
 def collect(wrong: list[str], read: Callable[..., Any], *given: Any) -> Any:

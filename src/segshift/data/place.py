@@ -179,9 +179,17 @@ def entry_there(root: Path, entry: Entry, split: str | None, labels: bool) -> En
     for needed in (2, 1) if labels else (1,):  # images and labels, else images alone
         for layout in (entry.layout, *entry.also):
             patterns = [pattern for pattern in (layout.images, layout.labels)[:needed] if pattern]
-            if all((root / folder_of(fill(pattern, folder))).is_dir() for pattern in patterns):
+            if len(patterns) == needed and all(is_there(root / folder_of(fill(pattern, folder)), layout.alone) for pattern in patterns):
                 return replace(entry, layout=layout)
     return entry
+
+
+def is_there(folder: Path, alone: bool) -> bool:
+    """Whether it is a folder; images that are `alone` in theirs are there, and no folder beside them."""
+    if not alone or not folder.is_dir():
+        return folder.is_dir()
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return any(path.suffix.lower() in SUFFIXES for path in inside) and not any(path.is_dir() for path in inside)
 
 
 def hint(root: Path, pattern: str) -> str:

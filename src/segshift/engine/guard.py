@@ -5,12 +5,12 @@ began, on the same batch,
 
     exp H(mean p) < share * exp H(mean p0)        p, p0 over the batch's pixels, H in nats
 
-Either leads back to the last state that was seen to be good, and the batch is answered from there.
+Either leads back to the last state that was seen to answer well, and the batch is answered from there. A method answers before it learns, so that a
+state is known to be good, or not, by the next batch.
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any, final
 
 import torch
@@ -21,7 +21,7 @@ from segshift.methods import OnlineMethod
 from segshift.methods.entropy import effective_classes
 
 CHECK_EVERY = 10
-"""Batches between two checks for a collapse, each of which costs a forward pass and a copy of the method's state."""
+"""Most batches between two checks for a collapse, each of which costs a forward pass and a copy of the method's state: 1, 2, 4, ... where it is young."""
 
 COLLAPSED = 0.5
 """Share of the classes in use below which predictions have collapsed."""
@@ -29,12 +29,12 @@ COLLAPSED = 0.5
 
 @final
 class Guard:
-    """A method at work on a stream. `began` is the model as it was before the method had it; without it no collapse is looked for."""
+    """A method at work on a stream. `began` is the model as it was before the method had it, in evaluation mode."""
 
-    def __init__(self, method: OnlineMethod, began: nn.Module | None = None) -> None:
-        self._method = method
-        self._began = began if method.keeps else None
-        self._good: dict[str, Any] | None = deepcopy(method.state_dict()) if method.keeps else None
+    def __init__(self, method: OnlineMethod, began: nn.Module) -> None:
+        self._method, self._began = method, began
+        self._good: dict[str, Any] | None = method.state_dict() if method.keeps else None
+        self._wait = self._gap = 1
         self.batches = 0
         self.broken = 0
         self.collapsed = 0
@@ -42,26 +42,45 @@ class Guard:
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Logits for these images."""
         self.batches += 1
-        logits = self._method.adapt_and_predict(images)
         if self._good is None:
-            return logits
+            return self._method.adapt_and_predict(images)
+        self._wait -= 1
+        before = self._method.state_dict() if self._wait == 0 else None
+        logits = self._method.adapt_and_predict(images)
+        if self._breaks(logits, None if before is None else images):
+            return self._again(images)
+        if before is not None:
+            self._good = before
+            self._wait, self._gap = self._gap, min(2 * self._gap, CHECK_EVERY)
+        return logits
+
+    def settle(self, images: Float[Tensor, "b 3 h w"]) -> None:
+        """Takes the last steps back where the state that they led to does not answer these images well; teaches nothing."""
+        if self._good is None:
+            return
+        state = self._method.state_dict()
+        broken = self._breaks(self._method.adapt_and_predict(images), images)
+        self._method.load_state_dict(self._good if broken else state)
+
+    def _breaks(self, logits: Tensor, images: Tensor | None) -> bool:
+        """Whether an answer is broken or, with the images it answers, collapsed; it is counted."""
         finite = bool(torch.isfinite(logits).all())
-        if finite and self.batches % CHECK_EVERY:
-            return logits
-        if finite and not self._fewer_classes(logits, images):
-            self._good = deepcopy(self._method.state_dict())
-            return logits
+        collapsed = finite and images is not None and self._fewer_classes(logits, images)
         self.broken += not finite
-        self.collapsed += finite
+        self.collapsed += collapsed
+        return collapsed or not finite
+
+    def _again(self, images: Tensor) -> Tensor:
+        """The answer of the last good state, which learns nothing from what led astray."""
+        assert self._good is not None  # there is one to go back to
         self._method.load_state_dict(self._good)
         logits = self._method.adapt_and_predict(images)
-        self._method.load_state_dict(self._good)  # what this batch taught led astray before
+        self._method.load_state_dict(self._good)
+        self._wait = self._gap = 1
         return logits
 
     @torch.no_grad()
     def _fewer_classes(self, logits: Tensor, images: Tensor) -> bool:
-        if self._began is None:
-            return False
         before = effective_classes(self._began(images).softmax(1))
         return bool(effective_classes(logits.softmax(1)) < COLLAPSED * before)
 
@@ -69,25 +88,28 @@ class Guard:
         """The method as it began; what was counted stays."""
         self._method.reset()
         if self._good is not None:
-            self._good = deepcopy(self._method.state_dict())
+            self._good = self._method.state_dict()
+            self._wait = self._gap = 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The method's state."""
-        return dict(self._method.state_dict())
+        """The method's state, the last good one, when the next check is due, and the counts."""
+        counts = {"batches": self.batches, "broken": self.broken, "collapsed": self.collapsed, "wait": self._wait, "gap": self._gap}
+        return {"method": self._method.state_dict(), "good": self._good, "counts": counts}
 
-    def restore(self, state: dict[str, Any], counts: dict[str, int]) -> None:
-        """Goes on from a state and its counts."""
-        self._method.load_state_dict(state)
-        self._good = deepcopy(self._method.state_dict()) if self._good is not None else None
-        self.batches, self.broken, self.collapsed = counts["batches"], counts["not_finite"], counts["collapsed"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on as if nothing had stopped it."""
+        self._method.load_state_dict(state["method"])
+        self._good, counts = state["good"], state["counts"]
+        self.batches, self.broken, self.collapsed = counts["batches"], counts["broken"], counts["collapsed"]
+        self._wait, self._gap = counts["wait"], counts["gap"]
 
     def counts(self) -> dict[str, int]:
         """Batches, and how many of them led to a rollback and why."""
-        resets = getattr(self._method, "resets", 0)
-        return {"batches": self.batches, "not_finite": self.broken, "collapsed": self.collapsed, "resets_of_the_method": resets}
+        return {"batches": self.batches, "not_finite": self.broken, "collapsed": self.collapsed, "resets_of_the_method": self._method.resets}
 
     @property
     def trouble(self) -> str:
         """What was rolled back, "" for nothing."""
         parts = [f"{count} {what}" for count, what in ((self.broken, "not finite"), (self.collapsed, "collapsed")) if count]
-        return f"rolled back {self.broken + self.collapsed} of {self.batches} batches ({', '.join(parts)})" if parts else ""
+        total = self.broken + self.collapsed
+        return f"{total} rollback{'s' if total != 1 else ''} in {self.batches} batches ({', '.join(parts)})" if parts else ""

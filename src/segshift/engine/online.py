@@ -66,6 +66,7 @@ def adapt_offline(method: OnlineMethod, plan: Plan, pool: DomainPool, began: Seg
                     guard.reset()
                 guard(batch.images)
                 reporter.advance(len(batch))
+    guard.settle(batch.images)
     return guard
 
 

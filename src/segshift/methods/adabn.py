@@ -205,7 +205,7 @@ class AdaBN:
                 for batch in pool.load(chosen, self.batch_size):
                     measured.clear()
                     model(batch.images)
-                    yield from ((name, *values) for name, values in measured.items())
+                    yield from measured
 
     def _mixed(self, layer: _BatchNorm, mean: Tensor, var: Tensor, targets: int) -> tuple[Tensor, Tensor]:
         """With the statistics that the layer came with, where they are asked for."""

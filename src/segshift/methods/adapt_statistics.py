@@ -29,15 +29,20 @@ def adapt_statistics(
         raise RecipeError(f"source_weight is {source_weight}: the weight of the statistics that the module came with lies in [0, 1); 1 would change nothing")
     layers = require_batch_norm(module, "adapt_statistics")
     exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
+    batch = None
     with batch_statistics(module, layers) as measured:
         for batch in batches:
             measured.clear()
             module(batch) if forward is None else forward(module, batch)
-            for name, (mean, var, count) in measured.items():
+            for name, mean, var, count in measured:
                 exact[name].add(mean, var, count)
     counted = {name: moments.count for name, moments in exact.items() if moments.count > 0}
     if not counted:
-        raise DataError("no batch went through a batch norm: give at least one batch of images")
+        raise DataError(
+            "there is no batch to count statistics on: give one"
+            if batch is None
+            else "no batch gave a batch norm several values a channel: give several images at once"
+        )
     for name in counted:
         before = [value.double().cpu() for value in read_statistics(layers[name])]
         write_statistics(layers[name], *interpolate(exact[name].unbiased(), (before[0], before[1]), source_weight))

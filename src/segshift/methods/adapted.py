@@ -65,17 +65,23 @@ class AdaptedParameters:
         self.optimizer = self._new_optimizer()
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters and optimizer."""
+        """Parameters and optimizer, copied."""
         names = list(self.parameters)
-        moments = {names[index]: dict(state) for index, state in self.optimizer.state_dict()["state"].items()}
-        return {"parameters": {name: value.detach().clone() for name, value in self.parameters.items()}, "optimizer": moments}
+        moments = {names[index]: copied(state) for index, state in self.optimizer.state_dict()["state"].items()}
+        return {"parameters": copied(self.parameters), "optimizer": moments}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+        """Takes back what `state_dict` gave, which stays as it is."""
         for name, parameter in self.parameters.items():
             parameter.copy_(state["parameters"][name])
         places = {name: index for index, name in enumerate(self.parameters)}
         self.optimizer = self._new_optimizer()
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": {places[name]: dict(moments) for name, moments in state["optimizer"].items()}, "param_groups": groups})
+        # PyTorch takes the tensors themselves, and the optimizer then writes into them
+        self.optimizer.load_state_dict({"state": {places[name]: copied(moments) for name, moments in state["optimizer"].items()}, "param_groups": groups})
+
+
+def copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with tensors of its own."""
+    return {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in values.items()}

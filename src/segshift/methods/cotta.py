@@ -11,11 +11,13 @@ the batch's statistics, on every batch x of the stream
 
 and the answer is y. Views are the image at seven scales, mirrored or not.
 
-Departures from the paper: none of the equations; views are resized bilinearly, of logits too before their softmax is averaged.
+Departures from the paper: (1) decides by the mean confidence of the batch, as the authors' code for classification does, not pixel by pixel; views are
+resized bilinearly, of logits too before their softmax is averaged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, final
@@ -46,6 +48,7 @@ class Cotta:
     paper: ClassVar[str] = "Wang et al. 2022, Continual test-time domain adaptation"
     version: ClassVar[int] = 1
     keeps: ClassVar[bool] = True
+    resets: int = 0
 
     def __init__(
         self,
@@ -62,8 +65,8 @@ class Cotta:
             raise RecipeError(f"decay is {decay}: the share of the teacher that a step keeps is 0 or more and below 1, 0.999 in the paper")
         if not 0 <= threshold <= 1 or not 0 <= restore <= 1:
             raise RecipeError(f"threshold is {threshold} and restore is {restore}: both are probabilities, in [0, 1]")
-        if not scales or min(scales) <= 0:
-            raise RecipeError(f"scales are {scales}: at least one, all above 0")
+        if not scales or not all(0 < scale < math.inf for scale in scales):
+            raise RecipeError(f"scales are {scales}: at least one, all above 0 and finite")
         self.lr, self.optimizer, self.decay = lr, optimizer, decay
         self.threshold, self.restore, self.scales = threshold, restore, scales
 
@@ -115,12 +118,18 @@ class Cotta:
         return dict(self._teacher.average.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"adapted": self._adapted.state_dict(), "teacher": self._teacher.state_dict(), "generator": self._generator.get_state()}
+        return {
+            "adapted": self._adapted.state_dict(),
+            "teacher": self._teacher.state_dict(),
+            "generator": self._generator.get_state(),
+            "seed": self._seed,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._adapted.load_state_dict(state["adapted"])
         self._teacher.load_state_dict(state["teacher"])
         self._generator.set_state(state["generator"])
+        self._seed = state["seed"]
 
 
 def average_views(model: nn.Module, images: Float[Tensor, "b 3 h w"], scales: tuple[float, ...]) -> Float[Tensor, "b k h w"]:

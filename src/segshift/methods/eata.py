@@ -44,6 +44,7 @@ class Eata:
     paper: ClassVar[str] = "Niu et al. 2022, Efficient test-time model adaptation without forgetting"
     version: ClassVar[int] = 1
     keeps: ClassVar[bool] = True
+    resets: int = 0
 
     def __init__(
         self,

@@ -43,8 +43,8 @@ class ExponentialMovingAverage(Generic[Model]):
         self.average.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """What must survive a restart."""
-        return {"average": dict(self.average.state_dict()), "updates": self.updates}
+        """What must survive a restart, copied."""
+        return {"average": {name: value.clone() for name, value in self.average.state_dict().items()}, "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state_dict` gave."""

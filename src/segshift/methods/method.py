@@ -147,6 +147,9 @@ class OnlineMethod(Method, Protocol):
     keeps: ClassVar[bool]
     """Whether what a batch teaches outlives it. If not, each batch is answered for itself, and no model is arrived at."""
 
+    resets: int
+    """How often it took itself back so far."""
+
     touches: str
     """Which layers it changes or normalises otherwise, once it has begun."""
 
@@ -163,7 +166,7 @@ class OnlineMethod(Method, Protocol):
         """The state dict of the model that the stream has led to, to be used without the method."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What must survive a restart, what `prepare` learned among it: nested dicts of tensors and plain values."""
+        """What must survive a restart, what `prepare` learned among it: nested dicts of tensors and plain values, which later batches leave as they are."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+        """Takes back what `state_dict` gave, and leaves it as it is."""

@@ -22,8 +22,8 @@ from segshift.models import SegmentationModel
 from segshift.models.layers import normalization_layers
 from segshift.tuning.tuning import within
 
-Measured = dict[str, tuple[Tensor, Tensor, int]]
-"""Mean, variance with n - 1 in its denominator (both float64 on the CPU) and values a channel, by layer."""
+Measured = list[tuple[str, Tensor, Tensor, int]]
+"""Layer, mean, variance with n - 1 in its denominator (both float64 on the CPU) and values a channel, whenever a layer was called."""
 
 
 @final
@@ -62,7 +62,7 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
     With momentum 1 the running statistics are those of the batch, so measuring costs no pass of its own. A layer that
     sees one value a channel (image pooling at batch 1) has no variance: it keeps its stored statistics and reports nothing.
     """
-    measured: Measured = {}
+    measured: Measured = []
     stored = {name: [value.clone() for value in read_statistics(m)] for name, m in layers.items()}
     settings = {name: (m.num_batches_tracked, m.momentum) for name, m in layers.items()}
     modes = {m: m.training for m in module.modules()}
@@ -75,7 +75,7 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
     def report(name: str, layer: _BatchNorm, values: Tensor) -> None:
         if layer.training:
             mean, var = read_statistics(layer)
-            measured[name] = (mean.double().cpu(), var.double().cpu(), values.numel() // values.shape[1])
+            measured.append((name, mean.double().cpu(), var.double().cpu(), values.numel() // values.shape[1]))
 
     handles = []
     for name, layer in layers.items():

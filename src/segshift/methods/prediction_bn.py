@@ -9,53 +9,24 @@ Nothing is kept from batch to batch, so a prediction depends on the images besid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from segshift.methods.method import Kind, Pool
 from segshift.methods.normalization import describe_layers, normalise_by_batch, require_batch_norm
+from segshift.methods.stateless import Stateless
 
 
 @final
-class PredictionBN:
+class PredictionBN(Stateless):
     """A layer with one value a channel (image pooling at batch 1) keeps the source's statistics."""
 
-    kind: ClassVar[Kind] = "online"
     summary: ClassVar[str] = "batch norm by the statistics of the batch that is predicted"
     paper: ClassVar[str] = "Nado et al. 2020"
     version: ClassVar[int] = 1
-    keeps: ClassVar[bool] = False
-
-    @property
-    def sees(self) -> frozenset[str]:
-        return frozenset({"target"})
 
     def begin(self, model: nn.Module) -> None:
         layers = require_batch_norm(model, "prediction-bn")
         self._model = model.eval().requires_grad_(False)
         normalise_by_batch(layers)
         self.touches = describe_layers(model, list(layers), len(layers))
-
-    def prepare(self, pool: Pool) -> dict[str, Any]:
-        return {}
-
-    @torch.no_grad()
-    def adapt_and_predict(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        logits: Tensor = self._model(images)
-        return logits
-
-    def reset(self) -> None:
-        pass
-
-    def model_state(self) -> dict[str, Tensor]:
-        return dict(self._model.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        pass

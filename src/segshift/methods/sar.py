@@ -40,6 +40,7 @@ class Sar:
     paper: ClassVar[str] = "Niu et al. 2023, Towards stable test-time adaptation in dynamic wild world"
     version: ClassVar[int] = 1
     keeps: ClassVar[bool] = True
+    resets: int = 0
 
     def __init__(
         self,
@@ -69,7 +70,6 @@ class Sar:
         self._model = model
         self._adapted = AdaptedParameters(model, learned, self.optimizer, self.lr)
         self._average: float | None = None
-        self.resets = 0
 
     def prepare(self, pool: Pool) -> dict[str, Any]:
         return {}
@@ -118,4 +118,5 @@ class Sar:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._adapted.load_state_dict(state["adapted"])
-        self._average, self.resets = state["average"], state["resets"]
+        self._average = state["average"]
+        self.resets = max(self.resets, state["resets"])  # what was taken back once was taken back

@@ -35,6 +35,7 @@ class Tent:
     paper: ClassVar[str] = "Wang et al. 2021, Tent"
     version: ClassVar[int] = 1
     keeps: ClassVar[bool] = True
+    resets: int = 0
 
     def __init__(self, *, lr: float = 1e-3, optimizer: OptimizerName = "adam", steps: int = 1) -> None:
         check_rate(lr, steps)

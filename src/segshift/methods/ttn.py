@@ -11,13 +11,14 @@ T is the batch, S the source. Before the stream, on labelled source images x and
     A = ((d - min d) / (max d - min d))^2                               over all channels of all layers    (4)
     alpha <- argmin CE(f_alpha(x'), y) + weight mean (alpha - A)^2      from alpha = A, all else fixed     (5)
 
-Departures from the paper: none of the equations; the other colours are brightness, contrast, saturation (factors 0.6 to 1.4), hue (+-0.1 turns) and blur.
+Departures from the paper: the cosine of (3) is that of the pair, scale and shift; the other colours are brightness, contrast, saturation (factors 0.6 to 1.4),
+hue (+-0.1 turns) and blur.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
@@ -28,27 +29,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from segshift.data.color import change_colors
 from segshift.errors import DataError, RecipeError
 from segshift.methods.losses import cross_entropy
-from segshift.methods.method import Kind, Pool
+from segshift.methods.method import Pool
 from segshift.methods.normalization import describe_layers, read_statistics, require_batch_norm
+from segshift.methods.stateless import Stateless
 from segshift.methods.tent import check_rate
 from segshift.types import Batch
 
 
 @final
-class TTN:
+class TTN(Stateless):
     """`images` of the source are used for (3) and drawn anew for each of the `steps` of (5), `batch_size` at a time."""
 
-    kind: ClassVar[Kind] = "online"
     summary: ClassVar[str] = "batch norm by a learned mix of the batch's and the source's statistics"
     paper: ClassVar[str] = "Lim et al. 2023, TTN"
-    version: ClassVar[int] = 1
-    keeps: ClassVar[bool] = False
+    version: ClassVar[int] = 2
 
     def __init__(self, *, images: int = 64, steps: int = 100, lr: float = 1e-2, weight: float = 1.0, batch_size: int = 8) -> None:
         check_rate(lr)
         if images < 1 or batch_size < 1 or steps < 0:
             raise RecipeError(f"images is {images}, batch_size {batch_size} and steps {steps}: the first two must be 1 or more, steps 0 or more")
-        if not weight >= 0:
+        if not 0 <= weight < math.inf:
             raise RecipeError(f"weight is {weight}: the weight of the prior is 0 or more")
         self.images, self.steps, self.lr, self.weight, self.batch_size = images, steps, lr, weight, batch_size
 
@@ -62,6 +62,7 @@ class TTN:
         self.touches = describe_layers(model, list(self._layers), len(self._layers))
         device = next(model.parameters()).device
         self.alpha = {name: torch.zeros(layer.num_features, device=device) for name, layer in self._layers.items()}
+        self._mixes = False
 
     def prepare(self, pool: Pool) -> dict[str, Any]:
         count = pool.sizes["source"]
@@ -126,19 +127,10 @@ class TTN:
 
     def _mix(self) -> None:
         """From now on the layers follow (1) and (2)."""
-        for name, layer in self._layers.items():
-            layer.forward = partial(mixed_batch_norm, layer, self.alpha[name])  # type: ignore[method-assign]  # of this layer alone
-
-    @torch.no_grad()
-    def adapt_and_predict(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        logits: Tensor = self._model(images)
-        return logits
-
-    def reset(self) -> None:
-        pass
-
-    def model_state(self) -> dict[str, Tensor]:
-        return dict(self._model.state_dict())
+        if not self._mixes:
+            for name, layer in self._layers.items():
+                layer.register_forward_pre_hook(lambda layer, inputs, name=name: (as_source(layer, self.alpha[name], inputs[0]), *inputs[1:]))
+        self._mixes = True
 
     def state_dict(self) -> dict[str, Any]:
         return {"alpha": dict(self.alpha)}
@@ -148,19 +140,21 @@ class TTN:
         self._mix()
 
 
-def mixed_batch_norm(layer: _BatchNorm, alpha: Float[Tensor, " c"], values: Tensor) -> Tensor:
-    """(1), (2) and the layer's scale and shift; a layer with one value a channel keeps the source's statistics."""
+def as_source(layer: _BatchNorm, alpha: Float[Tensor, " c"], values: Tensor) -> Tensor:
+    """The values that the layer, by the source's statistics, normalises as (1) and (2) do these; whatever else it does stays its own.
+
+    A layer with one value a channel keeps the source's statistics.
+    """
+    if values.numel() == values.shape[1]:
+        return values
     mean, var = read_statistics(layer)
-    if values.numel() > values.shape[1]:
-        axes = [axis for axis in range(values.ndim) if axis != 1]
-        var_t, mean_t = torch.var_mean(values, axes, correction=0)
-        mean, var = alpha * mean_t + (1 - alpha) * mean, alpha * var_t + (1 - alpha) * var + alpha * (1 - alpha) * (mean_t - mean) ** 2
-    scale = (var + layer.eps).rsqrt()
-    if layer.weight is not None:
-        scale = scale * layer.weight
-    shift = -mean * scale if layer.bias is None else layer.bias - mean * scale
+    axes = [axis for axis in range(values.ndim) if axis != 1]
+    var_t, mean_t = torch.var_mean(values, axes, correction=0)
+    mixed_mean = alpha * mean_t + (1 - alpha) * mean
+    mixed_var = alpha * var_t + (1 - alpha) * var + alpha * (1 - alpha) * (mean_t - mean) ** 2
+    scale = ((var + layer.eps) / (mixed_var + layer.eps)).sqrt()
     shape = [1, -1] + [1] * (values.ndim - 2)
-    return values * scale.view(shape) + shift.view(shape)
+    return values * scale.view(shape) + (mean - mixed_mean * scale).view(shape)
 
 
 def recolour(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:

@@ -24,7 +24,7 @@ class Layout:
     they are JSON files of polygons, as Cityscapes writes them; with `first_channel` they and the depths are PNG of 16 bits and several channels,
     the first of which holds the id, or the depth.
     `listed` is a text file of a split, an image a line, its name or path first; `rules` says by a regular expression on the name which images
-    a split has. Without both, every image that fits the pattern is in the split.
+    a split has. Without both, every image that fits the pattern is in the split. Images that are `alone` have a folder without folders in it.
     """
 
     images: str
@@ -37,6 +37,7 @@ class Layout:
     first_channel: bool = False
     listed: str | None = None
     rules: Mapping[str, str] = field(default_factory=dict, hash=False)
+    alone: bool = False
 
     @property
     def stores_ids(self) -> bool:

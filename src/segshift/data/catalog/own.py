@@ -29,6 +29,7 @@ FOLDER = Entry(
     summary="any folder of images with a folder of labels, described by a mapping file",
     classes=None,
     layout=Layout(images="images/{split}/{name}.*", labels="labels/{split}/{name}.*"),
+    also=(Layout(images="{split}/{name}.*", labels=None, alone=True),),
     splits=(),
     split=None,
     licence="its owner's",
