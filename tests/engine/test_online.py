@@ -16,10 +16,11 @@ from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.calibration import calibrate
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
-from segshift.engine.guard import CHECK_EVERY, Guard
+from segshift.engine.guard import CHECK_EVERY, Guard, describe_trouble
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError
+from segshift.methods import Tent
 from segshift.methods.adapted import AdaptedParameters
 from segshift.models.layers import normalization_layers
 from segshift.predict import predict_images
@@ -167,7 +168,7 @@ def test_what_diverges_is_rolled_back_and_told() -> None:
     guard, model, began = diverging(math.inf)
     answers = [guard(GREY) for _ in range(2)]  # the second meets weights that are not finite
     assert all(bool(answer.isfinite().all()) for answer in answers)
-    assert guard.trouble == "1 rollback in 2 batches (1 not finite)"
+    assert describe_trouble(guard.counts()) == "1 rollback in 2 batches (1 not finite)"
     assert torch.equal(model.weight, began.weight)
 
 
@@ -184,14 +185,14 @@ def test_the_last_step_of_all_is_looked_at_too() -> None:
     guard(GREY)
     assert not torch.equal(model.weight, began.weight)
     guard.settle(GREY)
-    assert guard.trouble == "1 rollback in 1 batches (1 collapsed)"
+    assert describe_trouble(guard.counts()) == "1 rollback in 1 batches (1 collapsed)"
     assert torch.equal(model.weight, began.weight)
     steady, moved, _ = diverging(1.001)
     steady(GREY)
     after = moved.weight.clone()
     steady.settle(GREY)
     assert torch.equal(moved.weight, after)
-    assert steady.trouble == ""
+    assert describe_trouble(steady.counts()) == ""
 
 
 def test_checks_grow_rare_while_all_is_well() -> None:
@@ -229,3 +230,45 @@ def test_a_run_that_adapts_while_it_predicts_is_not_used_without_its_method(sour
     for use in (lambda: predict_images(run, [tmp_path], tmp_path / "out"), lambda: calibrate(run, TARGET), lambda: adapted(run, tmp_path / "next", "none")):
         with pytest.raises(RecipeError, match=r"adapts while it predicts \(tent\), and without it its weights are those of its source model"):
             use()
+
+
+def test_an_evaluation_tells_of_its_own_domain_s_rollbacks(source: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first batch of fog breaks; night has nothing to tell."""
+    answers, calls = Tent.adapt_and_predict, []
+
+    def breaks(self: Tent, images: Tensor) -> Tensor:
+        calls.append(1)
+        return answers(self, images) * (math.nan if len(calls) == 1 else 1)
+
+    monkeypatch.setattr(Tent, "adapt_and_predict", breaks)
+    run = execute(adaptation_recipe(source.recipe, "tent", tests={"fog": FOG, "night": NIGHT}), tmp_path / "run", source)
+    fog, night = (evaluation.record["protocol"]["stream"] for evaluation in run.evaluations())
+    assert (fog["not_finite"], night["not_finite"]) == (1, 0)
+    assert fog["batches"] == night["batches"] == 2
+
+
+def test_an_offline_run_says_how_it_met_the_stream(source: Run, tmp_path: Path) -> None:
+    recipe = adaptation_recipe(source.recipe, "tent", target=TARGET, changes=("stream.rounds=2", "stream.order=shuffled"))
+    run = execute(recipe, tmp_path / "run", source)
+    assert "offline: adapts on the target, batches of 4 shuffled, 2 times over, then fixed" in run.record["protocol"]
+    with pytest.raises(RecipeError, match=r"stream\.reset: batch unlearns each batch"):
+        adaptation_recipe(source.recipe, "tent", target=TARGET, changes=("stream.reset=batch",))
+
+
+def test_a_source_that_is_not_seen_makes_no_other_run(source: Run) -> None:
+    one, other = (adaptation_recipe(source.recipe, "tent", target=TARGET, source=name) for name in (None, "streets::val?count=3&size=64x32"))
+    assert one.identity() == other.identity()
+    one, other = (adaptation_recipe(source.recipe, "eata", target=TARGET, source=name) for name in (None, "streets::val?count=3&size=64x32"))
+    assert one.identity() != other.identity()
+
+
+def test_what_does_not_train_needs_no_gpu_for_its_parents_precision(source: Run, tmp_path: Path) -> None:
+    recipe = adaptation_recipe(source.recipe, "adabn", target=TARGET, changes=("training.precision=16-mixed",))
+    assert execute(recipe, tmp_path / "run", source).record["status"] == "finished"
+
+
+def test_torchrun_is_refused_by_what_runs_in_one_process(source: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RecipeError, match="method tent runs in one process: start it without torchrun"):
+        execute(adaptation_recipe(source.recipe, "tent", target=TARGET), tmp_path / "run", source)

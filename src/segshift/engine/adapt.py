@@ -37,7 +37,7 @@ def adaptation_recipe(
     """The parent's recipe with another method, tuning and domains: what is not said stays as the parent had it.
 
     Adaptation learns from the target, so a method with the option `domain` gets `domain="target"`, the parent's validation split
-    is dropped, and the source is named only where the method sees it (default: the parent's own training domain).
+    is dropped, and the source is the parent's own unless it is named; a method that does not see it is the same with any.
     `options` are those of the method and of the tuning.
     """
     of_method, of_tuning = sort_options(options or {}, method, tuning)
@@ -111,7 +111,8 @@ def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], siz
     recipe = validate_recipe(
         {
             "model": {"architecture": model.architecture, "encoder": model.encoder_name, "options": model.options},
-            "data": {"source": str(dataset.domain), "size": size},
+            "method": {"name": "none"},
+            "data": {"target": str(dataset.domain), "size": size},
         }
     )
     write_atomic(folder / "recipe.yaml", recipe.to_yaml())

@@ -34,6 +34,7 @@ class Answers:
         if learned is not None:
             self.method.load_state_dict(learned)
         self.guard = Guard(self.method, began)
+        self._before = self.guard.counts()
 
     def predict(self, images: Tensor) -> Tensor:
         """Logits for a batch."""
@@ -43,6 +44,7 @@ class Answers:
 
     def begin_domain(self) -> None:
         """Called before the first image of each domain."""
+        self._before = self.guard.counts()
         if self.stream.reset == "domain":
             self.guard.reset()
 
@@ -52,6 +54,10 @@ class Answers:
             return range(images)
         return list(torch.randperm(images, generator=generator_of(self._seed, round_)).tolist())
 
+    def counts(self) -> dict[str, int]:
+        """Of the domain: its batches, and how many of them led to a rollback and why."""
+        return {key: value - self._before[key] for key, value in self.guard.counts().items()}
+
     def protocol(self, batch_size: int) -> dict[str, Any]:
         """How the answers were made, for the record of an evaluation."""
-        return {"prediction": describe_stream(self.stream, batch_size), "stream": self.guard.counts()}
+        return {"prediction": describe_stream(self.stream, batch_size), "stream": self.counts()}

@@ -15,6 +15,7 @@ from segshift.data.label_space import describe_common
 from segshift.data.shared import shared_images
 from segshift.engine.answers import Answers
 from segshift.engine.counting import describe_curves
+from segshift.engine.guard import describe_trouble
 from segshift.engine.loading import read_cached
 from segshift.engine.logs import Reporter
 from segshift.engine.processes import on_first
@@ -82,8 +83,8 @@ def evaluate_run(
         also = f", mean AUC {100 * areas['mean_roc_auc']:.1f} %, mean average precision {100 * areas['mean_average_precision']:.1f} %" if areas else ""
         reporter.end(f"mIoU {100 * scores.miou:.1f} %{also}{over}")
     together = 1 if run.size is None else batch_size
-    if answers is not None and answers.guard.trouble:
-        reporter.say(f"{title}: {answers.guard.trouble}", "yellow")
+    if answers is not None and (trouble := describe_trouble(answers.counts())):
+        reporter.say(f"{title}: {trouble}", "yellow")
     protocol = {
         "known_images": known,
         **({"prediction": "offline: fixed weights, evaluation mode"} if answers is None else answers.protocol(together)),

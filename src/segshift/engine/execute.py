@@ -22,7 +22,7 @@ from segshift.engine.folder import Compared, Plan, begin_run, create_method, fin
 from segshift.engine.loading import DomainPool, read_cached
 from segshift.engine.logs import Reporter
 from segshift.engine.online import evaluate_stream, prepare_stream
-from segshift.engine.processes import create_fabric, on_first
+from segshift.engine.processes import create_fabric, on_first, require_one_process
 from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
@@ -56,13 +56,14 @@ def execute(
     reporter = reporter or Reporter(None)
     require_installed(recipe.compute.trackers)
     method = create_method(recipe)
-    if method.kind != "trains" and recipe.compute.devices > 1 and not getattr(method, "shares", False):
+    if method.kind != "trains" and not getattr(method, "shares", False):
+        require_one_process(recipe.method.name)
         recipe = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"devices": 1})})
     plan = make_plan(recipe, method, parent, out, compared)
     if identity not in (None, plan.identity):
         data = ", ".join(str(dataset.domain) for dataset in plan.datasets.values())
         raise MissingDataError(f"the data ({data}) or the version of segshift are others here than where the study was planned")
-    fabric = create_fabric(recipe)
+    fabric = create_fabric(recipe, method.kind == "trains")
     state = on_first(fabric, lambda: find_run(plan, resume))
     with _tracked(recipe.compute.trackers if fabric.is_global_zero else (), reporter) as tracking:
         if state == "finished":
@@ -236,7 +237,7 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fa
     if at_hand:
         reporter.say(f"{recipe.method.name}: {at_hand} at hand, {labels}")
     if method.kind == "online":
-        done = prepare_stream(run, plan, model, cast(OnlineMethod, method), pool, lambda: _build_model(plan, Reporter(None)).to(device).eval(), reporter)
+        done = prepare_stream(run, plan, cast(OnlineMethod, method), pool, lambda: _build_model(plan, Reporter(None)).to(device).eval(), reporter)
     else:
         done = cast(EstimatingMethod, method).adapt(model, pool)
         state = {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None}

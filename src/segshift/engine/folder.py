@@ -267,8 +267,8 @@ def _protocol(plan: Plan, model: SegmentationModel) -> str:
     if plan.method.kind == "trains":
         chosen = "best on its validation split" if "validation" in plan.datasets else "last checkpoint"
         how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {_epoch(plan)}{chosen}"
-    elif recipe.online:
-        how = describe_stream(recipe.stream, recipe.stream.batch_size if recipe.data.size else 1)
+    elif plan.method.kind == "online":
+        how = describe_stream(recipe.stream, recipe.together, recipe.online)
     else:
         how = "offline: adapted on all target images at once, then fixed"
     return "; ".join(filter(None, (f"sees {seen}", _start(plan, model), how, domains)))

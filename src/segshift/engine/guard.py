@@ -11,6 +11,7 @@ state is known to be good, or not, by the next batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
@@ -104,12 +105,16 @@ class Guard:
         self._wait, self._gap = counts["wait"], counts["gap"]
 
     def counts(self) -> dict[str, int]:
-        """Batches, and how many of them led to a rollback and why."""
+        """Batches, and how many of them led to a rollback and why, since it began."""
         return {"batches": self.batches, "not_finite": self.broken, "collapsed": self.collapsed, "resets_of_the_method": self._method.resets}
 
-    @property
-    def trouble(self) -> str:
-        """What was rolled back, "" for nothing."""
-        parts = [f"{count} {what}" for count, what in ((self.broken, "not finite"), (self.collapsed, "collapsed")) if count]
-        total = self.broken + self.collapsed
-        return f"{total} rollback{'s' if total != 1 else ''} in {self.batches} batches ({', '.join(parts)})" if parts else ""
+
+def describe_trouble(counts: Mapping[str, int]) -> str:
+    """What was rolled back, "" for nothing.
+
+    >>> describe_trouble({"batches": 20, "not_finite": 1, "collapsed": 2})
+    '3 rollbacks in 20 batches (1 not finite, 2 collapsed)'
+    """
+    parts = [f"{counts[key]} {key.replace('_', ' ')}" for key in ("not_finite", "collapsed") if counts[key]]
+    total = counts["not_finite"] + counts["collapsed"]
+    return f"{total} rollback{'s' if total != 1 else ''} in {counts['batches']} batches ({', '.join(parts)})" if parts else ""

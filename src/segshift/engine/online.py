@@ -13,7 +13,7 @@ from segshift.engine.answers import Answers
 from segshift.engine.checkpoint import save_state
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.folder import Plan
-from segshift.engine.guard import Guard
+from segshift.engine.guard import Guard, describe_trouble
 from segshift.engine.loading import DomainPool, generator_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Evaluation, Run
@@ -22,12 +22,10 @@ from segshift.models import SegmentationModel
 from segshift.models.layers import normalization_layers
 
 
-def prepare_stream(
-    run: Run, plan: Plan, model: SegmentationModel, method: OnlineMethod, pool: DomainPool, fresh: Callable[[], SegmentationModel], reporter: Reporter
-) -> dict[str, Any]:
+def prepare_stream(run: Run, plan: Plan, method: OnlineMethod, pool: DomainPool, fresh: Callable[[], SegmentationModel], reporter: Reporter) -> dict[str, Any]:
     """What an online method does before its tests, with the run's last checkpoint as its result; gives what is worth recording.
 
-    `method` has begun with `model`; `fresh` builds the model as it was before.
+    `method` has begun with a model; `fresh` builds it as it was before.
     """
     recipe = plan.recipe
     done = dict(method.prepare(pool))
@@ -46,9 +44,9 @@ def prepare_stream(
         counted = AdaBN(batch_size=recipe.stream.batch_size).adapt(arrived, pool)["layers_touched"]
     done |= guard.counts()
     statistics = f", then the statistics of {counted} of {len(layers)} batch norms" if layers else ""
-    trouble = f"; {guard.trouble}" if guard.trouble else ""
+    trouble = describe_trouble(guard.counts())
     often = "once" if recipe.stream.rounds == 1 else f"{recipe.stream.rounds} times over"
-    done["said"] = f"{method.touches} from {pool.sizes['target']} target images, {often}{statistics}{trouble}"
+    done["said"] = f"{method.touches} from {pool.sizes['target']} target images, {often}{statistics}{f'; {trouble}' if trouble else ''}"
     save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(arrived.state_dict()), "predictor": None})
     return done
 
@@ -57,11 +55,11 @@ def adapt_offline(method: OnlineMethod, plan: Plan, pool: DomainPool, began: Seg
     """Passes the target through the method."""
     stream = plan.recipe.stream
     guard = Guard(method, began.eval())
-    count = pool.sizes["target"]
+    count, batch_size = pool.sizes["target"], plan.recipe.together
     with reporter.task(f"{plan.recipe.method.name} on the target", count * stream.rounds):
         for round_ in range(stream.rounds):
             order = torch.randperm(count, generator=generator_of(plan.recipe.seed, round_)).tolist() if stream.order == "shuffled" else range(count)
-            for batch in pool.load([("target", index) for index in order], stream.batch_size):
+            for batch in pool.load([("target", index) for index in order], batch_size):
                 if stream.reset == "batch":
                     guard.reset()
                 guard(batch.images)

@@ -50,13 +50,22 @@ def visible_gpus() -> list[str]:
     return named[:count] or [str(number) for number in range(count)]
 
 
-def create_fabric(recipe: Recipe) -> Fabric:
+def require_one_process(method: str) -> None:
+    """RecipeError where torchrun started several processes for a method that runs in one."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
+        raise RecipeError(f"method {method} runs in one process: start it without torchrun")
+
+
+def create_fabric(recipe: Recipe, trains: bool = True) -> Fabric:
     """Devices, precision and processes as the recipe says; the other processes start here, unless torchrun started them.
+
+    What does not train computes in 32 bits, whatever precision the run that it starts from was trained in.
 
     Raises RecipeError where there are fewer GPUs, or where torchrun started another number of processes.
     """
     accelerator, devices = choose_device(recipe.compute.device), recipe.compute.devices
-    if accelerator == "cpu" and recipe.training.precision == "16-mixed":
+    precision = recipe.training.precision if trains else "32-true"
+    if accelerator == "cpu" and precision == "16-mixed":
         raise RecipeError("training.precision is 16-mixed, which needs a GPU: on a CPU use bf16-mixed or 32-true")
     if accelerator == "cuda" and devices > torch.cuda.device_count():
         raise RecipeError(f"compute.devices is {devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
@@ -64,7 +73,7 @@ def create_fabric(recipe: Recipe) -> Fabric:
     if "TORCHELASTIC_RUN_ID" in os.environ and started != devices:
         raise RecipeError(f"torchrun started {started} processes, but compute.devices is {devices}: add --set compute.devices={started}")
     strategy = AveragedGradients(timeout=PATIENCE) if devices > 1 else "auto"
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.training.precision, strategy=strategy)
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, strategy=strategy)
     if devices > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what each process is called is no news
         fabric.launch()

@@ -63,6 +63,8 @@ class Recipe(Section):
             problems.append(
                 f"data.target: method {self.method.name} answers each batch for itself and arrives at no model: leave the target out, and name tests"
             )
+        if method.kind == "online" and self.data.target is not None and self.stream.reset == "batch":
+            problems.append("stream.reset: batch unlearns each batch before the next, so a pass over the target would come to nothing: take never")
         if self.data.validation is not None:
             problems += validation_problems(self.data, sees)
         if self.augmentation.scale is not None and self.data.size is None:
@@ -79,6 +81,10 @@ class Recipe(Section):
     def identity(self) -> dict[str, Any]:
         """What of it makes a run the run it is: everything but its name, where it runs and what is tested afterwards."""
         content: dict[str, Any] = self.model_dump(mode="json", exclude={"name": True, "compute": True, "data": {"tests"}})
+        sees = METHODS[self.method.name](**self.method.options).sees
+        for role in ROLES:
+            if role not in sees:  # named for those that start from this run
+                content["data"][role] = None
         for role in (*ROLES, "validation"):
             if content["data"][role] is not None:  # where the data lies plays no part; its hash does
                 content["data"][role] = str(replace(parse_domain(content["data"][role]), root=None))
@@ -105,6 +111,11 @@ class Recipe(Section):
     def online(self) -> bool:
         """Whether the method adapts on what it is tested on, while it is tested."""
         return METHODS[self.method.name].kind == "online" and self.data.target is None
+
+    @property
+    def together(self) -> int:
+        """Images of a stream that are answered together: one where each may have a size of its own."""
+        return self.stream.batch_size if self.data.size else 1
 
     def rounds_of(self, label: str) -> list[str]:
         """The names that a test is evaluated under: its label, or one a round of an online stream."""

@@ -83,11 +83,7 @@ class Cotta:
         self._adapted = AdaptedParameters(model, dict(model.named_parameters()), self.optimizer, self.lr)
         self.touches = f"all {sum(p.numel() for p in model.parameters()):,} parameters, {len(layers)} batch norms by the batch's statistics"
         self._seed = int(torch.randint(2**31, ()))
-        self._start()
-
-    def _start(self) -> None:
-        """The teacher is the model, and the coins begin anew."""
-        self._teacher = ExponentialMovingAverage(self._model, self.decay, ramp=False)
+        self._teacher = ExponentialMovingAverage(model, self.decay, ramp=False)
         self._generator = torch.Generator().manual_seed(self._seed)
 
     def prepare(self, pool: Pool) -> dict[str, Any]:
@@ -112,7 +108,8 @@ class Cotta:
 
     def reset(self) -> None:
         self._adapted.reset()
-        self._start()
+        self._teacher.load_state_dict({"average": self._anchor.state_dict(), "updates": 0})
+        self._generator.manual_seed(self._seed)
 
     def model_state(self) -> dict[str, Tensor]:
         return dict(self._teacher.average.state_dict())
