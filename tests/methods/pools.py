@@ -22,6 +22,9 @@ class Images:
     def on_all(self, action: Callable[[], Any]) -> list[Any]:
         return [action()]
 
+    def left_out(self) -> dict[str, str]:
+        return {}
+
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(picks), batch_size):
             chosen = torch.stack([self.roles[role][i] for role, i in picks[start : start + batch_size]])

@@ -27,6 +27,9 @@ class Labelled:
     def on_all(self, action: Callable[[], Any]) -> list[Any]:
         return [action()]
 
+    def left_out(self) -> dict[str, str]:
+        return {}
+
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(picks), batch_size):
             chosen = [index for _, index in picks[start : start + batch_size]]

@@ -26,16 +26,19 @@ from segshift.engine.processes import create_fabric, on_first, require_one_proce
 from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
-from segshift.engine.samples import check_samples, describe_small
+from segshift.engine.samples import check_samples, describe_small, skips_unreadable
 from segshift.engine.switches import show_selection, warn_of_phases
 from segshift.engine.trackers import require_installed
 from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
-from segshift.errors import MissingDataError, RecipeError, TrainingError
+from segshift.errors import DataError, MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, Method, OnlineMethod, TrainingMethod
 from segshift.models import SegmentationModel, create_model, load_checked
 from segshift.tuning import Tuning, create_tuning
 from segshift.tuning.tuning import within
+
+NAMED = 20
+"""Unreadable images whose names a run's record keeps."""
 
 
 def execute(
@@ -165,7 +168,12 @@ def keep_decoded(plan: Plan, folder: str, reporter: Reporter) -> None:
     recipe = plan.recipe
     size = recipe.data.size if plan.method.kind != "trains" or recipe.augmentation.scale is None else None
     for role, dataset in plan.seen.items():
-        read_cached(dataset, folder, size, f"cache {role}", reporter)
+        try:
+            read_cached(dataset, folder, size, f"cache {role}", reporter)
+        except (DataError, MissingDataError) as error:
+            if role not in skips_unreadable(plan.method):
+                raise
+            reporter.say(f"{role}: read from its files, as no cache can be made: {error}", "yellow")
     if "validation" in plan.datasets:  # scored at the labels' own size
         read_cached(plan.datasets["validation"], folder, None, "cache validation", reporter)
 
@@ -244,6 +252,13 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fa
         on_first(fabric, lambda: save_state(run.path / "last.safetensors", state))
     if not all_finite(run.weights("last")):
         raise TrainingError(f"method {recipe.method.name} gave values that are not finite: check the target images")
+    left_out = pool.left_out()
+    if left_out:
+        names = [*left_out]
+        told = f"{', '.join(names[:3])}{', ...' * (len(names) > 3)}"
+        said = f"{len(names)} of {pool.sizes['target']} target images could not be read and are left out ({told})"
+        done["said"] = f"{done['said']}; {said}" if "said" in done else said
+        run.update(unreadable={"images": len(names), "names": names[:NAMED], "first": left_out[names[0]]})
     if "said" in done:
         reporter.say(f"{recipe.method.name}: {done['said']}")
     run.update(adaptation=done, protocol=f"{run.record['protocol']}; {done['said']}" if "said" in done else run.record["protocol"])

@@ -33,6 +33,7 @@ class Failure:
     """An error of the user's data on its way out of a loading process, where raising it would bury its one line in a traceback."""
 
     error: UserError
+    name: str = ""
 
 
 @final
@@ -71,7 +72,7 @@ class ResizedSamples(Dataset[Sample | Failure]):
             sample = self.dataset[index]
             return sample if self.size is None else resize_sample(sample, self.size)
         except UserError as error:
-            return Failure(error)
+            return Failure(error, self.dataset.names[index])
 
 
 @final
@@ -101,7 +102,11 @@ class EndlessSampler(Sampler[list[Drawn]]):
 
 @final
 class DomainPool:
-    """The images that a method may read by itself: only declared roles, never labels or depths unless declared."""
+    """The images that a method may read by itself: only declared roles, never labels or depths unless declared.
+
+    Target images whose labels it does not see come as a camera left them: those that cannot be read are left out, and told by `left_out`. All others must
+    be readable.
+    """
 
     def __init__(
         self,
@@ -119,6 +124,7 @@ class DomainPool:
         self._sees = sees
         self._device = device
         self._workers = workers
+        self._left_out: dict[str, str] = {}
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -127,28 +133,57 @@ class DomainPool:
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         place, processes = (0, 1) if self._fabric is None else (self._fabric.global_rank, self._fabric.world_size)
         batches = [list(range(start, min(start + batch_size, len(picks)))) for start in range(0, len(picks), batch_size)][place::processes]
-        loader = DataLoader(_Picked(self._samples, picks), batch_sampler=batches, num_workers=self._workers, collate_fn=collate, worker_init_fn=one_thread)
+        picked = _Picked(self._samples, picks, frozenset() if "target_labels" in self._sees else frozenset({"target"}))
+        loader = DataLoader(picked, batch_sampler=batches, num_workers=self._workers, collate_fn=collate_readable, worker_init_fn=one_thread)
         roles = {role for role, _ in picks}
         hidden = {f"{role}_labels" for role in ROLES} if len(roles) > 1 else set()  # a mixed batch may show only what all its roles may show
-        for raw in loader:
-            yield visible(to_batch(raw, self._device), next(iter(roles)), self._sees - hidden)
+        for raw, left_out in loader:
+            self._left_out |= left_out
+            if left_out:
+                require_most(self._left_out, self.sizes["target"])
+            if raw is not None:
+                yield visible(to_batch(raw, self._device), next(iter(roles)), self._sees - hidden)
 
     def on_all(self, action: Callable[[], T]) -> list[T]:
         return on_all(self._fabric, action)
 
+    def left_out(self) -> dict[str, str]:
+        found = dict(sorted(item for part in self.on_all(lambda: self._left_out) for item in part.items()))
+        require_most(found, self.sizes.get("target", 0))
+        return found
+
+
+def require_most(left_out: Mapping[str, str], images: int) -> None:
+    """DataError where more than half of the target images cannot be read: what is learned from the others is not the target's."""
+    if 2 * len(left_out) > images:
+        raise DataError(
+            f"{len(left_out)} of {images} target images cannot be read, and at most half may be left out; the first: {next(iter(left_out.values()))}"
+        )
+
 
 @final
-class _Picked(Dataset[Sample | Failure]):
-    def __init__(self, samples: Mapping[str, ResizedSamples], picks: Sequence[tuple[str, int]]) -> None:
+@dataclass(frozen=True)
+class LeftOut:
+    """A sample that cannot be read and need not be."""
+
+    name: str
+    reason: str
+
+
+@final
+class _Picked(Dataset[Sample | Failure | LeftOut]):
+    def __init__(self, samples: Mapping[str, ResizedSamples], picks: Sequence[tuple[str, int]], skips: frozenset[str]) -> None:
         self.samples = samples
         self.picks = picks
+        self.skips = skips
 
     def __len__(self) -> int:
         return len(self.picks)
 
-    def __getitem__(self, position: int) -> Sample | Failure:
+    def __getitem__(self, position: int) -> Sample | Failure | LeftOut:
         role, index = self.picks[position]
-        return self.samples[role][index]
+        sample = self.samples[role][index]
+        return LeftOut(sample.name, str(sample.error)) if isinstance(sample, Failure) and role in self.skips else sample
 
 
 def read_cached(dataset: DomainDataset, folder: str, size: tuple[int, int] | None, title: str, reporter: Reporter) -> None:
@@ -202,6 +237,12 @@ def collate(loaded: Sequence[Sample | Failure]) -> dict[str, Any] | Failure:
         "depths": torch.stack(depths) if len(depths) == len(samples) else None,
         "names": tuple(sample.name for sample in samples),
     }
+
+
+def collate_readable(loaded: Sequence[Sample | Failure | LeftOut]) -> tuple[dict[str, Any] | Failure | None, dict[str, str]]:
+    """The batch of the samples that are there, None where none is; and why each other one, by its name, is not."""
+    there = [sample for sample in loaded if not isinstance(sample, LeftOut)]
+    return collate(there) if there else None, {sample.name: sample.reason for sample in loaded if isinstance(sample, LeftOut)}
 
 
 def require_one_size(samples: Sequence[Sample]) -> None:

@@ -46,7 +46,8 @@ def prepare_stream(run: Run, plan: Plan, method: OnlineMethod, pool: DomainPool,
     statistics = f", then the statistics of {counted} of {len(layers)} batch norms" if layers else ""
     trouble = describe_trouble(guard.counts())
     often = "once" if recipe.stream.rounds == 1 else f"{recipe.stream.rounds} times over"
-    done["said"] = f"{method.touches} from {pool.sizes['target']} target images, {often}{statistics}{f'; {trouble}' if trouble else ''}"
+    seen = pool.sizes["target"] - len(pool.left_out())
+    done["said"] = f"{method.touches} from {seen} target images, {often}{statistics}{f'; {trouble}' if trouble else ''}"
     save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(arrived.state_dict()), "predictor": None})
     return done
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from segshift.engine.folder import Plan
 from segshift.engine.loading import require_one_size
+from segshift.methods import Method
 
 
 def check_samples(plan: Plan) -> None:
     """Reads the first, the middle and the last sample of every domain, so that what is wrong with all of them is told before hours have passed.
 
-    Raises DataError too where those that are learned from are of several sizes and would share a batch.
+    Raises DataError too where those that are learned from are of several sizes and would share a batch. Images that need not all be readable are left to
+    the pass over them, which begins at once and counts.
     """
     for role, dataset in (*plan.datasets.items(), *plan.tests.items()):
+        if plan.seen.get(role) is dataset and role in skips_unreadable(plan.method):
+            continue
         samples = [dataset[index] for index in sorted({0, len(dataset) // 2, len(dataset) - 1})]
         if plan.seen.get(role) is dataset and plan.method.kind == "trains" and plan.recipe.data.size is None and plan.recipe.training.batch_size > 1:
             require_one_size(samples)
+
+
+def skips_unreadable(method: Method) -> frozenset[str]:
+    """The roles of which a method without training leaves out what cannot be read: a target whose labels it does not see."""
+    return frozenset({"target"} if method.kind != "trains" and "target_labels" not in method.sees else ())
 
 
 def describe_small(plan: Plan) -> list[str]:

@@ -113,11 +113,12 @@ class AdaBN:
     @torch.no_grad()
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         layers = normalization_layers(model)
-        targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
+        sources = pool.sizes.get("source", 0)
         chosen: dict[str, Any] = {}
         if self.source_ratio == "auto":
             touched, wanted, chosen = self._choose(model, layers, pool)
         else:
+            targets = pool.sizes["target"]
             wanted = round(self.source_ratio * targets)
             if wanted > sources:
                 raise DataError(
@@ -127,6 +128,7 @@ class AdaBN:
             if self.source_ratio > 0 and wanted == 0:
                 raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
             touched = self._estimate(model, layers, pool, wanted)
+        targets = count_targets(pool)
         few = f"; {targets} target images are few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
         from_ = (
             f"{describe_layers(model, touched, len(layers))} from {targets} target and {wanted} source images" if touched else "statistics stay as they were"
@@ -145,19 +147,16 @@ class AdaBN:
 
     def _estimate(self, model: nn.Module, layers: Layers, pool: Pool, wanted: int) -> list[str]:
         """Writes the statistics of all target and `wanted` source images; gives the layers that have them."""
-        targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
-        picks = [mixed_pool(targets, wanted, sources, pool.generator) for _ in range(self.passes)]
+        picks = [mixed_pool(pool.sizes["target"], wanted, pool.sizes.get("source", 0), pool.generator) for _ in range(self.passes)]
         found = self._count(model, layers, pool, picks) if self.estimator == "exact" else self._average(model, layers, pool, picks)
+        targets = count_targets(pool)
         for name, (mean, var) in found.items():
             write_statistics(layers[name], *self._mixed(layers[name], mean, var, targets))
         return list(found)
 
     def _choose(self, model: nn.Module, layers: Layers, pool: Pool) -> tuple[list[str], int, dict[str, Any]]:
         """The ratio, or the statistics as they were, of the highest consistency: layers written, source images, and the consistency of each."""
-        targets, sources = pool.sizes["target"], pool.sizes.get("source", 0)
-        images = [("target", i) for i in range(targets)]
-        counts = {ratio: round(ratio * targets) for ratio in RATIOS}
-        counts = {ratio: count for ratio, count in counts.items() if count <= sources and (count or ratio == 0)}
+        images = [("target", i) for i in range(pool.sizes["target"])]
 
         def agree() -> float:
             return consistency(model, lambda: pool.load(images, self.batch_size), pool.on_all)
@@ -165,6 +164,9 @@ class AdaBN:
         came = read_all(layers)
         found: dict[str, float] = {"unchanged": agree()}
         best, touched, kept = "unchanged", [], came
+        targets, sources = count_targets(pool), pool.sizes.get("source", 0)
+        counts = {ratio: round(ratio * targets) for ratio in RATIOS}
+        counts = {ratio: count for ratio, count in counts.items() if count <= sources and (count or ratio == 0)}
         for ratio, count in counts.items():
             write_all(layers, came)
             names = self._estimate(model, layers, pool, count)
@@ -219,6 +221,11 @@ class AdaBN:
         if self.source_weight > 0:
             return f", the source's statistics at weight {self.source_weight:g}"
         return f", the source's statistics as {self.pseudo_count:g} images" if self.pseudo_count > 0 else ""
+
+
+def count_targets(pool: Pool) -> int:
+    """Target images without those that turned out to be unreadable."""
+    return pool.sizes["target"] - len(pool.left_out())
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:

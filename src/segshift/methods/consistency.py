@@ -9,6 +9,7 @@ wrong, but seldom twice the same. A class that a view is nowhere called counts 0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -51,7 +52,9 @@ def sum_agreement(model: nn.Module, batches: Iterable[Any]) -> Sums | None:
 
 
 def consistency(model: nn.Module, batches: Callable[[], Iterable[Any]], on_all: Callable[[Callable[[], Sums | None]], list[Sums | None]]) -> float:
-    """(1) in [0, 1], over the batches of all processes, of which `batches` gives each its own."""
+    """(1) in [0, 1], over the batches of all processes, of which `batches` gives each its own; NaN without a batch."""
     parts = [part for part in on_all(lambda: sum_agreement(model, batches())) if part is not None]
+    if not parts:
+        return math.nan
     inside, below = (torch.stack(values).sum(0) for values in zip(*parts, strict=True))
     return float((inside / below.clamp_min(1e-12)).mean())

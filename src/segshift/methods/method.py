@@ -77,10 +77,19 @@ class Pool(Protocol):
         """What decides which images are drawn, seeded by the run."""
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
-        """The picked images, (role, index), in this order, in batches; of several processes each gets its own of them."""
+        """The picked images, (role, index), in this order, in batches; of several processes each gets its own of them.
+
+        Target images without labels that cannot be read are left out of their batch.
+        """
 
     def on_all(self, action: Callable[[], T]) -> list[T]:
         """What an action gives in each process that shares the images, for all of them; an error of one ends all."""
+
+    def left_out(self) -> Mapping[str, str]:
+        """Images that could not be read so far, in any process, by name, and why: `sizes` counts them. Called by all processes.
+
+        Raises DataError where they are more than half.
+        """
 
 
 @runtime_checkable
