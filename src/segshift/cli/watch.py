@@ -15,11 +15,11 @@ def command(
     out: Annotated[Path | None, typer.Option(help="The log, a JSON line a batch (default: FOLDER/watch.jsonl).")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames a line.")] = 16,
     method: Annotated[str | None, typer.Option(help="Adapt while predicting: tent, prediction-bn ... (see `segshift list methods`), with its options.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Also write a label map of every frame there.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Also write a label map of every frame there; not the folder that is watched.")] = None,
     source: Annotated[str | None, typer.Option(help="Labelled split that the run did not learn from (default: the run's validation split).")] = None,
     false_alarms: Annotated[float, typer.Option(min=0.001, max=0.5, help="Share of clean batches that may raise the alarm.")] = 0.01,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks into the folder.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Stop when nothing is left; the rest is a batch of its own.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks into the folder; a frame is taken when two found it alike.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look twice, take what is there, the rest as a batch of its own, and stop.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Follow a folder of incoming frames: a line a batch with distance, alarm and estimated mIoU. The same command goes on where it was."""

@@ -1,0 +1,250 @@
+"""Follows a folder of incoming frames: has the domain left the source, what does the run score there, and what does each frame show.
+
+    watch_folder(Run.open("runs/source"), Path("incoming"), Path("watch.jsonl"), once=True)
+
+One JSON line a batch. The line, and with it name, time and size of its frames, is the record of what was done: the same call goes on behind the last
+whole line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn, cast, final
+
+import torch
+from torch import Tensor
+
+from segshift.data.transforms import resize_sample
+from segshift.diagnose.drift import InputMoments, calibrate_alarm, normalization_distance, watch_inputs
+from segshift.engine.calibration import calibrate
+from segshift.engine.checkpoint import write_atomic
+from segshift.engine.guard import Guard
+from segshift.engine.logs import Reporter
+from segshift.engine.prediction import label_map, resized
+from segshift.engine.provenance import now
+from segshift.engine.run import Run
+from segshift.errors import MissingDataError, ModelError, RecipeError
+from segshift.methods import METHODS, OnlineMethod
+from segshift.metrics.calibration import ConfidenceCounts, estimate
+from segshift.metrics.rehearsal import add_rehearsed
+from segshift.models.layers import normalization_layers
+from segshift.predict import encode_label
+from segshift.types import Sample
+from segshift.watch.arrivals import Arrivals, Stamp, read_frames
+from segshift.watch.journal import Journal
+
+
+def watch_folder(
+    run: Run,
+    folder: Path,
+    log: Path,
+    *,
+    batch_size: int = 16,
+    method: str | None = None,
+    options: dict[str, Any] | None = None,
+    predictions: Path | None = None,
+    source: str | None = None,
+    false_alarms: float = 0.01,
+    every: float = 2.0,
+    once: bool = False,
+    device: torch.device | str = "cpu",
+    reporter: Reporter | None = None,
+) -> int:
+    """Writes a line to `log` for every `batch_size` frames of a folder, looked into every so many seconds; with `once` gives the number of frames.
+
+    A frame is taken when two looks have found it alike, and again when its file has changed since. `once` looks twice and stops when nothing is left, the
+    rest as a batch of its own. `method` adapts while it predicts, and goes on where it was after a restart; distance and estimates are those of the run as
+    it is. `predictions` is a folder for label maps. Unreadable frames are named in the line and left out.
+    Raises MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than the log began with, or for
+    predictions that would be frames, DataError for a log that is none.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(f"{folder}: no such folder to watch")
+    if batch_size < 1:
+        raise RecipeError(f"batch_size is {batch_size}: at least one frame a line")
+    if predictions is not None and predictions.resolve() == folder.resolve():
+        raise RecipeError(f"label maps in {folder}, which is watched, would be frames themselves: name another folder for predictions")
+    reporter = reporter or Reporter(None)
+    watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
+    arrivals = Arrivals(folder, watcher.journal.done)
+    return _take_what_is_there(watcher, arrivals, batch_size, every) if once else _follow(watcher, arrivals, batch_size, every)
+
+
+def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float) -> int:
+    """All frames that two looks find alike; gives their number."""
+    try:
+        arrivals.look()
+        if arrivals.unsettled:
+            time.sleep(every)
+        waiting = arrivals.look()
+    except OSError as error:
+        raise MissingDataError(f"{arrivals.folder} cannot be listed ({error.strerror}): run the same command again when it is back") from None
+    frames = sum(watcher.take(batch) for batch in batches_of(waiting, batch_size))
+    if arrivals.unsettled:
+        watcher.reporter.say(f"{arrivals.unsettled} frames are new or still being written: left for the next call", "yellow")
+    return frames
+
+
+def _follow(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float) -> NoReturn:
+    """Whole batches as they come, until it is interrupted."""
+    said = ""
+    while True:
+        waiting: dict[Path, Stamp] = {}
+        try:
+            waiting, lost = arrivals.look(), ""
+        except OSError as error:  # a network's disk may come back
+            lost = f"{arrivals.folder} cannot be listed ({error.strerror}): looking again every {every:g} s"
+        if lost and not said:
+            watcher.reporter.say(lost, "yellow")
+        said = lost
+        for batch in batches_of(waiting, batch_size):
+            if len(batch) == batch_size:
+                watcher.take(batch)
+        time.sleep(every)
+
+
+@final
+class _Watcher:
+    """The run, its calibration, its method, and the log."""
+
+    def __init__(
+        self,
+        run: Run,
+        log: Path,
+        method: str | None,
+        options: dict[str, Any],
+        predictions: Path | None,
+        source: str | None,
+        false_alarms: float,
+        device: torch.device | str,
+        reporter: Reporter,
+    ) -> None:
+        self.run, self.predictions, self.device, self.reporter = run, predictions, device, reporter
+        self.false_alarms = false_alarms
+        self.journal = Journal(log, {"run": run.record["identity"], "method": method, "options": options})
+        self.calibration = calibrate(run, source, device, reporter=reporter)
+        self.model = run.load_model().to(device)
+        self.guard = None if method is None else self._begin(method, options)
+        self.alarms: dict[int, float] = {}
+        if self.guard is not None:
+            learned, missing = self.journal.resume()
+            if learned is not None:
+                self.guard.load_state_dict(learned)
+            if missing:
+                reporter.say(f"{missing}: {method} begins anew", "yellow")
+        self.owners: dict[str, str] = {}
+        for name in self.journal.done:
+            self._label_file(name)
+
+    def _begin(self, name: str, options: dict[str, Any]) -> Guard:
+        if METHODS[name].kind != "online":
+            known = ", ".join(key for key, entry in METHODS.items() if entry.kind == "online")
+            raise RecipeError(f"method {name} answers no stream: one of {known}, or adapt a run first and watch with that")
+        method = cast(OnlineMethod, METHODS[name](**options))
+        if method.sees - {"target"}:
+            raise RecipeError(
+                f"method {name} sees the {', '.join(sorted(method.sees - {'target'}))} with these options, which a watch has not: adapt online instead"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.run.recipe.seed)
+            method.begin(self.run.load_model().to(self.device))
+        return Guard(method, deepcopy(self.model))
+
+    def take(self, frames: dict[Path, Stamp]) -> int:
+        """One batch: looks, estimates, adapts, predicts, and writes its line, if there is anything; gives the number of readable frames."""
+        start = time.perf_counter()
+        pictures, unreadable = read_frames(frames)
+        if not pictures and not unreadable:
+            return 0
+        line: dict[str, Any] = {"watch": self.journal.named, "batch": self.journal.lines, "time": now(), "images": len(pictures)}
+        line |= {"names": [path.name for path in pictures], "unreadable": [*unreadable]}
+        line["files"] = {path.name: frames[path] for path in pictures} | unreadable
+        if pictures:
+            line |= self._look(pictures)
+            if self.guard is not None:
+                for path, logits in self._answers(self.guard, pictures):
+                    self._write(path, label_map(logits, *pictures[path].shape[-2:]))
+                line |= self.guard.counts()
+        line["seconds"] = round(time.perf_counter() - start, 3)
+        if self.guard is not None:
+            self.journal.keep(line, self.guard.state_dict())
+        self.journal.append(line)
+        words = f"{line['images']} frames, distance {line['distance']:.3g}{', ALARM' if line['alarm'] else ''}" if line.get("distance") is not None else ""
+        estimated = f"estimated mIoU {100 * line['miou']:.1f} %" if "miou" in line else "no readable frame"
+        bad = f"; {len(unreadable)} unreadable" if unreadable else ""
+        self.reporter.say(f"batch {line['batch'] + 1}: {', '.join(filter(None, (words, estimated)))}{bad}", "red" if line.get("alarm") else None)
+        return len(pictures)
+
+    @torch.no_grad()
+    def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
+        """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
+        counts = ConfidenceCounts(self.calibration.temperatures)
+        measured = bool(normalization_layers(self.model))
+        watching: AbstractContextManager[list[InputMoments]] = watch_inputs(self.model) if measured else nullcontext([])
+        with watching as found:
+            for path, picture in pictures.items():
+                labels = []
+                for strip in resized(self._predict(picture), *picture.shape[-2:]):  # a large picture's logits are never there at once
+                    counts.update(strip[None])
+                    labels.append(strip.argmax(0).to(torch.uint8))
+                if self.guard is None:
+                    self._write(path, torch.cat(labels))
+        line: dict[str, Any] = {}
+        distance = None
+        if measured and self.calibration.moments is not None:
+            number = len(pictures)
+            if number not in self.alarms:
+                self.alarms[number] = calibrate_alarm(self.calibration.moments, number, self.false_alarms)
+            distance = float(normalization_distance(InputMoments.join(found), self.calibration.moments).mean())
+            line |= {"distance": distance, "alarm_above": self.alarms[number], "alarm": distance > self.alarms[number]}
+        source = self.calibration.source
+        told = add_rehearsed(estimate(source, counts), source, counts, distance, self.calibration.rehearsal)
+        return line | {"miou": told.miou("rehearsed"), "miou_by": {name: told.miou(name) for name in told.iou}, "accuracy": told.accuracy}
+
+    def _predict(self, picture: Tensor) -> Tensor:
+        """Logits (K, h, w) of a frame as the model sees it."""
+        logits: Tensor = self.model(self._shown(picture)[None])[0].float()
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelError("the model's logits are not finite: its weights are damaged")
+        return logits
+
+    def _shown(self, picture: Tensor) -> Tensor:
+        size = self.run.size
+        seen = picture if size is None else resize_sample(Sample(picture, None, None, ""), size).image
+        return seen.to(self.device).float().div(255)
+
+    def _answers(self, guard: Guard, pictures: dict[Path, Tensor]) -> Iterator[tuple[Path, Tensor]]:
+        """Logits of each frame, while the method adapts."""
+        for group in of_one_size(pictures, self.run.size):
+            logits = guard(torch.stack([self._shown(pictures[path]) for path in group])).float()
+            yield from ((path, logits[index]) for index, path in enumerate(group))
+
+    def _write(self, path: Path, label: Tensor) -> None:
+        """The label map of a frame, where they are wanted."""
+        if self.predictions is not None:
+            write_atomic(self.predictions / self._label_file(path.name), encode_label(label.cpu(), self.run.label_space))
+
+    def _label_file(self, name: str) -> str:
+        """STEM_label.png, or NAME_label.png where another frame of this stem (a.png, a.jpg) came first."""
+        stem = Path(name).stem
+        return f"{stem if self.owners.setdefault(stem, name) == name else name}_label.png"
+
+
+def batches_of(frames: Mapping[Path, Stamp], batch_size: int) -> Iterator[dict[Path, Stamp]]:
+    """So many frames each, in their order; the last batch has the rest."""
+    left = iter(frames.items())
+    while batch := dict(islice(left, batch_size)):
+        yield batch
+
+
+def of_one_size(pictures: dict[Path, Tensor], size: tuple[int, int] | None) -> list[list[Path]]:
+    """Frames that go through the method together: all of them at a model's size, else those of one size each."""
+    groups: dict[tuple[int, ...], list[Path]] = {}
+    for path, picture in pictures.items():
+        groups.setdefault(size or tuple(picture.shape[-2:]), []).append(path)
+    return list(groups.values())
