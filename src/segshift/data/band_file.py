@@ -18,7 +18,7 @@ from segshift.errors import DataError, MissingDataError, RecipeError, UserError
 SUFFIXES = (".npy", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm")
 MODES = ("L", "I;16", "LA", "RGB", "RGBA")
 DAMAGED = "the file is cut off or damaged: get it again, or leave such files out with skip_bad=True"
-GAP = rb"(?:\s+(?:#[^\n]*\n)?)+"
+GAP = rb"(?:\s|#[^\n]*\n)+"  # one way to match each text: a damaged header costs no more than its length
 PNM = re.compile(rb"P([56])" + GAP + rb"(\d+)" + GAP + rb"(\d+)" + GAP + rb"(\d+)\s")
 
 
