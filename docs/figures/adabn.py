@@ -33,9 +33,11 @@ Values = dict[tuple[str, ...], dict[int, float]]
 
 @dataclass(frozen=True)
 class Choice:
-    """How consistent each state of a model was on the target, and what the same states truly score on the test; by "unchanged" or ratio."""
+    """How consistent each state of a model was on the target, and what runs of the same states truly score on the test; by "unchanged" or ratio.
+    `score` is that of the run that chose: where it draws other source images than the run of the same ratio, the two differ."""
 
     chosen: str
+    score: float
     consistency: Mapping[str, float]
     true: Mapping[str, float]
 
@@ -59,8 +61,8 @@ def read_values(results: Results, score: str, weathers: list[str]) -> Values:
 
 def differences(values: Values, after: tuple[str, ...]) -> list[float]:
     """To the source model, seed by seed."""
-    before = values["source", after[1], after[2], "", "8"]
-    return [value - before[seed] for seed, value in sorted(values.get(after, {}).items())]
+    before = values.get(("source", after[1], after[2], "", "8"), {})
+    return [value - before[seed] for seed, value in sorted(values.get(after, {}).items()) if seed in before]
 
 
 def uncertain(study: StudyComparison) -> set[tuple[str, ...]]:
@@ -78,33 +80,40 @@ def shown(interval: Interval, sign: str = "") -> str:
     return value if np.isnan(interval.low) else f"{value} [{low}, {high}]"
 
 
+def told(of_seeds: list[float], sign: str = "") -> str:
+    """Their mean with its interval; nothing where every run failed."""
+    return shown(mean_interval(of_seeds), sign) if of_seeds else ""
+
+
 def print_table(values: Values, entry: str, source: str, weathers: list[str], noise: set[tuple[str, ...]]) -> None:
     """Before, and what each ratio adds."""
     ratios = [*RATIOS, "auto"] if entry == "adabn" else [*RATIOS]
-    rows = [weather for weather in weathers if (entry, source, weather, "0", "8") in values]
+    rows = [weather for weather in weathers if any((entry, source, weather, ratio, "8") in values for ratio in ratios)]
     if not rows:
         return
     print(f"\n{source}, {'exact moments' if entry == 'adabn' else 'exponential averages, two passes'}\n")
     print(f"| | source model | {' | '.join(f'ratio {ratio}' if ratio != 'auto' else ratio for ratio in ratios)} |\n|---|---|{'---|' * len(ratios)}")
     for weather in rows:
-        cells = [shown(mean_interval([*values["source", source, weather, "", "8"].values()]))]
+        cells = [told([*values.get(("source", source, weather, "", "8"), {}).values()])]
         for ratio in ratios:
             place = (entry, source, weather, ratio, "8")
-            cells.append(("~ " if place in noise else "") + shown(mean_interval(differences(values, place)), "+"))
+            cells.append(("~ " if place in noise else "") + told(differences(values, place), "+"))
         print(f"| {weather} | {' | '.join(cells)} |")
 
 
 def read_choices(folder: Path, results: Results, values: Values) -> dict[tuple[str, str, int], Choice]:
-    """By source model, weather and seed."""
+    """By source model, weather and seed; runs that failed, or whose source did, are left out."""
     found = {}
     for run in results.runs():
         if run.axes.get("ratio") != "auto" or run.folder is None:
             continue
-        adaptation = Run.open(folder / run.folder).record["adaptation"]
         source, weather = str(run.axes["augmentation"]), str(run.axes["weather"])
-        true = {ratio: values["adabn", source, weather, ratio, "8"][run.seed] for ratio in RATIOS if ("adabn", source, weather, ratio, "8") in values}
-        true["unchanged"] = values["source", source, weather, "", "8"][run.seed]
-        found[source, weather, run.seed] = Choice(adaptation["chosen"], adaptation["consistency"], true)
+        states = {"unchanged": ("source", source, weather, "", "8"), **{ratio: ("adabn", source, weather, ratio, "8") for ratio in (*RATIOS, "auto")}}
+        true = {name: values[place][run.seed] for name, place in states.items() if run.seed in values.get(place, {})}
+        if "unchanged" not in true or "auto" not in true:
+            continue
+        adaptation = Run.open(folder / run.folder).record["adaptation"]
+        found[source, weather, run.seed] = Choice(adaptation["chosen"], true.pop("auto"), adaptation["consistency"], true)
     return found
 
 
@@ -112,23 +121,26 @@ def print_choices(choices: Mapping[tuple[str, str, int], Choice]) -> None:
     """Whether a model's consistency tells where statistics help."""
     if not choices:
         return
-    pairs = [(c.consistency[r] - c.consistency["unchanged"], c.true[r] - c.true["unchanged"]) for c in choices.values() for r in RATIOS if r in c.consistency]
-    gained, true = (np.array(column) for column in zip(*pairs, strict=True))
-    clear = np.abs(true) > 0.01
-    print(f"\nconsistency against true gain of {len(pairs)} adaptations: Spearman {spearmanr(gained, true).statistic:.2f}; ", end="")
-    print(f"of the {clear.sum()} that gain or lose more than a point, the sign is right in {np.mean(np.sign(gained) == np.sign(true), where=clear):.0%}")
+    known = [(c, r) for c in choices.values() for r in RATIOS if r in c.consistency and r in c.true]
+    pairs = [(c.consistency[r] - c.consistency["unchanged"], c.true[r] - c.true["unchanged"]) for c, r in known]
+    if len(pairs) > 1:
+        gained, true = (np.array(column) for column in zip(*pairs, strict=True))
+        clear = np.abs(true) > 0.01
+        print(f"\nconsistency against true gain of {len(pairs)} adaptations: Spearman {spearmanr(gained, true).statistic:.2f}; ", end="")
+        print(f"of the {clear.sum()} that gain or lose more than a point, the sign is right in {np.mean(np.sign(gained) == np.sign(true), where=clear):.0%}")
     rules = {
         "unchanged": lambda c: c.true["unchanged"],
-        **{f"ratio {ratio}": lambda c, ratio=ratio: c.true[ratio] for ratio in RATIOS},
-        "what auto chose": lambda c: c.true[c.chosen],
+        **{f"ratio {ratio}": lambda c, ratio=ratio: c.true.get(ratio) for ratio in RATIOS},
+        "auto": lambda c: c.score,
         "the best, by labels": lambda c: max(c.true.values()),
     }
     sources = list(dict.fromkeys(place[0] for place in choices))
     print(f"\n| mean over weathers and seeds | {' | '.join(sources)} | the worst loss of a run |\n|---|{'---|' * (len(sources) + 1)}")
     for name, rule in rules.items():
-        means = [100 * np.mean([rule(c) for place, c in choices.items() if place[0] == source]) for source in sources]
-        worst = 100 * min(rule(c) - c.true["unchanged"] for c in choices.values())
-        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in means)} | {min(worst, 0):.1f} |")
+        scores = {place: (score, c.true["unchanged"]) for place, c in choices.items() if (score := rule(c)) is not None}
+        of_sources = [[score for place, (score, _) in scores.items() if place[0] == source] for source in sources]
+        worst = 100 * min((score - before for score, before in scores.values()), default=0)
+        print(f"| {name} | {' | '.join(f'{100 * np.mean(each):.1f}' if each else '' for each in of_sources)} | {min(worst, 0):.1f} |")
     chosen = {source: [c.chosen for place, c in choices.items() if place[0] == source] for source in sources}
     for source, names in chosen.items():
         print(f"\n{source} chose {', '.join(f'{name} {names.count(name)} times' for name in ('unchanged', *RATIOS) if name in names)}")
@@ -159,9 +171,10 @@ def draw_batches(axes: Axes, values: Values, source: str, weather: str) -> None:
         for column, ratio in enumerate(RATIOS):
             found = differences(values, ("adabn" if size == 8 else "batches", source, weather, ratio, str(size)))
             gains[row, column] = 100 * np.mean(found) if found else np.nan
-    most = max(np.nanmax(np.abs(gains)), 0.1)
+    most = np.nanmax(np.abs(gains), initial=0.1)
     axes.imshow(gains, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
-    for (row, column), gain in np.ndenumerate(gains):
+    for row, column in np.argwhere(np.isfinite(gains)):
+        gain = gains[row, column]
         axes.text(column, row, f"{gain:+.1f}", ha="center", va="center", fontsize=8, color="white" if abs(gain) > 0.6 * most else "black")
     axes.set_xticks(range(len(RATIOS)), RATIOS, fontsize=8)
     axes.set_yticks(range(len(sizes)), map(str, sizes), fontsize=8)

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from adabn import shown
 from matplotlib.figure import Figure
 
 from segshift.engine.run import Run
-from segshift.metrics import Interval, mean_interval
+from segshift.metrics import mean_interval
 from segshift.study.results import Results
 
 COLORS = {"none": "#333333", "prediction-bn": "#b08900", "tent": "#c8553d", "eata": "#4f772d", "sar": "#7b2d8b", "cotta": "#2a6f97"}
@@ -39,12 +40,6 @@ def read_streams(results: Results) -> Streams:
 def of_round(seeds: Mapping[int, Mapping[int, Mapping[str, float]]], number: int) -> list[float]:
     """Mean over the weathers, by seed."""
     return [float(np.mean([*rounds[number].values()])) for _, rounds in sorted(seeds.items()) if number in rounds]
-
-
-def shown(interval: Interval) -> str:
-    """In per cent."""
-    value, low, high = (f"{100 * number:.1f}" for number in (interval.value, interval.low, interval.high))
-    return value if np.isnan(interval.low) else f"{value} [{low}, {high}]"
 
 
 def count_rollbacks(folder: Path, results: Results) -> dict[tuple[str, str, str], str]:

@@ -46,6 +46,8 @@ CAMVID = {
         for severity in (2, 4)
     },
 }
+CONTROLS = ("other scenes", "other drive")
+"""Images of the source that are no shift: an alarm there is a false one."""
 VALIDATION = {"streets": "streets::val?count=100&size=128x64", "camvid": None}
 ESTIMATES = {"rehearsed": "rehearsed", "soft": "soft IoU", "soft-difference": "difference", "atc": "ATC"}
 COLORS = {"rehearsed": "#222222", "soft": "#2a6f97", "soft-difference": "#c8553d", "atc": "#4f772d"}
@@ -83,7 +85,14 @@ def print_errors(pairs: Sequence[Mapping[str, Any]]) -> None:
             of_classes = [(p["iou"][name][c], t) for p in pairs if p["data"] == data for c, t in p["true_iou"].items() if None not in (t, p["iou"][name][c])]
             cells.append(errors(of_classes))
         print(f"| IoU of a class: {title} | {' | '.join(cells)} |")
-    print("\nalarms: " + ", ".join(f"{sum(bool(p['alarm']) for p in pairs if p['data'] == d)} of {sum(p['data'] == d for p in pairs)} ({d})" for d in sets))
+    print(f"\nalarms on shifts: {count_alarms([p for p in pairs if p['shift'] not in CONTROLS])}; ", end="")
+    print(f"on other images of the source: {count_alarms([p for p in pairs if p['shift'] in CONTROLS])}")
+
+
+def count_alarms(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """How many of them raised the alarm, a data set."""
+    found = {data: [bool(p["alarm"]) for p in pairs if p["data"] == data] for data in dict.fromkeys(p["data"] for p in pairs)}
+    return ", ".join(f"{sum(alarms)} of {len(alarms)} ({data})" for data, alarms in found.items()) or "none looked at"
 
 
 def errors(pairs: Sequence[tuple[float, float]]) -> str:
