@@ -85,20 +85,22 @@ def told(of_seeds: list[float], sign: str = "") -> str:
     return shown(mean_interval(of_seeds), sign) if of_seeds else ""
 
 
-def print_table(values: Values, entry: str, source: str, weathers: list[str], noise: set[tuple[str, ...]]) -> None:
+def print_table(values: Values, entry: str, weathers: list[str], noise: set[tuple[str, ...]]) -> None:
     """Before, and what each ratio adds."""
     ratios = [*RATIOS, "auto"] if entry == "adabn" else [*RATIOS]
-    rows = [weather for weather in weathers if any((entry, source, weather, ratio, "8") in values for ratio in ratios)]
+    sources = dict.fromkeys(place[1] for place in values)
+    rows = [(source, weather) for source in sources for weather in weathers if any((entry, source, weather, ratio, "8") in values for ratio in ratios)]
     if not rows:
         return
-    print(f"\n{source}, {'exact moments' if entry == 'adabn' else 'exponential averages, two passes'}\n")
-    print(f"| | source model | {' | '.join(f'ratio {ratio}' if ratio != 'auto' else ratio for ratio in ratios)} |\n|---|---|{'---|' * len(ratios)}")
-    for weather in rows:
+    print(f"\n{'exact moments' if entry == 'adabn' else 'exponential averages, two passes'}\n")
+    named = " | ".join(f"ratio {ratio}" if ratio != "auto" else ratio for ratio in ratios)
+    print(f"| source | tested in | source model | {named} |\n|---|---|---|{'---|' * len(ratios)}")
+    for source, weather in rows:
         cells = [told([*values.get(("source", source, weather, "", "8"), {}).values()])]
         for ratio in ratios:
             place = (entry, source, weather, ratio, "8")
             cells.append(("~ " if place in noise else "") + told(differences(values, place), "+"))
-        print(f"| {weather} | {' | '.join(cells)} |")
+        print(f"| {source} | {weather} | {' | '.join(cells)} |")
 
 
 def read_choices(folder: Path, results: Results, values: Values) -> dict[tuple[str, str, int], Choice]:
@@ -194,8 +196,10 @@ def draw(values: Values, weathers: list[str], score: str, path: Path) -> None:
         draw_ratios(panels[0, column], values, source, adapted)
         if swept:
             draw_batches(panels[1, column], values, source, swept)
-        if column:
-            panels[0, column].sharey(panels[0, 0])
+    bottoms, tops = zip(*(axes.get_ylim() for axes in panels[0]), strict=True)
+    for axes in panels[0]:
+        axes.set_ylim(min(bottoms), max(tops))
+        axes.tick_params(labelsize=8)
     panels[0, 0].set_ylabel("mIoU, %" if score == "miou" else "mean Dice, %", fontsize=8)
     panels[0, -1].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=120)
@@ -211,9 +215,10 @@ if __name__ == "__main__":
     domains = list(comparison.domains)
     read = read_values(file, given.score, domains)
     doubtful = uncertain(comparison) if given.score == "miou" else set()
-    for source in dict.fromkeys(place[1] for place in read):
-        for entry in ("adabn", "ema"):
-            print_table(read, entry, source, domains, doubtful)
+    order = [*dict.fromkeys(str(row.axes["augmentation"]) for row in comparison.rows)]
+    read = dict(sorted(read.items(), key=lambda item: order.index(item[0][1])))
+    for entry in ("adabn", "ema"):
+        print_table(read, entry, domains, doubtful)
     print_choices(read_choices(given.folder, file, read))
     file.close()
     if given.picture is not None:

@@ -43,15 +43,15 @@ def of_round(seeds: Mapping[int, Mapping[int, Mapping[str, float]]], number: int
 
 
 def count_rollbacks(folder: Path, results: Results) -> dict[tuple[str, str, str], str]:
-    """Batches after which a model was taken back, and resets of the method's own, over all seeds: the counts go on from test to test, so the last has them."""
+    """Batches after which a model was taken back, and resets of the method's own, over all tests and seeds."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for run in results.runs():
         if run.folder is not None and "method" in run.axes:
-            counts = [evaluation.record["protocol"]["stream"] for evaluation in Run.open(folder / run.folder).evaluations()]
-            last = max(counts, key=lambda each: each["batches"])
             told = found.setdefault((str(run.axes["augmentation"]), run.entry, str(run.axes["method"])), [0, 0])
-            told[0] += last["not_finite"] + last["collapsed"]
-            told[1] += last["resets_of_the_method"]
+            for evaluation in Run.open(folder / run.folder).evaluations():
+                counts = evaluation.record["protocol"]["stream"]
+                told[0] += counts["not_finite"] + counts["collapsed"]
+                told[1] += counts["resets_of_the_method"]
     return {name: f"{rolled}, {resets}" for name, (rolled, resets) in found.items()}
 
 
