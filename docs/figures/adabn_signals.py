@@ -24,13 +24,13 @@ from segshift.engine.run import Run
 from segshift.methods.consistency import consistency
 from segshift.metrics.calibration import ConfidenceCounts
 from segshift.study.results import Results
-from segshift.types import Batch, Domain
+from segshift.types import Batch
 
 BATCH = 8
 NAMES = ("consistency", "soft IoU", "confidence", "entropy, falling", "distance")
 
 
-def read_images(domain: Domain, size: tuple[int, int] | None, count: int) -> Tensor:
+def read_images(domain: str, size: tuple[int, int] | None, count: int) -> Tensor:
     """The first images of a domain, in [0, 1]."""
     data = open_domain(domain, depth=False)
     samples = (data[index] for index in range(min(count, len(data))))
@@ -96,7 +96,7 @@ def read_pairs(folder: Path, count: int) -> list[tuple[dict[str, float], float]]
         now = signals(adapted.load_model(), images)
         true = scores[run.identity, weather] - scores[sources[place].identity, weather]
         pairs.append(({**{name: now[name] - was[name] for name in now}, "distance": away}, true))
-        print(f"{run.name}: true {100 * true:+.1f}, " + ", ".join(f"{name} {100 * value:+.1f}" for name, value in pairs[-1][0].items()), flush=True)
+        print(f"{run.entry} {run.axes}: true {100 * true:+.1f}, " + ", ".join(f"{name} {100 * value:+.1f}" for name, value in pairs[-1][0].items()), flush=True)
     return pairs
 
 
