@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from segshift.cli import main
+from segshift.data.dataset import open_domain
 from segshift.engine.adapt import adaptation_recipe
-from segshift.engine.calibration import FILE, calibrate, find_validation, read_calibration
+from segshift.engine.calibration import PixelSample, calibrate, file_of, find_validation, read_calibration
+from segshift.engine.checkpoint import load_state, save_state
+from segshift.engine.confidence import ConfidencePass, Seen
 from segshift.engine.drift import Drift, estimate_drift
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
+from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
-from segshift.errors import DataError, RecipeError, WeightsError
+from segshift.errors import DataError, RecipeError, TrainingError, WeightsError
 
 CLEAR = "streets::test?count=12&size=64x32"
+VALIDATION = "streets::val?count=12&size=64x32"
+
+
+def kept_in(run: Run, domain: str = VALIDATION) -> Path:
+    return file_of(run, open_domain(domain, depth=False))
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +39,19 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Run:
     recipe = validate_recipe(
         {
             "model": {"encoder": "resnet18"},
-            "data": {"source": "streets::train?count=48&size=64x32", "validation": "streets::val?count=12&size=64x32", "size": [32, 64]},
+            "data": {"source": "streets::train?count=48&size=64x32", "validation": VALIDATION, "size": [32, 64]},
             "training": {"epochs": 4, "batch_size": 8},
             "compute": {"workers": 0, "device": "cpu"},
         }
     )
-    return execute(recipe, tmp_path_factory.mktemp("source") / "run")
+    run = execute(recipe, tmp_path_factory.mktemp("source") / "run")
+    calibrate(run)
+    return run
 
 
 def test_on_its_validation_split_a_run_estimates_what_it_measured(source: Run) -> None:
-    found = estimate_drift(source, "streets::val?count=12&size=64x32")
-    kept = read_calibration(source.path / FILE)
+    found = estimate_drift(source, VALIDATION)
+    kept = read_calibration(kept_in(source))
     assert found.true_accuracy == pytest.approx(kept.source.accuracy)
     assert found.estimates.accuracy["doc"] == pytest.approx(kept.source.accuracy, abs=1e-6)
     assert found.estimates.iou["soft-difference"] == pytest.approx(kept.source.iou, abs=1e-6, nan_ok=True)
@@ -63,41 +76,155 @@ def test_dense_fog_lies_further_away_than_clear_streets(source: Run) -> None:
     assert len(fog.layers) == 30
 
 
-def test_a_calibration_is_fitted_once_and_anew_for_other_weights(source: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_is_fitted_once_and_anew_for_other_weights(source: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calibrate(source)
+    run = Run.open(shutil.copytree(source.path, tmp_path / "run"))
+    state = load_state(run.checkpoint())
+    name = next(name for name in state["model"] if name.endswith("bn1.bias"))
+    state["model"][name] = state["model"][name] + 0.01
+    save_state(run.checkpoint(), state)
     with monkeypatch.context() as patch:
-        patch.setattr("segshift.engine.calibration._fit", lambda *_: pytest.fail("fitted again"))
+        patch.setattr("segshift.engine.calibration._fit", lambda *_: pytest.fail("fitted"))
         calibrate(source)
         with pytest.raises(pytest.fail.Exception):
-            calibrate(source, "streets::val?count=9&size=64x32")
-    (source.path / FILE).write_bytes(b"cut")
-    assert calibrate(source).temperatures.shape == (19,)
+            calibrate(run)
+        patch.setattr("segshift.engine.calibration.rehearsals", lambda: "c_fog@4:2 32")
+        with pytest.raises(pytest.fail.Exception):
+            calibrate(source)  # other pictures of the corruptions
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One corruption instead of thirteen."""
+    monkeypatch.setattr("segshift.engine.rehearsal.CORRUPTIONS", ("c_fog@4",))
+
+
+def test_each_source_has_its_file_and_a_damaged_one_is_fitted_anew(source: Run, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.open(shutil.copytree(source.path, tmp_path / "run", ignore=shutil.ignore_patterns("calibration*")))
+    other = "streets::val?count=9&size=64x32"
+    fitted = calibrate(run), calibrate(run, other)
+    assert kept_in(run).is_file()
+    assert kept_in(run, other).is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr("segshift.engine.calibration._fit", lambda *_: pytest.fail("fitted again"))
+        assert torch.equal(calibrate(run).temperatures, fitted[0].temperatures)
+        assert torch.equal(calibrate(run, other).temperatures, fitted[1].temperatures)
+    kept_in(run).write_bytes(b"cut")
+    assert calibrate(run).temperatures.shape == (19,)
+
+
+def test_what_cannot_be_kept_is_used(source: Run, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run folder that cannot be written costs the fit once more, not the fit."""
+    run = Run.open(shutil.copytree(source.path, tmp_path / "run", ignore=shutil.ignore_patterns("calibration*")))
+
+    def refuse(*_: object) -> None:
+        raise TrainingError("calibration.safetensors cannot be written: Read-only file system")
+
+    monkeypatch.setattr("segshift.engine.calibration.save_state", refuse)
+    assert calibrate(run, reporter=Reporter(Console())).temperatures.shape == (19,)
+    assert "is used but not kept" in capsys.readouterr().out
+    assert not kept_in(run).exists()
+
+
+def test_a_source_of_few_images_gives_estimates_without_an_alarm(source: Run, tmp_path: Path, quick: None) -> None:
+    run = Run.open(shutil.copytree(source.path, tmp_path / "run", ignore=shutil.ignore_patterns("calibration*")))
+    found = estimate_drift(run, CLEAR, "streets::val?count=5&size=64x32")
+    assert found.distance > 0
+    assert found.alarm is found.alarm_above is None
+    assert "there are 5: at least 8" in found.no_alarm
+    assert "--source" in found.no_alarm
+    assert 0 < found.estimates.miou("rehearsed") < 1
+    for rate in (0.0, 2.0):
+        with pytest.raises(RecipeError, match="false_alarms is"):
+            estimate_drift(run, CLEAR, false_alarms=rate)
+
+
+def test_a_class_that_the_source_s_labels_lack_is_left_out_though_predicted(source: Run, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One wrong pixel would make it 0 in every mean."""
+    kept = read_calibration(kept_in(source))
+    absent = int(np.nanargmax(kept.source.iou))  # predicted often
+    monkeypatch.setattr("segshift.engine.calibration.labels_of", lambda *_: np.where(np.arange(256) == absent, 255, np.arange(256)).astype(np.uint8))
+    run = Run.open(shutil.copytree(source.path, tmp_path / "run", ignore=shutil.ignore_patterns("calibration*")))
+    found = calibrate(run)
+    assert kept.source.shares[absent] > 0
+    assert np.isnan(found.source.iou[absent])
+    assert found.source.miou == pytest.approx(float(np.nanmean(found.source.iou)))
+
+
+def test_a_domain_of_void_alone_has_no_truth(source: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrate(source)
+    monkeypatch.setattr("segshift.engine.drift.confusion_of", lambda logits, label: np.zeros((19, 19), np.int64))
+    found = estimate_drift(source, CLEAR)
+    assert np.isnan(found.true_miou)
+    written = json.dumps(found.to_json(), allow_nan=False)
+    assert '"true_miou": null' in written
+    assert '"true_accuracy": null' in written
+
+
+def test_large_pictures_are_counted_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = torch.randint(0, 4, (50, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = Seen(torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(1)), (50, 30), label)
+    ((whole, _),) = seen.strips()
+    monkeypatch.setattr("segshift.engine.prediction.CELLS_AT_A_TIME", 4 * 30 * 7)
+    strips = list(seen.strips())
+    assert [logits.shape[2] for logits, _ in strips] == [7] * 7 + [1]
+    assert torch.allclose(torch.cat([logits for logits, _ in strips], 2), whole, atol=1e-6)
+    assert torch.equal(torch.cat([part for _, part in strips], 1)[0], label)
+
+
+def test_a_pass_keeps_moments_of_each_image_only_where_asked(source: Run) -> None:
+    dataset = open_domain(VALIDATION, depth=False)
+    passing, each = (ConfidencePass(source.load_model(), dataset, source.size, "cpu", indices=[1, 4, 7], by_image=by_image) for by_image in (False, True))
+    for seen in (passing, each):
+        assert len(list(seen)) == 3
+    assert passing.moments is None
+    assert passing.pooled.images == len(each.moments) == 3
+    assert each.moments.blocks == tuple(dataset.blocks[i] for i in (1, 4, 7))
+    for found, expected in zip(passing.pooled.pooled, each.moments.pool(), strict=True):
+        assert torch.allclose(found, expected)
+
+
+def test_a_sample_of_pixels_is_bounded_over_the_whole_split() -> None:
+    """Of 20 images of 300 pixels of one class, 50 pixels, as likely from the first image as from the last; void never."""
+    sample = PixelSample(3, 50, torch.Generator().manual_seed(0))
+    logits = torch.zeros(1, 3, 20, 20)
+    logits[0, 1, :15] = 1
+    for image in range(20):
+        label = torch.full((1, 20, 20), image, dtype=torch.uint8)
+        label[0, 15:18] = 255
+        sample.update(logits, label)
+    assert [len(labels) for labels in sample.labels] == [50, 50]
+    assert [z.argmax(1).unique().tolist() for z in sample.logits] == [[0], [1]]
+    assert 255 not in torch.cat(sample.labels)
+    assert 7 < sample.labels[1].float().mean() < 12  # 9.5, with a standard error of 0.8
 
 
 def test_rehearsals_are_what_the_corrupted_split_scores(source: Run) -> None:
     """The point of one corruption, from evaluations of the corrupted and the clean split."""
     kept = calibrate(source).rehearsal
     assert len(kept.names) == len(kept.points) == 13
-    split = "streets::val?count=12&size=64x32"
+    split = VALIDATION
     clean, fog = (estimate_drift(source, domain) for domain in (split, f"{split}+c_fog@4"))
     lost_soft, lost_confidence, distance, lost_miou, lost_accuracy = kept.points[kept.names.index("c_fog@4")]
-    assert lost_soft == pytest.approx(clean.estimates.miou("soft") - fog.estimates.miou("soft"), abs=1e-6)
+    soft = np.where(np.isnan(fog.estimates.iou["soft"]), np.nan, clean.estimates.iou["soft"])
+    assert lost_soft == pytest.approx(np.nanmean(soft) - fog.estimates.miou("soft"), abs=1e-6)
     assert lost_confidence == pytest.approx(clean.estimates.accuracy["soft"] - fog.estimates.accuracy["soft"], abs=1e-6)
     assert distance == pytest.approx(fog.distance, rel=1e-5)
-    assert lost_miou == pytest.approx(np.nanmean(np.where(clean.true_iou >= 0, clean.true_iou, np.nan)) - mean_over(clean, fog.true_iou), abs=1e-6)
+    shown = clean.true_iou[~np.isnan(fog.estimates.iou["soft"])]
+    assert lost_miou == pytest.approx(np.nanmean(shown) - mean_over(fog), abs=1e-6)
     assert lost_accuracy == pytest.approx(clean.true_accuracy - fog.true_accuracy, abs=1e-6)
 
 
-def mean_over(clean: Drift, iou: np.ndarray) -> float:
-    """Over the classes that occur in the labels; those that the corrupted images are wrongly said to show do not count."""
-    return float(np.nan_to_num(iou)[clean.calibration.source.iou >= 0].mean())
+def mean_over(fog: Drift) -> float:
+    """Over the classes that the estimates are averaged over; those that the corrupted images are wrongly said to show do not count."""
+    return float(np.nan_to_num(fog.true_iou)[~np.isnan(fog.estimates.iou["soft"])].mean())
 
 
 def test_a_calibration_of_another_version_is_fitted_anew(source: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     calibrate(source)
     monkeypatch.setattr("segshift.engine.calibration.VERSION", 99)
     with pytest.raises(WeightsError, match="written by another version of segshift"):
-        read_calibration(source.path / FILE)
+        read_calibration(kept_in(source))
     assert len(calibrate(source).rehearsal.names) == 13
 
 
@@ -138,4 +265,24 @@ def test_the_command_prints_and_writes_it(source: Run, tmp_path: Path, capsys: p
     assert fog["miou"]["rehearsed"] < clear["miou"]["rehearsed"]
     assert 0 < clear["error_on_rehearsals"]["miou"] < 0.1
     assert clear["true_miou"] == pytest.approx(estimate_drift(source, CLEAR).true_miou)
-    assert torch.tensor(clear["accuracy"]["doc"]).isfinite()
+    kept = calibrate(source)
+    assert clear["source"]["miou"] == pytest.approx(kept.source.miou)
+    assert clear["accuracy"]["doc"] == pytest.approx(clear["accuracy"]["soft"] + kept.source.accuracy - kept.source.mean_confidence)
+
+
+def test_no_domain_costs_another_its_estimates(source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong name is said before anything is looked at, and an image that cannot be read after what was found before it."""
+    calibrate(source)
+    with monkeypatch.context() as patch:
+        patch.setattr("segshift.engine.drift.estimate_drift", lambda *_, **__: pytest.fail("looked at a domain"))
+        with pytest.raises(SystemExit) as ended:
+            main(["drift", str(source.path), CLEAR, "stairs::test"])
+        assert ended.value.code == 1
+    photos = tmp_path / "images"
+    photos.mkdir()
+    (photos / "cut.png").write_bytes(b"not a picture")
+    with pytest.raises(SystemExit) as ended:
+        main(["drift", str(source.path), CLEAR, f"folder:{tmp_path}", "--out", str(tmp_path / "drift.json")])
+    assert ended.value.code == 1
+    capsys.readouterr()
+    assert [line["images"] for line in json.loads((tmp_path / "drift.json").read_text())] == [12]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import lsq_linear
 
-from segshift.metrics.calibration import ConfidenceCounts, SourceCalibration, estimate
+from segshift.metrics.calibration import ConfidenceCounts, Estimates, SourceCalibration, estimate
 from segshift.metrics.rehearsal import Rehearsal, add_rehearsed, fit, leave_one_out
 
 
@@ -53,13 +55,13 @@ def source() -> tuple[SourceCalibration, ConfidenceCounts]:
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(3, 4, 16, 16, generator=generator)
     labels = torch.where(torch.rand(3, 16, 16, generator=generator) < 0.8, logits[:, :3].argmax(1), torch.zeros(3, 16, 16, dtype=torch.long))
-    counts = ConfidenceCounts(torch.ones(4))
+    counts = ConfidenceCounts(torch.ones(4), np.full(4, 0.5))
     counts.update(logits, labels)
     return SourceCalibration.measure(counts, np.array([0.7, 0.6, 0.5, np.nan])), counts
 
 
 def weaker(scale: float) -> ConfidenceCounts:
-    counts = ConfidenceCounts(torch.ones(4))
+    counts = ConfidenceCounts(torch.ones(4), np.full(4, 0.5))
     counts.update(scale * 4 * torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0)))
     return counts
 
@@ -96,3 +98,36 @@ def test_more_confidence_than_on_the_source_is_no_gain(source: tuple[SourceCalib
     found = add_rehearsed(estimate(calibration, weaker(3.0)), calibration, weaker(3.0), 0.0, rehearsed(1.0, 0.3))
     assert found.miou("rehearsed") == pytest.approx(0.6)
     assert found.accuracy["rehearsed"] == pytest.approx(calibration.accuracy)
+
+
+def test_the_mean_over_classes_is_the_equation_s_where_distance_says_less_than_confidence(source: tuple[SourceCalibration, ConfidenceCounts]) -> None:
+    """Soft IoU lost much and costs nothing: classes move towards the source's and none is cut off."""
+    calibration, counts = source
+    calibration = replace(calibration, iou=np.array([0.95, 0.5, 0.3, np.nan]))
+    for soft in ([0.93, 0.2, 0.05, np.nan], [0.0, 0.0, 0.0, np.nan]):
+        plain = Estimates({}, {"soft": np.array(soft), "soft-difference": np.array(soft)})
+        found = add_rehearsed(plain, calibration, counts, 0.05, rehearsed(0.0, 0.5))
+        assert found.miou("rehearsed") == pytest.approx((0.95 + 0.5 + 0.3) / 3 - 0.5 * 0.05)
+        assert ((found.iou["rehearsed"] >= soft) & (found.iou["rehearsed"] <= calibration.iou))[:3].all()
+
+
+def test_what_as_many_clean_images_have_costs_nothing(source: tuple[SourceCalibration, ConfidenceCounts]) -> None:
+    calibration, counts = source
+    plain = estimate(calibration, counts)
+
+    def miou(distance: float, clean: float) -> float:
+        return add_rehearsed(plain, calibration, counts, distance, rehearsed(0.5, 0.3), clean).miou("rehearsed")
+
+    assert miou(0.2, 0.25) == pytest.approx(0.6)
+    assert miou(0.45, 0.25) == pytest.approx(0.6 - 0.3 * 0.2)
+
+
+def test_the_source_s_means_are_over_the_classes_that_the_target_shows(source: tuple[SourceCalibration, ConfidenceCounts]) -> None:
+    calibration, _ = source
+    shown = ConfidenceCounts(torch.ones(4), np.full(4, 0.5))
+    logits = 4 * torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    logits[:, 2] -= 100
+    shown.update(logits)
+    found = add_rehearsed(estimate(calibration, shown), calibration, shown, 0.0, rehearsed(0.0, 0.3))
+    assert found.miou("rehearsed") == pytest.approx(0.65)
+    assert np.isnan(found.iou["rehearsed"][2:]).all()

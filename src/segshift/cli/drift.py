@@ -31,16 +31,29 @@ def command(
     from rich.table import Table
 
     from segshift.cli.console import reporter
+    from segshift.data.dataset import open_domain
     from segshift.engine.checkpoint import write_atomic
     from segshift.engine.drift import estimate_drift
     from segshift.engine.processes import choose_device
     from segshift.engine.run import Run
+    from segshift.errors import UserError
 
     opened = Run.open(run)
     say, chosen = reporter(), choose_device(device)
-    found = [estimate_drift(opened, name, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say) for name in domain]
+    datasets = [open_domain(name, depth=False) for name in domain]  # a wrong name costs nothing
+    found: list[Drift] = []
+    failed = None
+    for dataset in datasets:
+        try:
+            found.append(estimate_drift(opened, dataset, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say))
+        except UserError as error:
+            if not found:
+                raise
+            failed = error  # those before it are not lost
+            break
     calibration = found[0].calibration
-    table = Table(title=f"{opened.name}, estimated without labels (source: {calibration.domain}, mIoU {100 * calibration.miou:.1f} %)", title_justify="left")
+    title = f"{opened.name}, estimated without labels (source: {calibration.domain}, mIoU {100 * calibration.source.miou:.1f} %)"
+    table = Table(title=title, title_justify="left")
     for column in ("domain", "images", "distance", "alarm", "mIoU: rehearsed; soft, difference, ATC", "accuracy: rehearsed; DoC, ATC", "true mIoU, accuracy"):
         table.add_column(column, justify="left" if column == "domain" else "right", overflow="fold")
     for drift in found:
@@ -49,11 +62,16 @@ def command(
     rehearsal = calibration.rehearsal
     errors = f"{100 * rehearsal.iou_error:.1f} points of mIoU and {100 * rehearsal.accuracy_error:.1f} of accuracy"
     say.say(f"rehearsed: learned on {len(rehearsal.names)} corruptions of the source; on each of them the others are off by {errors} on average")
-    if found[0].distance is None:
-        say.say("the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone", "yellow")
+    stretches = [drift.stretches for drift in found if drift.stretches is not None]
+    if stretches:
+        say.say(f"the source is video, and the alarm rests on as few as {min(stretches)} stretches of it side by side: name more of its drives by --source")
+    for reason in dict.fromkeys(drift.no_alarm for drift in found if drift.no_alarm):
+        say.say(reason, "yellow")
     if out is not None:
         write_atomic(out, json.dumps([drift.to_json() for drift in found], indent=2) + "\n")
         say.say(f"written: {out}")
+    if failed is not None:
+        raise failed
 
 
 def cells(drift: Drift) -> list[str]:
@@ -61,10 +79,9 @@ def cells(drift: Drift) -> list[str]:
     iou = f"{joined([drift.estimates.miou('rehearsed')])}; {joined(drift.estimates.miou(name) for name in ('soft', 'soft-difference', 'atc'))}"
     accuracy = f"{joined([drift.estimates.accuracy['rehearsed']])}; {joined(drift.estimates.accuracy[name] for name in ('doc', 'atc'))}"
     true = "" if drift.true_miou is None or drift.true_accuracy is None else joined((drift.true_miou, drift.true_accuracy))
-    if drift.distance is None or drift.alarm_above is None:
-        return [drift.domain, str(drift.images), "", "", iou, accuracy, true]
-    alarm = f"{'ALARM' if drift.alarm else 'no'} (above {drift.alarm_above:.2g})"
-    return [drift.domain, str(drift.images), f"{drift.distance:.2g}", alarm, iou, accuracy, true]
+    distance = "" if drift.distance is None else f"{drift.distance:.2g}"
+    alarm = "" if drift.alarm_above is None else f"{'ALARM' if drift.alarm else 'no'} (above {drift.alarm_above:.2g})"
+    return [drift.domain, str(drift.images), distance, alarm, iou, accuracy, true]
 
 
 def joined(values: Iterable[float]) -> str:

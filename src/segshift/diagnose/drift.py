@@ -1,9 +1,10 @@
 """Has the domain shifted? How far the inputs of a model's batch norms lie from those that it saw on the source, without a label.
 
-    D_l = mean over channels of [(mean_T - mean_S)^2 + (std_T - std_S)^2] / var_S        D = mean over layers l                        (1)
+    D_l = mean over channels of [(mean_T - mean_S)^2 + (std_T - std_S)^2] / (var_S + eps_l)        D = mean over layers l             (1)
 
-mean and std are those of layer l's input over images and pixels, in evaluation mode, T a set of images of the target and S the source's validation
-split. A small set is never quite the source: the alarm lies above (1 - false alarms) of the distances between as many source images and the others.
+mean and std are those of layer l's input over images and pixels, in evaluation mode, eps_l the layer's own, T a set of images of the target and S the
+source's validation split. A small set is never quite the source: the alarm lies above (1 - false alarms) of the distances between as many source images
+and the others. Frames of a video resemble one another, so of a video those sets are stretches of it, never frames at random.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segshift.errors import DataError, ModelError
+from segshift.errors import DataError, ModelError, RecipeError
 from segshift.models.layers import normalization_layers
 
 DRAWS = 1000
-"""Sets of source images that an alarm is calibrated on."""
+"""Sets of source images that an alarm is calibrated on, at most."""
+FEWEST = 8
+"""Source images below which there is no alarm."""
+STRETCHES = 20
+"""Stretches of a video side by side below which sets are shorter ones."""
+
+Moments = tuple[Float[Tensor, " c"], Float[Tensor, " c"]]
+"""Mean and variance of every channel over a set of images, images counted alike, whatever their size."""
 
 
 @final
@@ -29,29 +38,68 @@ DRAWS = 1000
 class InputMoments:
     """Mean and variance (n in its denominator) of every channel that enters a batch norm, image by image: (N, C), the channels of all layers in a row.
 
-    `layers` are the layers' names, `sizes` their channels.
+    `layers` are the layers' names, `sizes` their channels, `eps` their own. `blocks` names each image's block as `DomainDataset.blocks` does:
+    SEQUENCE/NUMBER for neighbouring frames of a video, a name of its own for an image by itself; empty where all are by themselves.
     """
 
     layers: tuple[str, ...]
     sizes: tuple[int, ...]
+    eps: tuple[float, ...]
     means: Float[Tensor, "n c"]
     variances: Float[Tensor, "n c"]
+    blocks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.means)
 
-    def pool(self, indices: Sequence[int] | None = None) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    def pool(self, indices: Sequence[int] | None = None) -> Moments:
         """Mean and variance over all pixels of some images, of all without `indices`; images count alike, whatever their size."""
         chosen = slice(None) if indices is None else list(indices)
         means, variances = self.means[chosen].double(), self.variances[chosen].double()
         mean = means.mean(0)
         return mean, (variances + (means - mean) ** 2).mean(0)
 
+    @cached_property
+    def pooled(self) -> Moments:
+        """`pool()`, computed once."""
+        return self.pool()
+
     @staticmethod
     def join(parts: Sequence[InputMoments]) -> InputMoments:
         """The images of several in a row."""
         first = parts[0]
-        return InputMoments(first.layers, first.sizes, torch.cat([part.means for part in parts]), torch.cat([part.variances for part in parts]))
+        means, variances = torch.cat([part.means for part in parts]), torch.cat([part.variances for part in parts])
+        return InputMoments(first.layers, first.sizes, first.eps, means, variances, tuple(block for part in parts for block in part.blocks))
+
+
+@final
+class PooledMoments:
+    """What `InputMoments.pool` gives of images as they come, in the memory of one."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.layers: tuple[str, ...] = ()
+        self.sizes: tuple[int, ...] = ()
+        self.eps: tuple[float, ...] = ()
+        self._mean, self._second = torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+
+    def add(self, part: InputMoments) -> None:
+        """Counts the images of a batch. ModelError where other layers ran than before."""
+        mean, variance = part.pool()
+        if self.images == 0:
+            self.layers, self.sizes, self.eps = part.layers, part.sizes, part.eps
+            self._mean, self._second = torch.zeros_like(mean), torch.zeros_like(mean)
+        _require_same((self.layers, self.sizes), part)
+        # Chan's formula: sums of squares would cancel where a mean is far from 0.
+        self.images += len(part)
+        share, away = len(part) / self.images, mean - self._mean
+        self._mean = self._mean + share * away
+        self._second = (1 - share) * (self._second + share * away**2) + share * variance
+
+    @property
+    def pooled(self) -> Moments:
+        """Mean and variance over all pixels of the images so far."""
+        return self._mean, self._second
 
 
 @contextmanager
@@ -71,8 +119,8 @@ def watch_inputs(model: nn.Module) -> Iterator[list[InputMoments]]:
     def collect() -> None:
         names = tuple(name for name in layers if name in seen)  # an auxiliary head does not run in evaluation mode
         if names:
-            sizes = tuple(layers[name].num_features for name in names)
-            found.append(InputMoments(names, sizes, torch.cat([seen[name][0] for name in names], 1), torch.cat([seen[name][1] for name in names], 1)))
+            sizes, eps = tuple(layers[name].num_features for name in names), tuple(layers[name].eps for name in names)
+            found.append(InputMoments(names, sizes, eps, torch.cat([seen[name][0] for name in names], 1), torch.cat([seen[name][1] for name in names], 1)))
         seen.clear()
 
     handles = [layer.register_forward_pre_hook(lambda _, inputs, name=name: measure(name, inputs[0])) for name, layer in layers.items()]
@@ -84,46 +132,169 @@ def watch_inputs(model: nn.Module) -> Iterator[list[InputMoments]]:
             handle.remove()
 
 
-def layer_distances(target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], sizes: Sequence[int], eps: float = 1e-5) -> Float[Tensor, " layers"]:
-    """D_l of (1) for pooled (mean, variance); `eps` stands beside var_S as it does in a batch norm."""
+def layer_distances(target: Moments, source: Moments, sizes: Sequence[int], eps: Sequence[float]) -> Float[Tensor, " layers"]:
+    """D_l of (1); `eps`, one a layer, stands beside var_S as it does in the batch norm, so that a channel that is nearly constant does not decide."""
     (mean_t, var_t), (mean_s, var_s) = target, source
-    away = ((mean_t - mean_s) ** 2 + (var_t.sqrt() - var_s.sqrt()) ** 2) / (var_s + eps)
+    beside = torch.repeat_interleave(torch.tensor(eps, dtype=var_s.dtype), torch.tensor(sizes))
+    away = ((mean_t - mean_s) ** 2 + (var_t.sqrt() - var_s.sqrt()) ** 2) / (var_s + beside)
     return torch.stack([part.mean() for part in torch.split(away, list(sizes))])
 
 
-def normalization_distance(target: InputMoments, source: InputMoments) -> Float[Tensor, " layers"]:
+def normalization_distance(target: InputMoments | PooledMoments, source: InputMoments) -> Float[Tensor, " layers"]:
     """D_l of (1) between two sets of images; D is their mean."""
-    if (target.layers, target.sizes) != (source.layers, source.sizes):
-        raise ModelError("the two sets were measured on models of different layers: measure both on one model")
-    return layer_distances(target.pool(), source.pool(), source.sizes)
+    _require_same((target.layers, target.sizes), source)
+    return layer_distances(target.pooled, source.pooled, source.sizes, source.eps)
+
+
+@final
+@dataclass(frozen=True)
+class CleanSets:
+    """Distances D between sets of `size` source images and the others. `stretches` counts the sets side by side that the
+    source's videos have room for, on which the distances rest; None where images are independent."""
+
+    size: int
+    distances: Float[Tensor, " draws"]
+    stretches: int | None
+
+    @property
+    def typical(self) -> float:
+        """The median: how far a set lies from the source for being small, without any shift."""
+        return float(self.distances.median())
+
+    def above(self, false_alarms: float) -> float:
+        """The distance that this share of clean sets exceeds.
+
+        Few stretches have no 99th percentile: it is at least the prediction bound of one more, mean + t s sqrt(1 + 1 / stretches) of log D, t of Student
+        with stretches - 1 degrees of freedom.
+        """
+        require_rate(false_alarms)
+        empirical = float(self.distances.quantile(1 - false_alarms))
+        if self.stretches is None:
+            return empirical
+        from scipy.special import stdtrit  # heavy
+
+        logs = self.distances.clamp_min(torch.finfo(torch.float32).tiny).double().log()
+        far = float(stdtrit(self.stretches - 1, 1 - false_alarms)) * (1 + 1 / self.stretches) ** 0.5
+        return max(empirical, float((logs.mean() + far * logs.std()).exp()))
+
+
+def clean_sets(source: InputMoments, images: int, generator: torch.Generator | None = None) -> CleanSets:
+    """How far so many images of the source lie from the others. DataError below 8 images, which tell too little of their spread.
+
+    Of independent images sets are drawn at random; where there are fewer than twice as many, a set is drawn with repetition, and as many as there are to
+    measure it against. Of videos every stretch of neighbouring frames is a set, measured against all but itself and the block on either side of
+    it; where they have no room for STRETCHES such stretches side by side, of shorter ones, which vary more.
+    """
+    count = len(source)
+    if count < FEWEST:
+        raise DataError(f"the alarm is calibrated on the source's validation images and there are {count}: at least {FEWEST}, better 50 (--source DOMAIN)")
+    runs = runs_of(source.blocks)
+    if not runs:
+        inside, outside = _draw_independent(count, images, generator or torch.Generator().manual_seed(0))
+        return CleanSets(images, _distances(source, inside, outside), None)
+    size = max(size for size in range(1, images + 1) if size == 1 or room(runs, size) >= STRETCHES)
+    inside, outside = _draw_stretches(runs, size, max(source.blocks.count(block) for block in set(source.blocks)))
+    return CleanSets(size, _distances(source, inside, outside), room(runs, size))
 
 
 def calibrate_alarm(source: InputMoments, images: int, false_alarms: float = 0.01, generator: torch.Generator | None = None) -> float:
-    """The distance above which so many images have left the source, at this share of false alarms.
+    """The distance above which so many images have left the source, at this share of false alarms; see `clean_sets`."""
+    require_rate(false_alarms)
+    return clean_sets(source, images, generator).above(false_alarms)
 
-    Sets of `images` are drawn from the source and measured against the images that were not drawn. Where there are fewer than twice as many, both are drawn
-    with repetition: a set, and as many as there are to measure it against. DataError below 8 images, which tell too little of their spread.
+
+def require_rate(false_alarms: float) -> None:
+    """RecipeError for a share of false alarms outside (0, 1)."""
+    if not 0 < false_alarms < 1:
+        raise RecipeError(f"false_alarms is {false_alarms}: a share of clean sets between 0 and 1, for example 0.01")
+
+
+def runs_of(blocks: Sequence[str]) -> list[range]:
+    """The stretch of images that each video has in a row; none where every image has a block of its own, and so is independent.
+
+    >>> runs_of(["a/0", "a/0", "a/1", "b/0"])
+    [range(0, 3), range(3, 4)]
+    >>> runs_of(["town/x", "town/y"])
+    []
     """
-    count = len(source)
-    if count < 8:
-        raise DataError(f"the alarm is calibrated on the source's validation images and there are {count}: at least 8, better 50")
-    generator = generator or torch.Generator().manual_seed(0)
-    drawn = []
-    for _ in range(DRAWS):
-        if 2 * images <= count:
-            order = torch.randperm(count, generator=generator).tolist()
-            inside, outside = order[:images], order[images:]
-        else:
-            inside, outside = (torch.randint(count, (size,), generator=generator).tolist() for size in (images, count))
-        drawn.append(layer_distances(source.pool(inside), source.pool(outside), source.sizes).mean())
-    return float(torch.stack(drawn).quantile(1 - false_alarms))
+    if len(set(blocks)) == len(blocks):
+        return []
+    sequences = [block.rpartition("/")[0] for block in blocks]
+    starts = [i for i, sequence in enumerate(sequences) if i == 0 or sequence != sequences[i - 1]]
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], len(blocks)], strict=True)]
+
+
+def room(runs: Sequence[range], size: int) -> int:
+    """How many stretches of so many images lie side by side in the videos."""
+    return sum(len(run) // size for run in runs)
+
+
+def _draw_independent(count: int, images: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """How often each image is in a set and in what it is measured against: (DRAWS, count) twice."""
+    if 2 * images <= count:
+        inside = torch.zeros(DRAWS, count)
+        inside.scatter_(1, torch.rand(DRAWS, count, generator=generator).argsort(1)[:, :images], 1.0)
+        return inside, 1 - inside
+    drawn = (torch.randint(count, (DRAWS, size), generator=generator) for size in (images, count))
+    inside, outside = (torch.zeros(DRAWS, count).scatter_add_(1, places, torch.ones(1, 1).expand_as(places)) for places in drawn)
+    return inside, outside
+
+
+def _draw_stretches(runs: Sequence[range], size: int, block: int) -> tuple[Tensor, Tensor]:
+    """The same for stretches of `size` images of one video, at most DRAWS evenly over all."""
+    count = sum(map(len, runs))
+    gap = min(block, (count - size) // 4)
+    places = [(run, start) for run in runs for start in range(run.start, run.stop - size + 1)]
+    places = [places[i] for i in torch.linspace(0, len(places) - 1, min(DRAWS, len(places))).round().long().tolist()]
+    inside, outside = torch.zeros(len(places), count), torch.ones(len(places), count)
+    for row, (run, start) in enumerate(places):
+        inside[row, start : start + size] = 1
+        outside[row, max(run.start, start - gap) : min(run.stop, start + size + gap)] = 0
+    return inside, outside
+
+
+def _distances(source: InputMoments, inside: Float[Tensor, "d n"], outside: Float[Tensor, "d n"]) -> Float[Tensor, " d"]:
+    """D of (1) between two sets of images a row, given by how often each image is in them: pooled moments are products with moments, a layer at a time."""
+    inside, outside = inside / inside.sum(1, keepdim=True), outside / outside.sum(1, keepdim=True)
+    center, spread = source.pooled
+    found = torch.zeros(len(inside))
+    parts = (torch.split(values, list(source.sizes), -1) for values in (source.means, source.variances, center, spread))
+    for mean, variance, middle, width, eps in zip(*parts, source.eps, strict=True):
+        # In the source's deviations around its mean, single precision cancels nothing.
+        unit = width + eps
+        means = ((mean - middle) / unit.sqrt()).float()
+        seconds = (variance / unit).float() + means**2
+        (mean_t, std_t, _), (mean_s, std_s, var_s) = (_pool(weights, means, seconds) for weights in (inside, outside))
+        found += (((mean_t - mean_s) ** 2 + (std_t - std_s) ** 2) / (var_s + (eps / unit).float())).mean(1)
+    return found / len(source.sizes)
+
+
+def _pool(weights: Tensor, means: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, deviation and variance (d, c) of sets of images."""
+    mean = weights @ means
+    variance = (weights @ seconds - mean**2).clamp_min(0)
+    return mean, variance.sqrt(), variance
+
+
+def _require_same(layers: tuple[tuple[str, ...], tuple[int, ...]], other: InputMoments) -> None:
+    if layers != (other.layers, other.sizes):
+        raise ModelError("the two sets were measured on models of different layers: measure both on one model")
 
 
 def describe_moments(moments: InputMoments) -> dict[str, Any]:
     """What `read_moments` takes back."""
-    return {"layers": list(moments.layers), "sizes": list(moments.sizes), "means": moments.means, "variances": moments.variances}
+    return {
+        "layers": list(moments.layers),
+        "sizes": list(moments.sizes),
+        "eps": list(moments.eps),
+        "means": moments.means,
+        "variances": moments.variances,
+        "blocks": list(moments.blocks),
+    }
 
 
 def read_moments(state: dict[str, Any]) -> InputMoments:
     """From what `describe_moments` gave."""
-    return InputMoments(tuple(state["layers"]), tuple(state["sizes"]), state["means"].float(), state["variances"].float())
+    return InputMoments(
+        tuple(state["layers"]), tuple(state["sizes"]), tuple(state["eps"]), state["means"].float(), state["variances"].float(), tuple(state["blocks"])
+    )

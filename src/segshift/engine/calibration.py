@@ -1,13 +1,13 @@
 """What a run knows of itself on its source's validation split: temperatures, confidence, IoU, and what enters its batch norms.
 
-Fitted once and kept in the run's folder.
+Fitted once for each source and kept in the run's folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -17,29 +17,28 @@ from torch import Tensor
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import mapping
-from segshift.diagnose.drift import InputMoments, describe_moments, read_moments
+from segshift.diagnose.drift import CleanSets, InputMoments, clean_sets, describe_moments, read_moments
 from segshift.engine.checkpoint import load_state, save_state
-from segshift.engine.confidence import ConfidencePass
+from segshift.engine.confidence import ConfidencePass, confusion_of
 from segshift.engine.logs import Reporter
-from segshift.engine.rehearsal import rehearse
+from segshift.engine.rehearsal import rehearsals, rehearse
 from segshift.engine.run import Run
-from segshift.errors import DataError, RecipeError, UserError, WeightsError
+from segshift.errors import DataError, RecipeError, TrainingError, UserError, WeightsError
 from segshift.metrics import confusion as metrics
-from segshift.metrics.calibration import ConfidenceCounts, SourceCalibration, expected_calibration_error, fit_temperature, fit_temperatures, reliability
+from segshift.metrics.calibration import ConfidenceCounts, SourceCalibration, expected_calibration_error, fit_temperatures, reliability
 from segshift.metrics.rehearsal import Rehearsal
 from segshift.types import IGNORE
 
-FILE = "calibration.safetensors"
-VERSION = 2
-PIXELS = 400
-"""Pixels of each image that temperatures are fitted on, as many as there are of each predicted class."""
+VERSION = 3
+PIXELS = 5000
+"""Pixels of each predicted class that temperatures are fitted on, drawn from the whole split."""
 
 
 @final
 @dataclass(frozen=True)
 class Calibration:
     """`temperatures` a predicted class; `source` what was measured; `moments` of the batch norms' inputs, None without batch norm; `rehearsal` what
-    corruptions cost.
+    corruptions, `rehearsed`, cost.
 
     `ece` is the calibration error before and after, `reliability` the diagram's (pixels, right, confidence) before and after: (2, 3, bins).
     """
@@ -47,18 +46,20 @@ class Calibration:
     domain: str
     fingerprint: str
     checkpoint_hash: str
-    temperature: float
     temperatures: Tensor
     source: SourceCalibration
     moments: InputMoments | None
     ece: tuple[float, float]
     reliability: Tensor
     rehearsal: Rehearsal
+    rehearsed: str
+    _clean: dict[int, CleanSets] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
-    def miou(self) -> float:
-        """On the source's validation split."""
-        return float(np.nanmean(self.source.iou))
+    def clean_sets(self, images: int) -> CleanSets | None:
+        """How far so many images of the source lie from the others, drawn once; None without batch norm. DataError for a source of too few images."""
+        if self.moments is not None and images not in self._clean:
+            self._clean[images] = clean_sets(self.moments, images)
+        return self._clean.get(images)
 
 
 def calibrate(
@@ -79,14 +80,24 @@ def calibrate(
     dataset = open_domain(domain, depth=False)
     if not dataset.labelled:
         raise DataError(f"{dataset.domain} has no labels, and a calibration needs them: name a labelled split of the source")
-    checkpoint_hash = run.model_hash()
+    wanted = dataset.fingerprint(), run.model_hash(), rehearsals()
+    path = file_of(run, dataset)
     with suppress(UserError):
-        kept = read_calibration(run.path / FILE)
-        if (kept.fingerprint, kept.checkpoint_hash) == (dataset.fingerprint(), checkpoint_hash):
+        kept = read_calibration(path)
+        if (kept.fingerprint, kept.checkpoint_hash, kept.rehearsed) == wanted:
             return kept
-    fitted = _fit(run, dataset, checkpoint_hash, device, workers, reporter or Reporter(None))
-    write_calibration(run.path / FILE, fitted)
+    reporter = reporter or Reporter(None)
+    fitted = _fit(run, dataset, wanted, device, workers, reporter)
+    try:
+        write_calibration(path, fitted)
+    except TrainingError as error:
+        reporter.say(f"the calibration is used but not kept, and is fitted anew the next time ({error})", "yellow")
     return fitted
+
+
+def file_of(run: Run, dataset: DomainDataset) -> Path:
+    """Where the run keeps its calibration on this source; each source has a file of its own."""
+    return run.path / f"calibration-{dataset.fingerprint()[:16]}.safetensors"
 
 
 def find_validation(run: Run) -> str:
@@ -103,48 +114,51 @@ def find_validation(run: Run) -> str:
     )
 
 
-def _fit(run: Run, dataset: DomainDataset, checkpoint_hash: str, device: torch.device | str, workers: int, reporter: Reporter) -> Calibration:
+def _fit(run: Run, dataset: DomainDataset, key: tuple[str, str, str], device: torch.device | str, workers: int, reporter: Reporter) -> Calibration:
     to_model = torch.as_tensor(labels_of(run, dataset))
-    passing = ConfidencePass(run.load_model(), dataset, run.size, device, workers)
-    generator = torch.Generator().manual_seed(0)
     classes = len(run.label_space)
-    logits, labels, confusion = [], [], np.zeros((classes, classes), np.int64)
+    model = run.load_model()
+    passing = ConfidencePass(model, dataset, run.size, device, workers, by_image=True)
+    sample = PixelSample(classes, PIXELS, torch.Generator().manual_seed(0))
+    confusion = np.zeros((classes, classes), np.int64)
     with reporter.task(f"calibrate {run.name} on {dataset.domain}", 2 * len(dataset)):
-        for seen in passing:
-            assert seen.label is not None  # the domain is labelled
-            label = to_model[seen.label.long()]
-            confusion += np.asarray(metrics.confusion_matrix(seen.logits.argmax(1)[0].cpu().to(torch.uint8), label[0], classes))
-            picked, truth = draw_pixels(seen.logits, label, generator)
-            logits.append(picked)
-            labels.append(truth)
-            reporter.advance(1)
-        sampled, truths = torch.cat(logits), torch.cat(labels)
-        if len(truths) == 0:
+        for logits, label in _labelled(passing, to_model, reporter):
+            confusion += confusion_of(logits, label)
+            sample.update(logits, label)
+        if not sample.labels:
             raise DataError(f"{dataset.domain} has no labelled pixel: nothing can be calibrated on it")
-        temperatures = fit_temperatures(sampled, truths)
-        moments = passing.moments
+        temperatures = fit_temperatures(torch.cat(sample.logits), torch.cat(sample.labels))
         before, after = ConfidenceCounts(torch.ones_like(temperatures)), ConfidenceCounts(temperatures)
-        for seen in passing:
-            assert seen.label is not None
-            label = to_model[seen.label.long()]
-            before.update(seen.logits, label)
-            after.update(seen.logits, label)
-            reporter.advance(1)
+        for logits, label in _labelled(ConfidencePass(model, dataset, run.size, device, workers), to_model, reporter):
+            before.update(logits, label)
+            after.update(logits, label)
         ece = expected_calibration_error(before), expected_calibration_error(after)
         reporter.end(f"calibration error {100 * ece[0]:.1f} % before, {100 * ece[1]:.1f} % after")
     diagrams = torch.tensor(np.array([reliability(before), reliability(after)]))
+    iou = np.where(confusion.sum(1) > 0, np.asarray(metrics.iou(confusion)), np.nan)  # a class that is only predicted is not the source's
+    rehearsal = rehearse(model, dataset, to_model, run.size, temperatures, device, workers, reporter)
+    fingerprint, checkpoint_hash, rehearsed = key
     return Calibration(
-        str(dataset.domain),
-        dataset.fingerprint(),
-        checkpoint_hash,
-        fit_temperature(sampled, truths),
-        temperatures,
-        SourceCalibration.measure(after, np.asarray(metrics.iou(confusion))),
-        moments,
-        ece,
-        diagrams,
-        rehearse(passing.model, dataset, to_model, run.size, temperatures, device, workers, reporter),
+        domain=str(dataset.domain),
+        fingerprint=fingerprint,
+        checkpoint_hash=checkpoint_hash,
+        temperatures=temperatures,
+        source=SourceCalibration.measure(after, iou),
+        moments=passing.moments,
+        ece=ece,
+        reliability=diagrams,
+        rehearsal=rehearsal,
+        rehearsed=rehearsed,
     )
+
+
+def _labelled(passing: ConfidencePass, to_model: Tensor, reporter: Reporter) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and the model's labels, strip by strip."""
+    for seen in passing:
+        for logits, label in seen.strips():
+            assert label is not None  # the domain is labelled
+            yield logits, to_model[label.long()]
+        reporter.advance(1)
 
 
 def labels_of(run: Run, dataset: DomainDataset) -> np.ndarray:
@@ -155,20 +169,40 @@ def labels_of(run: Run, dataset: DomainDataset) -> np.ndarray:
     raise DataError(f"{dataset.domain} has other classes ({dataset.label_space.name}) than the model ({run.label_space.name}): calibrate on the model's own")
 
 
-def draw_pixels(logits: Tensor, label: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Up to PIXELS labelled pixels of every predicted class: logits (n, K) and labels (n,)."""
-    z = logits[0].flatten(1).T.cpu()
-    y = label.flatten()
-    known = (y != IGNORE).nonzero()[:, 0]
-    predicted = z.argmax(1)[known]
-    order = torch.randperm(len(known), generator=generator)
-    rank = torch.zeros_like(predicted)
-    shuffled = predicted[order]
-    for c in torch.unique(shuffled):
-        here = shuffled == c
-        rank[order[here]] = torch.arange(int(here.sum()))
-    chosen = known[rank < PIXELS]
-    return z[chosen], y[chosen]
+@final
+class PixelSample:
+    """Of all labelled pixels that come, some of each predicted class, every one as likely: those with the least of random numbers.
+
+    `logits` [(n, K)] and `labels` [(n,)], a pair a class that was predicted.
+    """
+
+    def __init__(self, classes: int, pixels: int, generator: torch.Generator) -> None:
+        self.pixels, self.generator = pixels, generator
+        self._kept: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._most = torch.full((classes,), 2.0, dtype=torch.float64)
+
+    @property
+    def logits(self) -> list[Tensor]:
+        return [self._kept[c][1] for c in sorted(self._kept)]
+
+    @property
+    def labels(self) -> list[Tensor]:
+        return [self._kept[c][2] for c in sorted(self._kept)]
+
+    def update(self, logits: Tensor, label: Tensor) -> None:
+        """Looks at the pixels of logits (1, K, h, w) and labels (1, h, w)."""
+        z, y = logits[0].flatten(1).cpu(), label.flatten()
+        predicted = z.argmax(0)
+        numbers = torch.rand(len(y), generator=self.generator, dtype=torch.float64)
+        chosen = ((y != IGNORE) & (numbers < self._most[predicted])).nonzero()[:, 0]
+        for c in torch.unique(predicted[chosen]).tolist():
+            here = chosen[predicted[chosen] == c]
+            new = numbers[here], z[:, here].T, y[here]
+            found = tuple(torch.cat(pair) for pair in zip(self._kept[c], new, strict=True)) if c in self._kept else new
+            least = found[0].argsort()[: self.pixels]
+            self._kept[c] = found[0][least], found[1][least], found[2][least]
+            if len(least) == self.pixels:
+                self._most[c] = found[0][least[-1]]
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -181,12 +215,12 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
             "domain": calibration.domain,
             "fingerprint": calibration.fingerprint,
             "checkpoint_hash": calibration.checkpoint_hash,
-            "temperature": calibration.temperature,
             "temperatures": calibration.temperatures,
             "accuracy": source.accuracy,
             "mean_confidence": source.mean_confidence,
             "iou": torch.tensor(source.iou),
             "soft_iou": torch.tensor(source.soft_iou),
+            "shares": torch.tensor(source.shares),
             "threshold": source.threshold,
             "thresholds": torch.tensor(source.thresholds),
             "moments": None if calibration.moments is None else describe_moments(calibration.moments),
@@ -194,6 +228,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
             "reliability": calibration.reliability,
             "corruptions": list(calibration.rehearsal.names),
             "rehearsal": torch.from_numpy(calibration.rehearsal.points),
+            "rehearsed": calibration.rehearsed,
         },
     )
 
@@ -208,6 +243,7 @@ def read_calibration(path: Path) -> Calibration:
         state["mean_confidence"],
         state["iou"].numpy(),
         state["soft_iou"].numpy(),
+        state["shares"].numpy(),
         state["threshold"],
         state["thresholds"].numpy(),
     )
@@ -217,11 +253,11 @@ def read_calibration(path: Path) -> Calibration:
         state["domain"],
         state["fingerprint"],
         state["checkpoint_hash"],
-        state["temperature"],
         state["temperatures"],
         source,
         moments,
         (before, after),
         state["reliability"],
         Rehearsal(tuple(state["corruptions"]), state["rehearsal"].numpy()),
+        state["rehearsed"],
     )

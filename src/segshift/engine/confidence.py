@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import resize_sample
-from segshift.diagnose.drift import InputMoments, watch_inputs
+from segshift.diagnose.drift import InputMoments, PooledMoments, watch_inputs
 from segshift.engine.loading import Failure, one_thread
+from segshift.engine.prediction import resized
 from segshift.errors import ModelError, UserError
+from segshift.metrics import confusion as metrics
 from segshift.models import SegmentationModel
 from segshift.models.layers import normalization_layers
 from segshift.types import Sample
@@ -24,15 +26,33 @@ from segshift.types import Sample
 @final
 @dataclass(frozen=True)
 class Seen:
-    """One image: its logits (1, K, h, w) at its own size, and its label (1, h, w) where it has one."""
+    """One image: its logits (K, h', w') at the model's size, its own size (h, w), and its label of that size where it has one."""
 
-    logits: Tensor
+    small: Tensor
+    size: tuple[int, int]
     label: Tensor | None
+
+    def strips(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Logits (1, K, rows, w) at its own size and their labels (1, rows, w), from the top: of large pictures a strip of rows at a time, else all."""
+        start = 0
+        for logits in resized(self.small, *self.size):
+            rows = logits.shape[1]
+            yield logits[None], None if self.label is None else self.label[None, start : start + rows]
+            start += rows
+
+
+def confusion_of(logits: Tensor, label: Tensor) -> np.ndarray:
+    """Confusion matrix of logits (1, K, h, w) and labels (1, h, w) of their classes."""
+    return np.asarray(metrics.confusion_matrix(logits.argmax(1).cpu().to(torch.uint8), label.to(torch.uint8), logits.shape[1]))
 
 
 @final
 class ConfidencePass:
-    """Predicts a domain, or some of its images, one by one in the loader's processes; the moments that entered the batch norms are collected on the way."""
+    """Predicts a domain, or some of its images, one by one in the loader's processes.
+
+    The moments that entered the batch norms are collected on the way, `pooled` over all images and, with `by_image`, as `moments` of each: the latter take
+    some 200 kB an image. Both are None for a model without batch norm.
+    """
 
     def __init__(
         self,
@@ -42,19 +62,29 @@ class ConfidencePass:
         device: torch.device | str,
         workers: int = 0,
         indices: Sequence[int] | None = None,
+        by_image: bool = False,
     ) -> None:
         self.model = model.to(device).eval()
-        self.dataset, self.size, self.device, self.workers = dataset, size, device, workers
+        self.dataset, self.size, self.device, self.workers, self.by_image = dataset, size, device, workers, by_image
         self.indices = range(len(dataset)) if indices is None else indices
+        self.pooled: PooledMoments | None = None
         self.moments: InputMoments | None = None
 
     def __iter__(self) -> Iterator[Seen]:
         if not normalization_layers(self.model):
             yield from self._predict()
             return
+        pooled, each = PooledMoments(), list[InputMoments]()
         with watch_inputs(self.model) as found:
-            yield from self._predict()
-        self.moments = InputMoments.join(found)
+            for seen in self._predict():
+                for part in found:
+                    pooled.add(part)
+                each += found if self.by_image else []
+                found.clear()
+                yield seen
+        self.pooled = pooled
+        if self.by_image:
+            self.moments = replace(InputMoments.join(each), blocks=tuple(self.dataset.blocks[i] for i in self.indices))
 
     def _predict(self) -> Iterator[Seen]:
         shown = _Shown(self.dataset, self.size, self.indices)
@@ -67,9 +97,7 @@ class ConfidencePass:
                 logits = self.model(image[None].to(self.device).float().div_(255)).float()
             if not bool(torch.isfinite(logits).all()):
                 raise ModelError("the model's logits are not finite: its weights are damaged")
-            if logits.shape[-2:] != own:
-                logits = F.interpolate(logits, size=own, mode="bilinear", align_corners=False)
-            yield Seen(logits, None if label is None else label[None])
+            yield Seen(logits[0], own, label)
 
 
 Item = tuple[Tensor, Tensor | None, tuple[int, int]]

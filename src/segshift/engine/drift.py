@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from segshift.data.dataset import DomainDataset, open_domain
-from segshift.diagnose.drift import calibrate_alarm, normalization_distance
+from segshift.diagnose.drift import CleanSets, normalization_distance, require_rate
 from segshift.engine.calibration import Calibration, calibrate
-from segshift.engine.confidence import ConfidencePass
+from segshift.engine.confidence import ConfidencePass, confusion_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Run
-from segshift.errors import MissingDataError
+from segshift.errors import DataError
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import ConfidenceCounts, Estimates, estimate
 from segshift.metrics.rehearsal import add_rehearsed
@@ -24,8 +24,11 @@ from segshift.metrics.rehearsal import add_rehearsed
 @final
 @dataclass(frozen=True)
 class Drift:
-    """`distance` of the batch norms' inputs, the `alarm_above` of as many source images, both None without batch norm; the distance a layer;
-    estimates; and, where the domain has labels of the model's classes, the true accuracy and IoU a class."""
+    """`distance` of the batch norms' inputs, None without batch norm, and the `alarm_above` of as many source images, None where `no_alarm` says why; the
+    distance a layer; estimates; and, where the domain has labels of the model's classes, the `confusion` that they give.
+
+    `stretches` is how many sets of so many frames the source's videos have room for, None where its images are independent.
+    """
 
     domain: str
     images: int
@@ -35,37 +38,51 @@ class Drift:
     estimates: Estimates
     classes: tuple[str, ...]
     calibration: Calibration
-    true_accuracy: float | None = None
-    true_iou: np.ndarray | None = None
+    confusion: np.ndarray | None = None
+    stretches: int | None = None
+    no_alarm: str = ""
 
     @property
     def alarm(self) -> bool | None:
-        """Whether the images have left the source; None without batch norm."""
+        """Whether the images have left the source; None where there is no alarm."""
         return None if self.distance is None or self.alarm_above is None else self.distance > self.alarm_above
 
     @property
+    def true_iou(self) -> np.ndarray | None:
+        """A class, None without labels."""
+        return None if self.confusion is None else metrics.iou(self.confusion)
+
+    @property
     def true_miou(self) -> float | None:
-        """Mean over the classes that occur, None without labels."""
-        return None if self.true_iou is None else float(np.nanmean(self.true_iou))
+        """None without labels, NaN where all are void."""
+        return None if self.confusion is None else float(metrics.miou(self.confusion))
+
+    @property
+    def true_accuracy(self) -> float | None:
+        """None without labels, NaN where all are void."""
+        return None if self.confusion is None else float(metrics.accuracy(self.confusion))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         by_class = {name: dict(zip(self.classes, map(_number, values), strict=True)) for name, values in self.estimates.iou.items()}
+        iou, source, rehearsal = self.true_iou, self.calibration.source, self.calibration.rehearsal
         return {
             "domain": self.domain,
             "images": self.images,
             "distance": self.distance,
             "alarm_above": self.alarm_above,
             "alarm": self.alarm,
+            "no_alarm": self.no_alarm or None,
+            "stretches": self.stretches,
             "layers": self.layers,
             "accuracy": self.estimates.accuracy,
-            "miou": {name: self.estimates.miou(name) for name in self.estimates.iou},
+            "miou": {name: _number(self.estimates.miou(name)) for name in self.estimates.iou},
             "iou": by_class,
-            "error_on_rehearsals": {"miou": self.calibration.rehearsal.iou_error, "accuracy": self.calibration.rehearsal.accuracy_error},
-            "source": {"domain": self.calibration.domain, "accuracy": self.calibration.source.accuracy, "miou": self.calibration.miou},
-            "true_accuracy": self.true_accuracy,
-            "true_miou": self.true_miou,
-            "true_iou": None if self.true_iou is None else dict(zip(self.classes, map(_number, self.true_iou), strict=True)),
+            "error_on_rehearsals": {"miou": rehearsal.iou_error, "accuracy": rehearsal.accuracy_error},
+            "source": {"domain": self.calibration.domain, "accuracy": source.accuracy, "miou": source.miou},
+            "true_accuracy": _number(self.true_accuracy),
+            "true_miou": _number(self.true_miou),
+            "true_iou": None if iou is None else dict(zip(self.classes, map(_number, iou), strict=True)),
         }
 
 
@@ -84,43 +101,54 @@ def estimate_drift(
         drift = ss.estimate_drift("runs/source", "folder:incoming")
         print(drift.alarm, drift.estimates.miou("rehearsed"))
 
-    `source` as in `calibrate`; `false_alarms` is the share of clean sets of as many images that may raise the alarm.
+    `source` as in `calibrate`; `false_alarms` is the share of clean sets of as many images that may raise the alarm. Where the source has too few images for
+    an alarm, the rest stands without it.
     """
+    require_rate(false_alarms)
     run = run if isinstance(run, Run) else Run.open(run)
     reporter = reporter or Reporter(None)
     dataset = domain if isinstance(domain, DomainDataset) else open_domain(domain, depth=False)
-    if len(dataset) == 0:
-        raise MissingDataError(f"{dataset.domain} has no image: name a folder with some")
     calibration = calibrate(run, source, device, workers, reporter)
     scored = dataset.labelled and dataset.label_space.classes == run.label_space.classes
     classes = len(run.label_space)
     passing = ConfidencePass(run.load_model(), dataset, run.size, device, workers)
-    counts, confusion = ConfidenceCounts(calibration.temperatures), np.zeros((classes, classes), np.int64)
+    counts, confusion = ConfidenceCounts(calibration.temperatures, calibration.source.thresholds), np.zeros((classes, classes), np.int64)
     with reporter.task(f"look at {dataset.domain}", len(dataset)):
         for seen in passing:
-            counts.update(seen.logits)
-            if scored and seen.label is not None:
-                confusion += np.asarray(metrics.confusion_matrix(seen.logits.argmax(1)[0].cpu().to(torch.uint8), seen.label[0], classes))
+            for logits, label in seen.strips():
+                counts.update(logits)
+                if scored and label is not None:
+                    confusion += confusion_of(logits, label)
             reporter.advance(1)
-    distance = above = None
-    layers: dict[str, float] = {}
-    if passing.moments is not None and calibration.moments is not None:
-        distances = normalization_distance(passing.moments, calibration.moments)
-        layers = dict(zip(passing.moments.layers, distances.tolist(), strict=True))
-        distance, above = float(distances.mean()), calibrate_alarm(calibration.moments, len(dataset), false_alarms)
+    distance, layers, clean = None, dict[str, float](), None
+    no_alarm = "the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone"
+    if passing.pooled is not None and calibration.moments is not None:
+        distances = normalization_distance(passing.pooled, calibration.moments)
+        layers, distance = dict(zip(passing.pooled.layers, distances.tolist(), strict=True)), float(distances.mean())
+        clean, no_alarm = _clean_sets(calibration, len(dataset))
+    found = estimate(calibration.source, counts)
     return Drift(
-        str(dataset.domain),
-        len(dataset),
-        distance,
-        above,
-        layers,
-        add_rehearsed(estimate(calibration.source, counts), calibration.source, counts, distance, calibration.rehearsal),
-        tuple(run.label_space.classes),
-        calibration,
-        float(metrics.accuracy(confusion)) if scored else None,
-        np.asarray(metrics.iou(confusion)) if scored else None,
+        domain=str(dataset.domain),
+        images=len(dataset),
+        distance=distance,
+        alarm_above=None if clean is None else clean.above(false_alarms),
+        layers=layers,
+        estimates=add_rehearsed(found, calibration.source, counts, distance, calibration.rehearsal, 0.0 if clean is None else clean.typical),
+        classes=tuple(run.label_space.classes),
+        calibration=calibration,
+        confusion=confusion if scored else None,
+        stretches=None if clean is None else clean.stretches,
+        no_alarm=no_alarm,
     )
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _clean_sets(calibration: Calibration, images: int) -> tuple[CleanSets | None, str]:
+    """The source's clean sets, or why there are none."""
+    try:
+        return calibration.clean_sets(images), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)

@@ -1,11 +1,12 @@
 """What lost confidence and distance cost, learned from the labelled source under corruptions, where the truth is known.
 
-    IoU_S - IoU_T = a  [soft_S - soft_T]+ + b  D        a, b >= 0                                                              (1)
-    acc_S - acc_T = a' [AC_S - AC_T]+     + b' D                                                                               (2)
+    IoU_S - IoU_T = a  [soft_S - soft_T]+ + b  [D - D_clean]+        a, b >= 0                                                 (1)
+    acc_S - acc_T = a' [AC_S - AC_T]+     + b' [D - D_clean]+                                                                  (2)
 
 Each rehearsal, the source under one corruption, is a point; the coefficients are those of non-negative least squares. soft is the mean soft IoU and AC the
-mean confidence of `calibration.py`, D the normalisation distance of `diagnose/drift.py` (0 for a model without batch norm). A model that a shift makes wrong is
-often sure of it, so confidence alone promises too much; how far its layers' inputs have moved says the rest.
+mean confidence of `calibration.py`, means of S and T alike over the classes that T shows; D the normalisation distance of `diagnose/drift.py` (0 for a
+model without batch norm), and D_clean what as many clean images typically have for being few: 0 in a rehearsal, whose images are compared with themselves.
+A model that a shift makes wrong is often sure of it, so confidence alone promises too much; how far its layers' inputs have moved says the rest.
 
 In the line of Deng and Zheng, "Are labels always necessary for classifier accuracy evaluation?", CVPR 2021: there accuracy is learned from how far augmented
 sets lie from the source.
@@ -20,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import nnls
 
-from segshift.metrics.calibration import ConfidenceCounts, Estimates, SourceCalibration
+from segshift.metrics.calibration import ConfidenceCounts, Estimates, SourceCalibration, mean_of_present
 
 NAME = "rehearsed"
 
@@ -72,14 +73,20 @@ def leave_one_out(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"
     return float(np.abs(away).mean())
 
 
-def add_rehearsed(found: Estimates, source: SourceCalibration, target: ConfidenceCounts, distance: float | None, rehearsal: Rehearsal) -> Estimates:
-    """The estimates with (1) and (2) among them; IoU by class is the source's less its loss of soft IoU, all scaled to the mean of (1)."""
-    d = distance or 0.0
-    soft_source = float(np.nanmean(np.where(np.isnan(source.iou), np.nan, np.nan_to_num(source.soft_iou))))
+def add_rehearsed(
+    found: Estimates, source: SourceCalibration, target: ConfidenceCounts, distance: float | None, rehearsal: Rehearsal, clean: float = 0.0
+) -> Estimates:
+    """The estimates with (1) and (2) among them; `distance` is D, None without batch norm, and `clean` D_clean.
+
+    The mean of IoU by class is (1): it is the source's less its loss of soft IoU, all scaled down to that mean, or all moved towards the source's as far.
+    """
+    d = max((distance or 0.0) - clean, 0.0)
+    soft = found.iou["soft-difference"]
+    of_source, soft_source = (np.where(np.isnan(soft), np.nan, np.nan_to_num(values)) for values in (source.iou, source.soft_iou))
+    most, mean = mean_of_present(of_source), mean_of_present(soft)
     a, b = rehearsal.iou
-    miou = float(np.clip(np.nanmean(source.iou) - a * max(soft_source - found.miou("soft"), 0) - b * d, 0, 1))
-    classes, mean = found.iou["soft-difference"], found.miou("soft-difference")
-    scaled = np.clip(classes * (miou / mean), 0, 1) if mean > 0 else classes
+    miou = float(np.clip(most - a * max(mean_of_present(soft_source) - found.miou("soft"), 0) - b * d, 0, 1))
+    classes = soft * (miou / mean) if miou <= mean and mean > 0 else soft + (of_source - soft) * ((miou - mean) / (most - mean) if most > mean else 0.0)
     a, b = rehearsal.accuracy
     accuracy = float(np.clip(source.accuracy - a * max(source.mean_confidence - target.mean_confidence, 0) - b * d, 0, 1))
-    return Estimates({NAME: accuracy, **found.accuracy}, {NAME: scaled, **found.iou})
+    return Estimates({NAME: accuracy, **found.accuracy}, {NAME: classes, **found.iou})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from segshift.data.transforms import resize_sample
-from segshift.diagnose.drift import InputMoments, calibrate_alarm, normalization_distance, watch_inputs
+from segshift.diagnose.drift import InputMoments, normalization_distance, watch_inputs
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.guard import Guard
@@ -28,7 +28,7 @@ from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map, resized
 from segshift.engine.provenance import now
 from segshift.engine.run import Run
-from segshift.errors import MissingDataError, ModelError, RecipeError
+from segshift.errors import DataError, MissingDataError, ModelError, RecipeError
 from segshift.methods import METHODS, OnlineMethod
 from segshift.metrics.calibration import ConfidenceCounts, estimate
 from segshift.metrics.rehearsal import add_rehearsed
@@ -130,7 +130,6 @@ class _Watcher:
         self.calibration = calibrate(run, source, device, reporter=reporter)
         self.model = run.load_model().to(device)
         self.guard = None if method is None else self._begin(method, options)
-        self.alarms: dict[int, float] = {}
         if self.guard is not None:
             learned, missing = self.journal.resume()
             if learned is not None:
@@ -174,7 +173,7 @@ class _Watcher:
         if self.guard is not None:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
-        words = f"{line['images']} frames, distance {line['distance']:.3g}{', ALARM' if line['alarm'] else ''}" if line.get("distance") is not None else ""
+        words = f"{line['images']} frames, distance {line['distance']:.3g}{', ALARM' if line.get('alarm') else ''}" if line.get("distance") is not None else ""
         estimated = f"estimated mIoU {100 * line['miou']:.1f} %" if "miou" in line else "no readable frame"
         bad = f"; {len(unreadable)} unreadable" if unreadable else ""
         self.reporter.say(f"batch {line['batch'] + 1}: {', '.join(filter(None, (words, estimated)))}{bad}", "red" if line.get("alarm") else None)
@@ -183,7 +182,8 @@ class _Watcher:
     @torch.no_grad()
     def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
         """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
-        counts = ConfidenceCounts(self.calibration.temperatures)
+        source = self.calibration.source
+        counts = ConfidenceCounts(self.calibration.temperatures, source.thresholds)
         measured = bool(normalization_layers(self.model))
         watching: AbstractContextManager[list[InputMoments]] = watch_inputs(self.model) if measured else nullcontext([])
         with watching as found:
@@ -195,15 +195,16 @@ class _Watcher:
                 if self.guard is None:
                     self._write(path, torch.cat(labels))
         line: dict[str, Any] = {}
-        distance = None
+        distance, typical = None, 0.0
         if measured and self.calibration.moments is not None:
-            number = len(pictures)
-            if number not in self.alarms:
-                self.alarms[number] = calibrate_alarm(self.calibration.moments, number, self.false_alarms)
             distance = float(normalization_distance(InputMoments.join(found), self.calibration.moments).mean())
-            line |= {"distance": distance, "alarm_above": self.alarms[number], "alarm": distance > self.alarms[number]}
-        source = self.calibration.source
-        told = add_rehearsed(estimate(source, counts), source, counts, distance, self.calibration.rehearsal)
+            line["distance"] = distance
+            with suppress(DataError):  # a source of too few images has no alarm
+                clean = self.calibration.clean_sets(len(pictures))
+                assert clean is not None  # it has moments
+                above, typical = clean.above(self.false_alarms), clean.typical
+                line |= {"alarm_above": above, "alarm": distance > above}
+        told = add_rehearsed(estimate(source, counts), source, counts, distance, self.calibration.rehearsal, typical)
         return line | {"miou": told.miou("rehearsed"), "miou_by": {name: told.miou(name) for name in told.iou}, "accuracy": told.accuracy}
 
     def _predict(self, picture: Tensor) -> Tensor:
