@@ -3,7 +3,8 @@
 python docs/figures/drift.py docs/images/drift.png --streets runs/adabn-streets --camvid runs/adabn-camvid --pairs drift.json
 
 The folders are those of studies/adabn-streets.yaml and adabn-camvid.yaml; their source models are looked at on all shifts below. Each calibrates on its
-source's validation split; labels of the shifts score and do nothing else. With `--clean N`, the alarm is tried on N clean batches of 16 drawn scenes too.
+source's validation split; labels of the shifts score and do nothing else. With `--clean N`, the alarm is tried on N clean batches of
+16 drawn scenes too, and on all stretches of CamVid's validation drive against the rest of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +111,32 @@ def print_alarms(run: Run, batches: int) -> None:
     above = calibrate_alarm(calibration.moments, BATCH)
     rates = {}
     for name, domain, count in (("clean", "", batches), ("fog 0.005", "+fog=0.005", 30), ("fog 0.01", "+fog=0.01", 30)):
-        passing = ConfidencePass(run.load_model(), open_domain(f"streets::test?count={count * BATCH}&seed=7&size=128x64{domain}", depth=False), run.size, "cpu")
+        scenes = open_domain(f"streets::test?count={count * BATCH}&seed=7&size=128x64{domain}", depth=False)
+        passing = ConfidencePass(run.load_model(), scenes, run.size, "cpu", by_image=True)
         for _ in passing:
             pass
         seen = passing.moments
         assert seen is not None
-        source = calibration.moments.pool()
-        distances = [float(layer_distances(seen.pool(range(start, start + BATCH)), source, seen.sizes).mean()) for start in range(0, len(seen), BATCH)]
+        source = calibration.moments.pooled
+        batches_of = [seen.pool(range(start, start + BATCH)) for start in range(0, len(seen), BATCH)]
+        distances = [float(layer_distances(batch, source, seen.sizes, seen.eps).mean()) for batch in batches_of]
         rates[name] = f"{sum(distance > above for distance in distances)} of {len(distances)} ({name})"
     print(f"{run.name}: alarms in batches of {BATCH}: {', '.join(rates.values())}; above {above:.3g}", flush=True)
+
+
+def print_stretches(run: Run) -> None:
+    """The alarm on every stretch of frames of the validation drive against its other frames: as calibrated, and as if frames were independent."""
+    moments = calibrate(run).moments
+    assert moments is not None
+    for images in (4, 8, BATCH):
+        above = calibrate_alarm(moments, images), calibrate_alarm(replace(moments, blocks=()), images)
+        distances = []
+        for start in range(len(moments) - images + 1):
+            others = [i for i in range(len(moments)) if not start <= i < start + images]
+            stretch = moments.pool(range(start, start + images))
+            distances.append(float(layer_distances(stretch, moments.pool(others), moments.sizes, moments.eps).mean()))
+        counted, independent = (sum(distance > limit for distance in distances) for limit in above)
+        print(f"{run.name}: alarms in {len(distances)} stretches of {images} clean frames: {counted} (were frames independent: {independent})", flush=True)
 
 
 def draw(pairs: Sequence[Mapping[str, Any]], calibrations: Sequence[tuple[str, Calibration]], path: Path) -> None:
@@ -171,6 +190,8 @@ if __name__ == "__main__":
             given.pairs.write_text(json.dumps(measured))
     print_errors(measured)
     if given.clean:
-        for model in models["streets"]:
+        for model in models.get("streets", []):
             print_alarms(model, given.clean)
+        for model in models.get("camvid", []):
+            print_stretches(model)
     draw(measured, [(run.name, calibrate(run, VALIDATION[data])) for data, runs in models.items() for run in runs[:1]], given.picture)
