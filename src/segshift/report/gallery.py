@@ -81,7 +81,8 @@ def draw_learning(gallery: Gallery) -> Iterator[Drawing]:
     """Loss and mIoU over epochs, all runs of the same classes in one figure."""
     trained = [run for run in gallery.runs if any(line.get("event") == "epoch" for line in run.metrics())]
     if still := [str(run.path) for run in gallery.runs if run not in trained]:
-        gallery.note(f"no training curve of {', '.join(still)}: nothing was trained there")
+        shown = f"{', '.join(still[:3])} and {len(still) - 3} more" if len(still) > 4 else ", ".join(still)
+        gallery.note(f"no training curve of {shown}: nothing was trained there")
     spaces = {run.label_space.classes: run.label_space.name for run in trained}
     for classes, space in spaces.items():
         runs = [run for run in trained if run.label_space.classes == classes]
