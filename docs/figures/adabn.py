@@ -219,7 +219,8 @@ if __name__ == "__main__":
     read = dict(sorted(read.items(), key=lambda item: order.index(item[0][1])))
     for entry in ("adabn", "ema"):
         print_table(read, entry, domains, doubtful)
-    print_choices(read_choices(given.folder, file, read))
+    choices = read_choices(given.folder, file, read)
+    print_choices(dict(sorted(choices.items(), key=lambda item: order.index(item[0][0]))))
     file.close()
     if given.picture is not None:
         draw(read, domains, given.score, given.picture)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from segshift.data.dataset import DomainDataset, open_domain
-from segshift.diagnose.drift import CleanSets, normalization_distance, require_rate
+from segshift.diagnose.drift import CleanSets, InputMoments, PooledMoments, normalization_distance, require_rate
 from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.confidence import ConfidencePass, confusion_of
 from segshift.engine.logs import Reporter
@@ -120,34 +120,48 @@ def estimate_drift(
                 if scored and label is not None:
                     confusion += confusion_of(logits, label)
             reporter.advance(1)
-    distance, layers, clean = None, dict[str, float](), None
-    no_alarm = "the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone"
-    if passing.pooled is not None and calibration.moments is not None:
-        distances = normalization_distance(passing.pooled, calibration.moments)
-        layers, distance = dict(zip(passing.pooled.layers, distances.tolist(), strict=True)), float(distances.mean())
-        clean, no_alarm = _clean_sets(calibration, len(dataset))
-    found = estimate(calibration.source, counts)
+    found = judge(calibration, counts, passing.pooled, len(dataset))
     return Drift(
         domain=str(dataset.domain),
         images=len(dataset),
-        distance=distance,
-        alarm_above=None if clean is None else clean.above(false_alarms),
-        layers=layers,
-        estimates=add_rehearsed(found, calibration.source, counts, distance, calibration.rehearsal, 0.0 if clean is None else clean.typical),
+        distance=found.distance,
+        alarm_above=None if found.clean is None else found.clean.above(false_alarms),
+        layers=found.layers,
+        estimates=found.estimates,
         classes=tuple(run.label_space.classes),
         calibration=calibration,
         confusion=confusion if scored else None,
-        stretches=None if clean is None else clean.stretches,
-        no_alarm=no_alarm,
+        stretches=None if found.clean is None else found.clean.stretches,
+        no_alarm=found.no_alarm,
     )
 
 
-def _clean_sets(calibration: Calibration, images: int) -> tuple[CleanSets | None, str]:
-    """The source's clean sets, or why there are none."""
-    try:
-        return calibration.clean_sets(images), ""
-    except DataError as error:
-        return None, str(error)
+@final
+@dataclass(frozen=True)
+class Judgement:
+    """`distance` to the source, of each of the `layers` too; `clean` sets of as many source images, or why there are none; `estimates` of accuracy and IoU."""
+
+    distance: float | None
+    layers: dict[str, float]
+    clean: CleanSets | None
+    no_alarm: str
+    estimates: Estimates
+
+
+def judge(calibration: Calibration, counts: ConfidenceCounts, moments: PooledMoments | InputMoments | None, images: int) -> Judgement:
+    """What the answers to so many images, and what entered the batch norms on the way, say of a domain; `moments` is None for a model without batch norm."""
+    distance, layers, clean = None, dict[str, float](), None
+    no_alarm = "the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone"
+    if moments is not None and calibration.moments is not None:
+        distances = normalization_distance(moments, calibration.moments)
+        layers, distance = dict(zip(moments.layers, distances.tolist(), strict=True)), float(distances.mean())
+        try:
+            clean, no_alarm = calibration.clean_sets(images), ""
+        except DataError as error:  # a source of too few images
+            no_alarm = str(error)
+    typical = 0.0 if clean is None else clean.typical
+    estimates = add_rehearsed(estimate(calibration.source, counts), calibration.source, counts, distance, calibration.rehearsal, typical)
+    return Judgement(distance, layers, clean, no_alarm, estimates)
 
 
 def _number(value: float | None) -> float | None:

@@ -3,7 +3,7 @@
     IoU_c = sum of p_c over pixels that a view is called c on / (these pixels + sum of p_c over the others)        mean over classes and views        (1)
 
 Views are the mirror image and the image at three quarters of its size. It is compared between states of one model on the same images, where its order and
-its sign follow those of the true mIoU far closer than confidence, entropy or the soft IoU without views do (docs/test-time.md): a model may be sure and
+its sign follow those of the true mIoU far closer than confidence, entropy or the soft IoU without views do (docs/adabn.md): a model may be sure and
 wrong, but seldom twice the same. A class that a view is nowhere called counts 0.
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -20,18 +20,18 @@ import torch
 from torch import Tensor
 
 from segshift.data.transforms import resize_sample
-from segshift.diagnose.drift import InputMoments, normalization_distance, watch_inputs
+from segshift.diagnose.drift import InputMoments, watch_inputs
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
+from segshift.engine.drift import judge
 from segshift.engine.guard import Guard
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map, resized
 from segshift.engine.provenance import now
 from segshift.engine.run import Run
-from segshift.errors import DataError, MissingDataError, ModelError, RecipeError
+from segshift.errors import MissingDataError, ModelError, RecipeError
 from segshift.methods import METHODS, OnlineMethod
-from segshift.metrics.calibration import ConfidenceCounts, estimate
-from segshift.metrics.rehearsal import add_rehearsed
+from segshift.metrics.calibration import ConfidenceCounts
 from segshift.models.layers import normalization_layers
 from segshift.predict import encode_label
 from segshift.types import Sample
@@ -182,8 +182,7 @@ class _Watcher:
     @torch.no_grad()
     def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
         """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
-        source = self.calibration.source
-        counts = ConfidenceCounts(self.calibration.temperatures, source.thresholds)
+        counts = ConfidenceCounts(self.calibration.temperatures, self.calibration.source.thresholds)
         measured = bool(normalization_layers(self.model))
         watching: AbstractContextManager[list[InputMoments]] = watch_inputs(self.model) if measured else nullcontext([])
         with watching as found:
@@ -194,18 +193,13 @@ class _Watcher:
                     labels.append(strip.argmax(0).to(torch.uint8))
                 if self.guard is None:
                     self._write(path, torch.cat(labels))
-        line: dict[str, Any] = {}
-        distance, typical = None, 0.0
-        if measured and self.calibration.moments is not None:
-            distance = float(normalization_distance(InputMoments.join(found), self.calibration.moments).mean())
-            line["distance"] = distance
-            with suppress(DataError):  # a source of too few images has no alarm
-                clean = self.calibration.clean_sets(len(pictures))
-                assert clean is not None  # it has moments
-                above, typical = clean.above(self.false_alarms), clean.typical
-                line |= {"alarm_above": above, "alarm": distance > above}
-        told = add_rehearsed(estimate(source, counts), source, counts, distance, self.calibration.rehearsal, typical)
-        return line | {"miou": told.miou("rehearsed"), "miou_by": {name: told.miou(name) for name in told.iou}, "accuracy": told.accuracy}
+        told = judge(self.calibration, counts, InputMoments.join(found) if found else None, len(pictures))
+        line: dict[str, Any] = {} if told.distance is None else {"distance": told.distance}
+        if told.distance is not None and told.clean is not None:
+            above = told.clean.above(self.false_alarms)
+            line |= {"alarm_above": above, "alarm": told.distance > above}
+        by = told.estimates
+        return line | {"miou": by.miou("rehearsed"), "miou_by": {name: by.miou(name) for name in by.iou}, "accuracy": by.accuracy}
 
     def _predict(self, picture: Tensor) -> Tensor:
         """Logits (K, h, w) of a frame as the model sees it."""
