@@ -33,6 +33,8 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], what: 
             hint = f", did you mean {near[0]!r}?" if near else "."
             problems.append(f"{what} has no option {name!r}{hint} Known: {', '.join(known) or 'none'}")
             continue
+        if get_origin(known[name][0]) is tuple and isinstance(value, str | int | float):  # 1.0,0.75 on a command line
+            value = str(value).split(",")
         try:
             converted[name] = TypeAdapter(known[name][0]).validate_python(value)
         except ValidationError as error:

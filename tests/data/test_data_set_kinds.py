@@ -14,7 +14,7 @@ from miniature import ids_by_name, labels, picture, refused, write
 from segshift.data.catalog import DATASETS
 from segshift.data.dataset import open_domain
 from segshift.data.label_space import LABEL_SPACES, VOID
-from segshift.errors import MissingDataError
+from segshift.errors import DataError, MissingDataError
 
 CITYSCAPES = LABEL_SPACES["cityscapes-19"]
 
@@ -198,3 +198,12 @@ def test_a_plain_folder_of_images_is_read_and_one_that_might_hold_labels_is_not(
     write(tmp_path / "plain" / "masks" / "a.png", picture(0))
     with pytest.raises(MissingDataError, match="is laid out as ROOT/images"):
         open_domain(f"folder:{tmp_path}/plain")
+
+
+def test_a_folder_without_its_kind_is_told_how_to_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dusk").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="write folder:dusk"):
+        open_domain("dusk")
+    with pytest.raises(MissingDataError, match="or as images alone, in a folder without others"):
+        open_domain("folder:dusk")

@@ -286,3 +286,8 @@ def test_no_domain_costs_another_its_estimates(source: Run, tmp_path: Path, caps
     assert ended.value.code == 1
     capsys.readouterr()
     assert [line["images"] for line in json.loads((tmp_path / "drift.json").read_text())] == [12]
+
+
+def test_what_the_run_learned_from_is_no_source_to_calibrate_on(source: Run) -> None:
+    with pytest.raises(DataError, match="learned from the labels of"):
+        calibrate(source, source.recipe.data.source)

@@ -110,3 +110,12 @@ def test_a_layer_that_is_called_twice_is_counted_twice() -> None:
 def test_one_value_a_channel_is_no_statistic() -> None:
     with pytest.raises(DataError, match="several images at once"):
         adapt_statistics(nn.Sequential(nn.BatchNorm1d(3)), [torch.rand(1, 3) for _ in range(5)])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_leave_the_module_as_it_was(value: float) -> None:
+    model = OneLayer()
+    before = {name: kept.clone() for name, kept in model.state_dict().items()}
+    with pytest.raises(DataError, match="norm values that are not finite"):
+        adapt_statistics(model, [images(4, 1.0, 1.0, 0), torch.full((1, 3, 8, 8), value)])
+    assert all(torch.equal(kept, before[name]) for name, kept in model.state_dict().items())

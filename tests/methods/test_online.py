@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from segshift.engine.checkpoint import load_state, save_state
 from segshift.errors import ModelError, RecipeError
-from segshift.methods import METHODS, OnlineMethod, PredictionBN, Tent
+from segshift.methods import METHODS, Cotta, OnlineMethod, PredictionBN, Tent
 from segshift.methods.normalization import affine_parameters
 from segshift.models import create_model
+from segshift.options import check_options
 from tests.methods.streams import begun, network, stream
 
 ONLINE = sorted(name for name, method in METHODS.items() if method.kind == "online")
@@ -137,3 +138,8 @@ def test_norms_of_every_kind_are_tuned_and_counted() -> None:
 def test_options_that_cannot_be_have_their_line(name: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         METHODS[name](**options)
+
+
+def test_several_numbers_are_written_with_commas() -> None:
+    assert check_options(Cotta, {"scales": "1.0,0.75"}, "method cotta") == {"scales": (1.0, 0.75)}
+    assert check_options(Cotta, {"scales": 1}, "method cotta") == {"scales": (1.0,)}

@@ -43,7 +43,8 @@ def command(
         adapted = execute(recipe, out, parent, resume, say)
     say.say(f"run folder: {adapted.path}")
     if not tests:
-        say.say(f"not tested yet: segshift evaluate {adapted.path} --domain DOMAIN")
+        yet = "adapts while it is tested" if recipe.online else "not tested yet"
+        say.say(f"{yet}: segshift evaluate {adapted.path} --domain DOMAIN")
 
 
 def read_options(arguments: list[str]) -> dict[str, Any]:

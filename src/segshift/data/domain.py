@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from segshift.data.catalog import DATASETS, FILTERS, Entry
@@ -136,6 +137,8 @@ def conditions_of(texts: list[str]) -> Iterator[Condition]:
 def check(domain: Domain, text: str) -> Domain:
     """The same domain with canonical values, or what is wrong with it."""
     if domain.name not in DATASETS:
+        if domain.name and Path(domain.name).is_dir():
+            raise DataError(f"domain {text!r}: to read the images of the folder {domain.name}, write folder:{domain.name}")
         raise unknown_name("data set", domain.name, DATASETS)
     entry = domain.entry
     if entry.layout is None and domain.root:

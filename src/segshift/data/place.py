@@ -224,7 +224,8 @@ def wanted(name: str, entry: Entry) -> str:
     splits = f"SPLIT: {', '.join(folders)}" if folders else "without SPLIT/ where the domain names none"
     listed = f", its images listed in ROOT/{entry.layout.listed.replace('{split}', 'SPLIT')}" if entry.layout.listed else ""
     needed = not folders or listed or any("{split}" in pattern for pattern in patterns)
-    return f"{name!r} is laid out as {' and '.join(paths)}{listed}{f' ({splits})' if needed else ''}; source: {entry.source}"
+    alone = ", or as images alone, in a folder without others in it" if any(layout.alone for layout in entry.also) else ""
+    return f"{name!r} is laid out as {' and '.join(paths)}{listed}{f' ({splits})' if needed else ''}{alone}; source: {entry.source}"
 
 
 LAYOUT = re.compile("; '[^']+' is laid out as [^;]*; source: [^;]*")

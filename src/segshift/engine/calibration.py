@@ -20,6 +20,7 @@ from segshift.data.label_space import mapping
 from segshift.diagnose.drift import CleanSets, InputMoments, clean_sets, describe_moments, read_moments
 from segshift.engine.checkpoint import load_state, save_state
 from segshift.engine.confidence import ConfidencePass, confusion_of
+from segshift.engine.evaluate import images_known
 from segshift.engine.logs import Reporter
 from segshift.engine.rehearsal import rehearsals, rehearse
 from segshift.engine.run import Run
@@ -80,6 +81,8 @@ def calibrate(
     dataset = open_domain(domain, depth=False)
     if not dataset.labelled:
         raise DataError(f"{dataset.domain} has no labels, and a calibration needs them: name a labelled split of the source")
+    if source is not None and (known := images_known(run, dataset, learned=True)):
+        raise DataError(f"{dataset.domain}: {known}, where a model is surer than anywhere else: name a labelled split of the source that it did not learn from")
     wanted = dataset.fingerprint(), run.model_hash(), rehearsals()
     path = file_of(run, dataset)
     with suppress(UserError):

@@ -112,12 +112,14 @@ def evaluate_run(
     return on_first(fabric, lambda: write_evaluation(run, record, scores.confusions, scores.names, scores.blocks, scores.score_counts))
 
 
-def images_known(run: Run, dataset: DomainDataset, checkpoint: str) -> str:
-    """What the run or one of its ancestors already knew of a domain's images or their copies, "" where nothing: labels learned, or a checkpoint chosen."""
+def images_known(run: Run, dataset: DomainDataset, checkpoint: str = "best", *, learned: bool = False) -> str:
+    """What the run or one of its ancestors already knew of a domain's images or their copies, "" where nothing: labels learned, or (without `learned`) a
+    checkpoint chosen.
+    """
     here: Run | None = run
     while here is not None:
         for role, data in here.record.get("data", {}).items():
-            if not data["labels_used"] or (role == "validation" and (here is run and checkpoint == "last")):
+            if not data["labels_used"] or (role == "validation" and (learned or (here is run and checkpoint == "last"))):
                 continue
             with suppress(UserError):  # the data need not be here any more
                 shared = len(shared_images(dataset, open_domain(data["domain"], depth=False, labels=False)))

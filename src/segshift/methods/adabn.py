@@ -129,7 +129,8 @@ class AdaBN:
                 raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
             touched = self._estimate(model, layers, pool, wanted)
         targets = count_targets(pool)
-        few = f"; {targets} target images are few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
+        images = f"{targets} target image{'s are' if targets != 1 else ' is'}"
+        few = f"; {images} few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
         from_ = (
             f"{describe_layers(model, touched, len(layers))} from {targets} target and {wanted} source images" if touched else "statistics stay as they were"
         )

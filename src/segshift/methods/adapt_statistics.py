@@ -21,7 +21,8 @@ def adapt_statistics(
 
     `forward(module, batch)` is how a batch goes through it, by default `module(batch)`; the module is in evaluation mode, and afterwards as it was.
     `source_weight` in [0, 1) is that of the statistics that the module came with. Gives the number of values a channel that each layer was counted on.
-    Raises ModelError for a module without batch norm, or whose batch norms are frozen, RecipeError for another weight, DataError where there is no batch.
+    Raises ModelError for a module without batch norm, or whose batch norms are frozen, RecipeError for another weight, DataError where there is no batch, or
+    one gives values that are not finite: the module is then as it was.
 
         ss.adapt_statistics(detector, ([image] for image in images))        # torchvision's detectors take lists of images
     """
@@ -35,6 +36,8 @@ def adapt_statistics(
             measured.clear()
             module(batch) if forward is None else forward(module, batch)
             for name, mean, var, count in measured:
+                if not bool((mean + var).isfinite().all()):
+                    raise DataError(f"a batch gave {name} values that are not finite, and the module stays as it was: leave such images out")
                 exact[name].add(mean, var, count)
     counted = {name: moments.count for name, moments in exact.items() if moments.count > 0}
     if not counted:

@@ -173,10 +173,14 @@ class _Watcher:
         if self.guard is not None:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
-        words = f"{line['images']} frames, distance {line['distance']:.3g}{', ALARM' if line.get('alarm') else ''}" if line.get("distance") is not None else ""
-        estimated = f"estimated mIoU {100 * line['miou']:.1f} %" if "miou" in line else "no readable frame"
+        words = (
+            f"{line['images']} frame{'s' if line['images'] != 1 else ''}, distance {line['distance']:.3g}{', ALARM' if line.get('alarm') else ''}"
+            if line.get("distance") is not None
+            else ""
+        )
+        estimated = f"mIoU, rehearsed, {100 * line['miou']:.1f} %" if "miou" in line else "no readable frame"
         bad = f"; {len(unreadable)} unreadable" if unreadable else ""
-        self.reporter.say(f"batch {line['batch'] + 1}: {', '.join(filter(None, (words, estimated)))}{bad}", "red" if line.get("alarm") else None)
+        self.reporter.say(f"batch {line['batch']}: {', '.join(filter(None, (words, estimated)))}{bad}", "red" if line.get("alarm") else None)
         return len(pictures)
 
     @torch.no_grad()
