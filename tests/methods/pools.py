@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,11 @@ from segshift.types import Batch
 
 
 class Images:
-    """A pool of given images."""
+    """A pool of given images, by role; `labels` are those of the roles that have some."""
 
-    def __init__(self, seed: int = 0, **roles: Tensor) -> None:
+    def __init__(self, seed: int = 0, labels: Mapping[str, Tensor] | None = None, **roles: Tensor) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.roles = roles
+        self.roles, self.labels_of = roles, labels or {}
         self.sizes = {role: len(images) for role, images in roles.items()}
 
     def on_all(self, action: Callable[[], Any]) -> list[Any]:
@@ -27,8 +27,10 @@ class Images:
 
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(picks), batch_size):
-            chosen = torch.stack([self.roles[role][i] for role, i in picks[start : start + batch_size]])
-            yield Batch(chosen, None, None, tuple("x" for _ in chosen))
+            part = picks[start : start + batch_size]
+            chosen = torch.stack([self.roles[role][i] for role, i in part])
+            labels = torch.stack([self.labels_of[role][i] for role, i in part]) if self.labels_of else None
+            yield Batch(chosen, labels, None, tuple("x" for _ in chosen))
 
 
 class OneLayer(nn.Module):

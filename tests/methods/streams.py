@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segshift.methods import METHODS
-from segshift.types import Batch
+from tests.methods.pools import Images
 
 F64 = torch.float64
 
 
-class Labelled:
+class Labelled(Images):
     """A pool of drawn source images and labels."""
 
     def __init__(self, count: int = 4, dtype: torch.dtype = torch.float32) -> None:
-        self.generator = torch.Generator().manual_seed(0)
         drawn = torch.Generator().manual_seed(1)
         self.images = torch.rand(count, 3, 32, 32, generator=drawn).to(dtype)
         self.labels = torch.randint(0, 5, (count, 32, 32), generator=drawn)
-        self.sizes = {"source": count}
-
-    def on_all(self, action: Callable[[], Any]) -> list[Any]:
-        return [action()]
-
-    def left_out(self) -> dict[str, str]:
-        return {}
-
-    def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
-        for start in range(0, len(picks), batch_size):
-            chosen = [index for _, index in picks[start : start + batch_size]]
-            yield Batch(self.images[chosen], self.labels[chosen], None, tuple("x" for _ in chosen))
+        super().__init__(labels={"source": self.labels}, source=self.images)
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Sequential:

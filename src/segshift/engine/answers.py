@@ -26,7 +26,7 @@ class Answers:
         self.stream: StreamRecipe = run.recipe.stream
         self._seed = run.recipe.seed
         model = run.load_model().to(device).to(memory_format=torch.channels_last)
-        began = run.load_model().to(device).to(memory_format=torch.channels_last)
+        began = run.load_model().to(device).to(memory_format=torch.channels_last) if self.method.keeps else model  # what keeps nothing is not compared
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             self.method.begin(model)

@@ -81,9 +81,9 @@ class Recipe(Section):
     def identity(self) -> dict[str, Any]:
         """What of it makes a run the run it is: everything but its name, where it runs and what is tested afterwards."""
         content: dict[str, Any] = self.model_dump(mode="json", exclude={"name": True, "compute": True, "data": {"tests"}})
-        sees = METHODS[self.method.name](**self.method.options).sees
+        method = METHODS[self.method.name](**self.method.options)
         for role in ROLES:
-            if role not in sees:  # named for those that start from this run
+            if role not in method.sees:  # named for those that start from this run
                 content["data"][role] = None
         for role in (*ROLES, "validation"):
             if content["data"][role] is not None:  # where the data lies plays no part; its hash does
@@ -94,7 +94,6 @@ class Recipe(Section):
         content["training"]["feature_cache"] = True
         if self.training.feature_cache is None:
             del content["training"]["feature_cache"]
-        method = METHODS[self.method.name](**self.method.options)
         if method.kind != "online":
             del content["stream"]
         elif self.online and self.stream.reset == "never":  # what it is tested on first decides how it answers what comes next

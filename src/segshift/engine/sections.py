@@ -120,10 +120,20 @@ class AugmentationRecipe(Section):
         return [name for name in ("scale", "flip", "brightness", "contrast", "saturation", "hue", "gamma", "blur", "rotation") if getattr(self, name)]
 
 
-class MethodRecipe(Section):
-    """The method's name; its options stand beside it."""
+class Named(Section):
+    """Something with a name; its options stand beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its keyword arguments."""
+        return dict(self.model_extra or {})
+
+
+class MethodRecipe(Named):
+    """The method's name; its options stand beside it."""
+
     name: str = "supervised"
 
     @model_validator(mode="after")
@@ -134,16 +144,10 @@ class MethodRecipe(Section):
         (self.model_extra or {}).update(converted)
         return self
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keyword arguments of the method."""
-        return dict(self.model_extra or {})
 
-
-class TuningRecipe(Section):
+class TuningRecipe(Named):
     """The tuning's name; its options stand beside it."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
     name: str = "all"
 
     @model_validator(mode="after")
@@ -153,11 +157,6 @@ class TuningRecipe(Section):
         converted = check_options(TUNINGS[self.name].options, self.options, f"tuning {self.name}", skip=("model",))
         (self.model_extra or {}).update(converted)
         return self
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keyword arguments of the tuning."""
-        return dict(self.model_extra or {})
 
 
 class OptimizerRecipe(Section):

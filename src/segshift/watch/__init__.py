@@ -173,11 +173,8 @@ class _Watcher:
         if self.guard is not None:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
-        words = (
-            f"{line['images']} frame{'s' if line['images'] != 1 else ''}, distance {line['distance']:.3g}{', ALARM' if line.get('alarm') else ''}"
-            if line.get("distance") is not None
-            else ""
-        )
+        counted = f"{line['images']} frame{'s' if line['images'] != 1 else ''}"
+        words = f"{counted}, distance {line['distance']:.3g}{', ALARM' if line.get('alarm') else ''}" if "distance" in line else ""
         estimated = f"mIoU, rehearsed, {100 * line['miou']:.1f} %" if "miou" in line else "no readable frame"
         bad = f"; {len(unreadable)} unreadable" if unreadable else ""
         self.reporter.say(f"batch {line['batch']}: {', '.join(filter(None, (words, estimated)))}{bad}", "red" if line.get("alarm") else None)
