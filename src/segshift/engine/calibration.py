@@ -195,7 +195,7 @@ class PixelSample:
     def update(self, logits: Tensor, label: Tensor) -> None:
         """Looks at the pixels of logits (1, K, h, w) and labels (1, h, w)."""
         z, y = logits[0].flatten(1).cpu(), label.flatten()
-        predicted = z.argmax(0)
+        predicted = z.max(0).indices
         numbers = torch.rand(len(y), generator=self.generator, dtype=torch.float64)
         chosen = ((y != IGNORE) & (numbers < self._most[predicted])).nonzero()[:, 0]
         for c in torch.unique(predicted[chosen]).tolist():

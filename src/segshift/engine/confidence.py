@@ -43,7 +43,7 @@ class Seen:
 
 def confusion_of(logits: Tensor, label: Tensor) -> np.ndarray:
     """Confusion matrix of logits (1, K, h, w) and labels (1, h, w) of their classes."""
-    return np.asarray(metrics.confusion_matrix(logits.argmax(1).cpu().to(torch.uint8), label.to(torch.uint8), logits.shape[1]))
+    return np.asarray(metrics.confusion_matrix(logits.max(1).indices.cpu().to(torch.uint8), label.to(torch.uint8), logits.shape[1]))
 
 
 @final

@@ -37,7 +37,7 @@ class ScoreCounter:
         for strip in resized(logits, *label.shape):
             rows = slice(row, row + strip.shape[1])
             self.histogram.update(self._merged(strip), truth[rows])
-            chosen.append(strip.argmax(0).to(torch.uint8))
+            chosen.append(strip.max(0).indices.to(torch.uint8))
             row = rows.stop
         return chosen[0] if len(chosen) == 1 else torch.cat(chosen)
 

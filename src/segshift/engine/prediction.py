@@ -31,7 +31,7 @@ def predict_label(
 
 def label_map(logits: Float[Tensor, "k h w"], height: int, width: int) -> UInt8[Tensor, "height width"]:
     """Class of every pixel at another size: bilinear logits, then the argmax; of large pictures a strip of rows at a time."""
-    strips = [strip.argmax(0).to(torch.uint8) for strip in resized(logits, height, width)]
+    strips = [strip.max(0).indices.to(torch.uint8) for strip in resized(logits, height, width)]
     return strips[0] if len(strips) == 1 else torch.cat(strips)
 
 

@@ -191,7 +191,7 @@ class _Watcher:
                 labels = []
                 for strip in resized(self._predict(picture), *picture.shape[-2:]):  # a large picture's logits are never there at once
                     counts.update(strip[None])
-                    labels.append(strip.argmax(0).to(torch.uint8))
+                    labels.append(strip.max(0).indices.to(torch.uint8))
                 if self.guard is None:
                     self._write(path, torch.cat(labels))
         told = judge(self.calibration, counts, InputMoments.join(found) if found else None, len(pictures))
