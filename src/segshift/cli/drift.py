@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,9 +27,6 @@ def command(
     require_run(run)
     import json
 
-    from rich.console import Console
-    from rich.table import Table
-
     from segshift.cli.console import reporter
     from segshift.data.dataset import open_domain
     from segshift.engine.checkpoint import write_atomic
@@ -52,19 +49,18 @@ def command(
             failed = error  # those before it are not lost
             break
     calibration = found[0].calibration
-    title = f"{opened.name}, estimated without labels (source: {calibration.domain}, mIoU {100 * calibration.source.miou:.1f} %)"
-    table = Table(title=title, title_justify="left")
-    for column in ("domain", "images", "distance", "alarm", "mIoU: rehearsed; soft, difference, ATC", "accuracy: rehearsed; DoC, ATC", "true mIoU, accuracy"):
-        table.add_column(column, justify="left" if column == "domain" else "right", overflow="fold")
+    say.say(f"{opened.name}, estimated without labels; on its source, {calibration.domain}, it scores {100 * calibration.source.miou:.1f} % mIoU")
     for drift in found:
-        table.add_row(*cells(drift))
-    Console().print(table)
-    rehearsal = calibration.rehearsal
-    errors = f"{100 * rehearsal.iou_error:.1f} points of mIoU and {100 * rehearsal.accuracy_error:.1f} of accuracy"
-    say.say(f"rehearsed: learned on {len(rehearsal.names)} corruptions of the source; on each of them the others are off by {errors} on average")
+        for line in describe(drift):
+            say.say(line, "bold red" if drift.alarm and line.startswith("  ALARM") else None)
+    say.say(f"+-: what 9 of 10 rehearsals ({len(calibration.rehearsal.names)} corruptions of the source) stay within, each estimated from the others", "dim")
     stretches = [drift.stretches for drift in found if drift.stretches is not None]
     if stretches:
-        say.say(f"the source is video, and the alarm rests on as few as {min(stretches)} stretches of it side by side: name more of its drives by --source")
+        say.say(
+            f"the source is video, with room for {min(stretches)} such stretches of frames side by side, and the alarm rests on them: "
+            "add more of its drives by --source",
+            "dim",
+        )
     for reason in dict.fromkeys(drift.no_alarm for drift in found if drift.no_alarm):
         say.say(reason, "yellow")
     if out is not None:
@@ -74,16 +70,28 @@ def command(
         raise failed
 
 
-def cells(drift: Drift) -> list[str]:
-    """A row of the table."""
-    iou = f"{joined([drift.estimates.miou('rehearsed')])}; {joined(drift.estimates.miou(name) for name in ('soft', 'soft-difference', 'atc'))}"
-    accuracy = f"{joined([drift.estimates.accuracy['rehearsed']])}; {joined(drift.estimates.accuracy[name] for name in ('doc', 'atc'))}"
-    true = "" if drift.true_miou is None or drift.true_accuracy is None else joined((drift.true_miou, drift.true_accuracy))
-    distance = "" if drift.distance is None else f"{drift.distance:.2g}"
-    alarm = "" if drift.alarm_above is None else f"{'ALARM' if drift.alarm else 'no'} (above {drift.alarm_above:.2g})"
-    return [drift.domain, str(drift.images), distance, alarm, iou, accuracy, true]
+def describe(drift: Drift) -> list[str]:
+    """Lines of at most 80 characters but for the domain's, which comes first."""
+    skipped = f", {len(drift.unreadable)} left out, unreadable" if drift.unreadable else ""
+    lines = [f"{drift.domain}: {drift.images} images{skipped}"]
+    if drift.distance is not None and drift.alarm_above is None:
+        lines.append(f"  distance  {drift.distance:.2g}")
+    elif drift.distance is not None:
+        lines.append(f"  {'ALARM   ' if drift.alarm else 'no alarm'}  distance {drift.distance:.2g}, alarm above {drift.alarm_above:.2g}")
+    told, rehearsal = drift.estimates, drift.calibration.rehearsal
+    others = {"soft": told.miou("soft"), "difference": told.miou("soft-difference"), "ATC": told.miou("atc")}
+    lines.append(line_of("mIoU", told.miou("rehearsed"), rehearsal.iou_margin, others, drift.true_miou))
+    others = {"DoC": told.accuracy["doc"], "ATC": told.accuracy["atc"]}
+    lines.append(line_of("accuracy", told.accuracy["rehearsed"], rehearsal.accuracy_margin, others, drift.true_accuracy))
+    return lines
 
 
-def joined(values: Iterable[float]) -> str:
-    """In per cent."""
-    return ", ".join(f"{100 * value:.1f}" for value in values)
+def line_of(name: str, value: float, margin: float, others: Mapping[str, float], true: float | None) -> str:
+    """An estimate in per cent with its margin, the other estimates, and what the labels say.
+
+    >>> line_of("mIoU", 0.305, 0.04, {"soft": 0.35}, 0.29)
+    '  mIoU      30.5 +-4.0  (soft 35.0)  labels: 29.0'
+    """
+    beside = ", ".join(f"{other} {100 * estimate:.1f}" for other, estimate in others.items())
+    labels = "" if true is None else f"  labels: {100 * true:.1f}"
+    return f"  {name:8}  {100 * value:.1f} +-{100 * margin:.1f}  ({beside}){labels}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -30,7 +30,7 @@ from segshift.metrics.calibration import ConfidenceCounts, SourceCalibration, ex
 from segshift.metrics.rehearsal import Rehearsal
 from segshift.types import IGNORE
 
-VERSION = 3
+VERSION = 4
 PIXELS = 5000
 """Pixels of each predicted class that temperatures are fitted on, drawn from the whole split."""
 
@@ -84,18 +84,25 @@ def calibrate(
     if source is not None and (known := images_known(run, dataset, learned=True)):
         raise DataError(f"{dataset.domain}: {known}, where a model is surer than anywhere else: name a labelled split of the source that it did not learn from")
     wanted = dataset.fingerprint(), run.model_hash(), rehearsals()
-    path = file_of(run, dataset)
+    path, kept = file_of(run, dataset), None
     with suppress(UserError):
         kept = read_calibration(path)
-        if (kept.fingerprint, kept.checkpoint_hash, kept.rehearsed) == wanted:
-            return kept
+        if (kept.fingerprint, kept.checkpoint_hash, kept.rehearsed) != wanted:
+            kept = None
     reporter = reporter or Reporter(None)
-    fitted = _fit(run, dataset, wanted, device, workers, reporter)
-    try:
-        write_calibration(path, fitted)
-    except TrainingError as error:
-        reporter.say(f"the calibration is used but not kept, and is fitted anew the next time ({error})", "yellow")
-    return fitted
+    to_model = torch.as_tensor(labels_of(run, dataset))
+    if kept is None:
+        kept = _fit(run, dataset, to_model, wanted, device, workers, reporter)
+        with suppress(TrainingError):
+            write_calibration(path, kept)  # an interruption of the rehearsals costs them alone
+    if not kept.rehearsal.names:
+        rehearsal = rehearse(run.load_model().to(device), dataset, to_model, run.size, kept.temperatures, device, workers, reporter)
+        kept = replace(kept, rehearsal=rehearsal)
+        try:
+            write_calibration(path, kept)
+        except TrainingError as error:
+            reporter.say(f"the calibration is used but not kept, and is fitted anew the next time ({error})", "yellow")
+    return kept
 
 
 def file_of(run: Run, dataset: DomainDataset) -> Path:
@@ -117,8 +124,10 @@ def find_validation(run: Run) -> str:
     )
 
 
-def _fit(run: Run, dataset: DomainDataset, key: tuple[str, str, str], device: torch.device | str, workers: int, reporter: Reporter) -> Calibration:
-    to_model = torch.as_tensor(labels_of(run, dataset))
+def _fit(
+    run: Run, dataset: DomainDataset, to_model: Tensor, key: tuple[str, str, str], device: torch.device | str, workers: int, reporter: Reporter
+) -> Calibration:
+    """All but the rehearsals."""
     classes = len(run.label_space)
     model = run.load_model()
     passing = ConfidencePass(model, dataset, run.size, device, workers, by_image=True)
@@ -136,10 +145,10 @@ def _fit(run: Run, dataset: DomainDataset, key: tuple[str, str, str], device: to
             before.update(logits, label)
             after.update(logits, label)
         ece = expected_calibration_error(before), expected_calibration_error(after)
-        reporter.end(f"calibration error {100 * ece[0]:.1f} % before, {100 * ece[1]:.1f} % after")
+        worse = ": they do not help this model" if ece[1] > ece[0] else ""
+        reporter.end(f"confidence is off by {100 * ece[0]:.1f} % on average, {100 * ece[1]:.1f} % with a temperature for each class{worse}")
     diagrams = torch.tensor(np.array([reliability(before), reliability(after)]))
     iou = np.where(confusion.sum(1) > 0, np.asarray(metrics.iou(confusion)), np.nan)  # a class that is only predicted is not the source's
-    rehearsal = rehearse(model, dataset, to_model, run.size, temperatures, device, workers, reporter)
     fingerprint, checkpoint_hash, rehearsed = key
     return Calibration(
         domain=str(dataset.domain),
@@ -150,7 +159,7 @@ def _fit(run: Run, dataset: DomainDataset, key: tuple[str, str, str], device: to
         moments=passing.moments,
         ece=ece,
         reliability=diagrams,
-        rehearsal=rehearsal,
+        rehearsal=Rehearsal((), np.zeros((0, 5))),
         rehearsed=rehearsed,
     )
 

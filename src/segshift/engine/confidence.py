@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from segshift.data.dataset import DomainDataset
 from segshift.data.transforms import resize_sample
 from segshift.diagnose.drift import InputMoments, PooledMoments, watch_inputs
-from segshift.engine.loading import Failure, one_thread
+from segshift.engine.loading import Failure, one_thread, require_most
 from segshift.engine.prediction import resized
 from segshift.errors import ModelError, UserError
 from segshift.metrics import confusion as metrics
@@ -51,7 +51,8 @@ class ConfidencePass:
     """Predicts a domain, or some of its images, one by one in the loader's processes.
 
     The moments that entered the batch norms are collected on the way, `pooled` over all images and, with `by_image`, as `moments` of each: the latter take
-    some 200 kB an image. Both are None for a model without batch norm.
+    some 200 kB an image. Both are None for a model without batch norm. With `skips_unreadable`, an image that cannot be read is left out and told by
+    `unreadable`, unless that is more than half of them: DataError.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class ConfidencePass:
         workers: int = 0,
         indices: Sequence[int] | None = None,
         by_image: bool = False,
+        skips_unreadable: bool = False,
     ) -> None:
         self.model = model.to(device).eval()
+        self.skips_unreadable, self.unreadable = skips_unreadable, dict[str, str]()
         self.dataset, self.size, self.device, self.workers, self.by_image = dataset, size, device, workers, by_image
         self.indices = range(len(dataset)) if indices is None else indices
         self.pooled: PooledMoments | None = None
@@ -91,13 +94,27 @@ class ConfidencePass:
         loader = DataLoader(shown, batch_size=None, num_workers=self.workers, collate_fn=as_it_is, worker_init_fn=one_thread)
         for item in loader:
             if isinstance(item, Failure):
-                raise item.error
+                if not self.skips_unreadable:
+                    raise item.error
+                self.unreadable[item.name] = str(item.error)
+                require_most(self.unreadable, len(self.indices))
+                continue
             image, label, own = item
-            with torch.no_grad():
-                logits = self.model(image[None].to(self.device).float().div_(255)).float()
-            if not bool(torch.isfinite(logits).all()):
-                raise ModelError("the model's logits are not finite: its weights are damaged")
-            yield Seen(logits[0], own, label)
+            yield Seen(logits_of(self.model, image, self.device), own, label)
+
+
+@torch.no_grad()
+def logits_of(model: SegmentationModel, image: Tensor, device: torch.device | str) -> Tensor:
+    """(K, h', w') of an image (3, h, w) of 0 to 255; ModelError where they are not finite."""
+    logits: Tensor = model(image[None].to(device).float().div_(255))[0].float()
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError("the model's logits are not finite: its weights are damaged")
+    return logits
+
+
+def as_seen(image: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """An image at the model's size."""
+    return image if size is None else resize_sample(Sample(image, None, None, ""), size).image
 
 
 Item = tuple[Tensor, Tensor | None, tuple[int, int]]
@@ -122,9 +139,6 @@ class _Shown(Dataset[Item | Failure]):
         try:
             sample = self.dataset[self.indices[place]]
         except UserError as error:
-            return Failure(error)
+            return Failure(error, self.dataset.names[self.indices[place]])
         height, width = (sample.image if sample.label is None else sample.label).shape[-2:]
-        image = sample.image
-        if self.size is not None:
-            image = resize_sample(Sample(image, None, None, sample.name), self.size).image
-        return image, sample.label, (height, width)
+        return as_seen(sample.image, self.size), sample.label, (height, width)

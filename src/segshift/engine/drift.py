@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -27,7 +27,8 @@ class Drift:
     """`distance` of the batch norms' inputs, None without batch norm, and the `alarm_above` of as many source images, None where `no_alarm` says why; the
     distance a layer; estimates; and, where the domain has labels of the model's classes, the `confusion` that they give.
 
-    `stretches` is how many sets of so many frames the source's videos have room for, None where its images are independent.
+    `stretches` is how many sets of so many frames the source's videos have room for, None where its images are independent; `unreadable` images, of which
+    `images` counts none, by name with the reason.
     """
 
     domain: str
@@ -41,6 +42,7 @@ class Drift:
     confusion: np.ndarray | None = None
     stretches: int | None = None
     no_alarm: str = ""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alarm(self) -> bool | None:
@@ -69,6 +71,7 @@ class Drift:
         return {
             "domain": self.domain,
             "images": self.images,
+            "unreadable": dict(self.unreadable),
             "distance": self.distance,
             "alarm_above": self.alarm_above,
             "alarm": self.alarm,
@@ -78,7 +81,7 @@ class Drift:
             "accuracy": self.estimates.accuracy,
             "miou": {name: _number(self.estimates.miou(name)) for name in self.estimates.iou},
             "iou": by_class,
-            "error_on_rehearsals": {"miou": rehearsal.iou_error, "accuracy": rehearsal.accuracy_error},
+            "margin": {"miou": _number(rehearsal.iou_margin), "accuracy": _number(rehearsal.accuracy_margin)},
             "source": {"domain": self.calibration.domain, "accuracy": source.accuracy, "miou": source.miou},
             "true_accuracy": _number(self.true_accuracy),
             "true_miou": _number(self.true_miou),
@@ -102,7 +105,7 @@ def estimate_drift(
         print(drift.alarm, drift.estimates.miou("rehearsed"))
 
     `source` as in `calibrate`; `false_alarms` is the share of clean sets of as many images that may raise the alarm. Where the source has too few images for
-    an alarm, the rest stands without it.
+    an alarm, the rest stands without it. Images that cannot be read are left out, as long as they are at most half of them (else DataError).
     """
     require_rate(false_alarms)
     run = run if isinstance(run, Run) else Run.open(run)
@@ -111,7 +114,7 @@ def estimate_drift(
     calibration = calibrate(run, source, device, workers, reporter)
     scored = dataset.labelled and dataset.label_space.classes == run.label_space.classes
     classes = len(run.label_space)
-    passing = ConfidencePass(run.load_model(), dataset, run.size, device, workers)
+    passing = ConfidencePass(run.load_model(), dataset, run.size, device, workers, skips_unreadable=True)
     counts, confusion = ConfidenceCounts(calibration.temperatures, calibration.source.thresholds), np.zeros((classes, classes), np.int64)
     with reporter.task(f"look at {dataset.domain}", len(dataset)):
         for seen in passing:
@@ -120,10 +123,11 @@ def estimate_drift(
                 if scored and label is not None:
                     confusion += confusion_of(logits, label)
             reporter.advance(1)
-    found = judge(calibration, counts, passing.pooled, len(dataset))
+    images = len(dataset) - len(passing.unreadable)
+    found = judge(calibration, counts, passing.pooled, images)
     return Drift(
         domain=str(dataset.domain),
-        images=len(dataset),
+        images=images,
         distance=found.distance,
         alarm_above=None if found.clean is None else found.clean.above(false_alarms),
         layers=found.layers,
@@ -133,6 +137,7 @@ def estimate_drift(
         confusion=confusion if scored else None,
         stretches=None if found.clean is None else found.clean.stretches,
         no_alarm=found.no_alarm,
+        unreadable=passing.unreadable,
     )
 
 

@@ -1,23 +1,32 @@
-"""Rehearsals: the labelled source under corruptions of its images, where what a model loses can be seen."""
+"""Rehearsals: the labelled source under corruptions of its images, where what a model loses can be seen.
+
+An image is read once, brought to the model's size, and corrupted there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from segshift.data.dataset import DomainDataset, open_domain
-from segshift.diagnose.drift import PooledMoments, layer_distances
-from segshift.engine.confidence import ConfidencePass, confusion_of
+from segshift.data.dataset import DomainDataset
+from segshift.diagnose.drift import InputMoments, PooledMoments, layer_distances, watch_inputs
+from segshift.engine.confidence import Seen, as_it_is, as_seen, confusion_of, logits_of
+from segshift.engine.loading import Failure, one_thread
 from segshift.engine.logs import Reporter
+from segshift.errors import UserError
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import ConfidenceCounts
 from segshift.metrics.rehearsal import Rehearsal
 from segshift.models import SegmentationModel
+from segshift.models.layers import normalization_layers
 from segshift.weather import WEATHER
+from segshift.weather.view import View
 
 CORRUPTIONS = (
     *("c_brightness@3", "c_brightness@5", "c_contrast@2", "c_contrast@4", "c_fog@2", "c_fog@4", "c_snow@2", "c_frost@2"),
@@ -45,24 +54,62 @@ def rehearse(
 ) -> Rehearsal:
     """What the model loses on some of the data set's images under each corruption. `to_model` maps its labels to the model's."""
     indices = np.linspace(0, len(dataset) - 1, min(IMAGES, len(dataset))).round().astype(int).tolist()
-    points = []
-    with reporter.task(f"rehearse {len(CORRUPTIONS)} corruptions", (1 + len(CORRUPTIONS)) * len(indices)):
-        clean = _look(ConfidencePass(model, dataset, size, device, workers, indices), to_model, temperatures, reporter)
-        for corruption in CORRUPTIONS:
-            corrupted = open_domain(f"{dataset.domain}+{corruption}", depth=False)
-            seen = _look(ConfidencePass(model, corrupted, size, device, workers, indices), to_model, temperatures, reporter)
-            points.append(lost(clean, seen))
-    return Rehearsal(CORRUPTIONS, np.array(points))
+    looks = [Look(temperatures, bool(normalization_layers(model))) for _ in (None, *CORRUPTIONS)]
+    loader = DataLoader(_Rehearsed(dataset, indices, size), batch_size=None, num_workers=workers, collate_fn=as_it_is, worker_init_fn=one_thread)
+    with reporter.task(f"rehearse {len(CORRUPTIONS)} corruptions", len(indices)):
+        for item in loader:
+            if isinstance(item, Failure):
+                raise item.error
+            images, label = item
+            for look, image in zip(looks, images, strict=True):
+                look.add(model, image, to_model[label.long()], device)
+            reporter.advance(1)
+    clean, *corrupted = looks
+    return Rehearsal(CORRUPTIONS, np.array([lost(clean, seen) for seen in corrupted]))
 
 
 @final
-@dataclass(frozen=True)
+class _Rehearsed(Dataset[tuple[list[Tensor], Tensor] | Failure]):
+    """An image at the model's size, clean and under every corruption, and its label."""
+
+    def __init__(self, dataset: DomainDataset, indices: Sequence[int], size: tuple[int, int] | None) -> None:
+        self.dataset, self.indices, self.size = dataset, indices, size
+        self.corruptions = [(name, WEATHER[name].value(int(severity))) for name, _, severity in (text.partition("@") for text in CORRUPTIONS)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[list[Tensor], Tensor] | Failure:
+        try:
+            sample = self.dataset[self.indices[place]]
+            assert sample.label is not None  # a calibration's domain is labelled
+            image = as_seen(sample.image, self.size)
+            return [image, *(self.dataset.weathered(View(image), sample.name, [corruption]).image for corruption in self.corruptions)], sample.label
+        except UserError as error:
+            return Failure(error)
+
+
+@final
 class Look:
     """What is seen of some images, clean or corrupted; `pooled` is None without batch norm."""
 
-    counts: ConfidenceCounts
-    confusion: np.ndarray
-    pooled: PooledMoments | None
+    def __init__(self, temperatures: Tensor, batch_norm: bool) -> None:
+        self.counts = ConfidenceCounts(temperatures)
+        self.confusion = np.zeros((len(temperatures), len(temperatures)), np.int64)
+        self.pooled = PooledMoments() if batch_norm else None
+
+    def add(self, model: SegmentationModel, image: Tensor, label: Tensor, device: torch.device | str) -> None:
+        """Counts an image (3, h, w) at the model's size and its label in the model's classes, at its own."""
+        watching: AbstractContextManager[list[InputMoments]] = nullcontext([]) if self.pooled is None else watch_inputs(model)
+        with watching as found:
+            logits = logits_of(model, image, device)
+        for part in found:
+            assert self.pooled is not None
+            self.pooled.add(part)
+        for strip, of_strip in Seen(logits, (label.shape[0], label.shape[1]), label).strips():
+            assert of_strip is not None
+            self.counts.update(strip)
+            self.confusion += confusion_of(strip, of_strip)
 
 
 def lost(clean: Look, corrupted: Look) -> list[float]:
@@ -78,15 +125,3 @@ def lost(clean: Look, corrupted: Look) -> list[float]:
     sure = clean.counts.mean_confidence - corrupted.counts.mean_confidence
     accuracy = float(metrics.accuracy(clean.confusion) - metrics.accuracy(corrupted.confusion))
     return [float(soft), sure, distance, float(iou), accuracy]
-
-
-def _look(passing: ConfidencePass, to_model: Tensor, temperatures: Tensor, reporter: Reporter) -> Look:
-    counts, classes = ConfidenceCounts(temperatures), len(temperatures)
-    confusion = np.zeros((classes, classes), np.int64)
-    for seen in passing:
-        for logits, label in seen.strips():
-            assert label is not None  # a calibration's domain is labelled
-            counts.update(logits)
-            confusion += confusion_of(logits, to_model[label.long()])
-        reporter.advance(1)
-    return Look(counts, confusion, passing.pooled)

@@ -24,6 +24,8 @@ from scipy.optimize import nnls
 from segshift.metrics.calibration import ConfidenceCounts, Estimates, SourceCalibration, mean_of_present
 
 NAME = "rehearsed"
+WITHIN = 0.9
+"""Share of rehearsals that a margin holds."""
 
 
 @final
@@ -48,14 +50,24 @@ class Rehearsal:
         return fit(self.points[:, [1, 2]], self.points[:, 4])
 
     @property
-    def iou_error(self) -> float:
-        """Mean absolute error of (1) on each corruption by what the others teach."""
+    def iou_errors(self) -> Float[np.ndarray, " n"]:
+        """Absolute error of (1) on each corruption by what the others teach."""
         return leave_one_out(self.points[:, [0, 2]], self.points[:, 3])
 
     @property
-    def accuracy_error(self) -> float:
+    def accuracy_errors(self) -> Float[np.ndarray, " n"]:
         """The same of (2)."""
         return leave_one_out(self.points[:, [1, 2]], self.points[:, 4])
+
+    @property
+    def iou_margin(self) -> float:
+        """What WITHIN of the `iou_errors` stay below; NaN below two corruptions."""
+        return float(np.quantile(self.iou_errors, WITHIN))
+
+    @property
+    def accuracy_margin(self) -> float:
+        """The same of the `accuracy_errors`."""
+        return float(np.quantile(self.accuracy_errors, WITHIN))
 
 
 def fit(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> tuple[float, float]:
@@ -64,13 +76,12 @@ def fit(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> tupl
     return float(a), float(b)
 
 
-def leave_one_out(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> float:
-    """Mean absolute error of each point's estimate by a fit on the others; NaN below two points."""
+def leave_one_out(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Absolute error of each point's estimate by a fit on the others; NaN for a single point."""
     if len(lost) < 2:
-        return float("nan")
+        return np.full(len(lost), np.nan)
     others = [np.arange(len(lost)) != i for i in range(len(lost))]
-    away = [lost[i] - np.maximum(causes[i], 0) @ fit(causes[rest], lost[rest]) for i, rest in enumerate(others)]
-    return float(np.abs(away).mean())
+    return np.abs([lost[i] - np.maximum(causes[i], 0) @ fit(causes[rest], lost[rest]) for i, rest in enumerate(others)])
 
 
 def add_rehearsed(
