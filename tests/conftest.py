@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -21,6 +23,14 @@ def hooked_modules() -> list[str]:
 
 
 install_import_hook(hooked_modules(), "beartype.beartype")
+
+
+@pytest.fixture
+def as_a_user() -> Iterator[None]:
+    """Annotations are not executed, as outside of these tests: for what a user may give."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

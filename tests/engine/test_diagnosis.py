@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jaxtyping
 import pytest
 from PIL import Image
 
@@ -63,17 +62,14 @@ def test_what_cannot_be_compared_is_told(source_run: Run, tuned: Run, tiny: Call
         compare_parameters(source_run, other.path)
 
 
+@pytest.mark.usefixtures("as_a_user")
 def test_a_wrong_type_is_one_line_with_a_remedy(source_run: Run, tuned: Run) -> None:
-    jaxtyping.config.update("jaxtyping_disable", True)  # annotations are not executed outside of these tests either
-    try:
-        for wrong, text in (
-            ({"fog": tuned.path}, "other is a dict: .*; compare several one at a time"),
-            (5, "other is a int: give a model of ss.create_model"),
-        ):
-            with pytest.raises(RecipeError, match=text):
-                compare_parameters(source_run, wrong)  # type: ignore[arg-type]  # what a user may give
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    for wrong, text in (
+        ({"fog": tuned.path}, "other is a dict: .*; compare several one at a time"),
+        (5, "other is a int: give a model of ss.create_model"),
+    ):
+        with pytest.raises(RecipeError, match=text):
+            compare_parameters(source_run, wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from segshift.data.dataset import open_domain
+from segshift.data.domain import parse_domain
 from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.checkpoint import hash_tensors, load_state
 from segshift.engine.evaluate import evaluate_run
@@ -174,6 +177,31 @@ def test_a_model_in_memory_is_adapted_in_a_copy() -> None:
     assert hash_tensors(model.state_dict()) == before
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), better.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(model.buffers(), better.buffers(), strict=True))
+
+
+def test_a_path_and_an_open_data_set_are_targets_as_their_names_are(tmp_path: Path) -> None:
+    folder = tmp_path / "trip+1"
+    folder.mkdir()
+    for k in range(2):
+        pixels = np.random.default_rng(k).integers(0, 255, (32, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+    name = str(parse_domain({"name": "folder", "root": str(folder)}))
+    model = create_model("unet", encoder="resnet18", classes=19, seed=0)
+    hashes = {
+        hash_tensors(adapt(model, "adabn", target=target, source=source, source_ratio=1.0, size=(32, 64)).state_dict())
+        for target, source in ((name, name), (folder, folder), (open_domain(name), open_domain(name)))
+    }
+    assert len(hashes) == 1
+    assert hashes != {hash_tensors(model.state_dict())}
+    with pytest.raises(MissingDataError, match="no folder"):
+        adapt(model, "adabn", target=tmp_path / "no", size=(32, 64))
+
+
+@pytest.mark.usefixtures("as_a_user")
+@pytest.mark.parametrize(("model", "says"), [(torch.nn.Conv2d(3, 4, 1), "not Conv2d; ss.adapt_statistics counts"), (None, "not NoneType$"), (7, "not int$")])
+def test_what_is_no_model_of_ours_has_its_line(model: Any, says: str) -> None:
+    with pytest.raises(ModelError, match=rf"takes a SegmentationModel \(from ss\.create_model\) or the folder of a run, {says}"):
+        adapt(model, "adabn", target=TARGET)
 
 
 def test_bad_names_and_folders_have_their_line(source_run: Run, tmp_path: Path) -> None:

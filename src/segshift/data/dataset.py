@@ -222,7 +222,7 @@ class DomainDataset(Dataset[Sample]):
         return json.dumps([1, self.domain.name, space.classes, ids, weather, *coding])
 
 
-def open_domain(domain: str | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:
+def open_domain(domain: str | Path | Mapping[str, Any] | Domain, *, depth: bool = True, labels: bool = True, seed: int = 0) -> DomainDataset:
     """The data set that a domain names.
 
     `depth=False` spares reading depth that no weather needs; with `labels=False` labels are neither looked for nor read, but for a weather whose

@@ -56,8 +56,8 @@ class Domain:
         return DATASETS[self.name]
 
 
-def parse_domain(domain: str | Mapping[str, Any] | Domain) -> Domain:
-    """The domain that a name or a mapping stands for, checked against the tables of data sets and weathers.
+def parse_domain(domain: str | Path | Mapping[str, Any] | Domain) -> Domain:
+    """The domain that a name, a folder's Path (`folder:PATH`) or a mapping stands for, checked against the tables of data sets and weathers.
 
     Raises DataError or UnknownNameError with the nearest name; no file is looked at.
 
@@ -65,14 +65,18 @@ def parse_domain(domain: str | Mapping[str, Any] | Domain) -> Domain:
     'streets::train?first=40&look=camera+fog=0.02'
     >>> str(parse_domain({"name": "streets", "look": "camera", "weather": {"fog": 0.02}}))
     'streets?look=camera+fog=0.02'
+    >>> str(parse_domain(Path("trips/2:1")))
+    'folder:trips/2%3A1'
     """
+    if isinstance(domain, Path):
+        domain = Domain("folder", root=str(domain))
     if isinstance(domain, Domain):
         return check(domain, str(domain))
     if isinstance(domain, str):
         return check(from_text(domain), domain)
     if isinstance(domain, Mapping):
         return check(from_mapping(domain), str(dict(domain)))
-    raise DataError(f"a domain is text such as {GRAMMAR}, or a mapping, not {type(domain).__name__}")
+    raise DataError(f"a domain is text such as {GRAMMAR}, a folder's Path or a mapping, not {type(domain).__name__}")
 
 
 def from_text(text: str) -> Domain:

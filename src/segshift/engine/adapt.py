@@ -8,7 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from segshift.data.dataset import open_domain
+from torch import nn
+
+from segshift.data.dataset import DomainDataset, open_domain
+from segshift.data.domain import Domain, parse_domain
 from segshift.data.label_space import LabelSpace, default_colors
 from segshift.engine.checkpoint import hash_tensors, save_state, write_atomic
 from segshift.engine.execute import execute
@@ -22,13 +25,16 @@ from segshift.methods import METHODS
 from segshift.models import SegmentationModel
 from segshift.options import check_options, option_types
 
+Named = str | Path | Mapping[str, Any] | Domain | DomainDataset
+"""What stands for a domain in Python."""
+
 
 def adaptation_recipe(
     parent: Recipe,
     method: str,
     tuning: str = "all",
-    target: str | Mapping[str, Any] | None = None,
-    source: str | Mapping[str, Any] | None = None,
+    target: str | Mapping[str, Any] | Domain | None = None,
+    source: str | Mapping[str, Any] | Domain | None = None,
     options: Mapping[str, Any] | None = None,
     tests: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -64,8 +70,8 @@ def adapt(
     model: SegmentationModel | Run | Path | str,
     method: str,
     *,
-    target: str | Mapping[str, Any],
-    source: str | Mapping[str, Any] | None = None,
+    target: Named,
+    source: Named | None = None,
     tuning: str = "all",
     size: tuple[int, int] | None = None,
     changes: tuple[str, ...] = (),
@@ -76,12 +82,17 @@ def adapt(
 ) -> SegmentationModel:
     """An adapted copy of a model; the given one stays as it is.
 
-    `model` is a SegmentationModel, or a run (folder). `options` are those of the method and of the tuning, with the names of the command line;
+    `model` is a SegmentationModel, or a run (folder). `target` and `source` are domains by name, a folder's Path or what `open_domain` gave, which is
+    opened anew. `options` are those of the method and of the tuning, with the names of the command line;
     `changes` are recipe changes such as "training.epochs=5". `size` (height, width) is what a model in memory sees; a run knows its own.
-    The run folder is kept where `out` names one.
+    The run folder is kept where `out` names one. Raises ModelError for any other model.
 
         better = ss.adapt(model, method="adabn", target="camvid:PATH:train?sequence=0001TP", source="camvid:PATH:train", source_ratio=0.2)
     """
+    if not isinstance(model, SegmentationModel | Run | Path | str):
+        remedy = "; ss.adapt_statistics counts the batch norm statistics of any module" if isinstance(model, nn.Module) else ""
+        raise ModelError(f"ss.adapt takes a SegmentationModel (from ss.create_model) or the folder of a run, not {type(model).__name__}{remedy}")
+    target, source = _in_recipe(target), None if source is None else _in_recipe(source)
     with TemporaryDirectory(prefix="segshift-") as folder:
         if isinstance(model, SegmentationModel):
             of_method, _ = sort_options(options, method, tuning)
@@ -100,7 +111,14 @@ def adapt(
         return run.load_model()
 
 
-def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any], size: tuple[int, int] | None, folder: Path) -> Run:
+def _in_recipe(domain: Named) -> str | Mapping[str, Any] | Domain:
+    """The domain as a recipe takes it: text and mappings are its own to check."""
+    if isinstance(domain, DomainDataset):
+        return domain.domain
+    return parse_domain(domain) if isinstance(domain, Path) else domain
+
+
+def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any] | Domain, size: tuple[int, int] | None, folder: Path) -> Run:
     """A run folder around a model in memory; its classes are taken to be the target's, or only counted where that has no labels."""
     dataset = open_domain(target, depth=False)
     space = dataset.label_space
