@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models.detection import MaskRCNN, ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
 from segshift.data.bands import BandImages
-from segshift.errors import DataError, ModelError, RecipeError
+from segshift.errors import DataError, ModelError, RecipeError, UserError
 from segshift.methods.adapt_statistics import adapt_statistics
 from tests.methods.pools import OneLayer, images
 
@@ -27,6 +29,48 @@ def test_any_module_with_batch_norm_takes_the_statistics_of_its_batches() -> Non
         adapt_statistics(model, target.split(8), source_weight=1.0)
     with pytest.raises(DataError, match="there is no batch to count"):
         adapt_statistics(OneLayer(), [])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_of_labelled_images_gives_the_statistics_of_its_images(workers: int) -> None:
+    target, alone, labelled = images(20, 1.0, 0.5, 0), OneLayer(), OneLayer()
+    adapt_statistics(alone, target.split(8))
+    data = TensorDataset(target, torch.full((20, 8, 8), 7))
+    assert adapt_statistics(labelled, DataLoader(data, batch_size=8, num_workers=workers)) == {"norm": 20 * 64}
+    for batches in (DataLoader(TensorDataset(target), batch_size=8), [(part, None, "names") for part in target.split(8)]):
+        assert adapt_statistics(OneLayer(), batches) == {"norm": 20 * 64}
+    assert torch.equal(labelled.norm.running_mean, alone.norm.running_mean)
+    assert torch.equal(labelled.norm.running_var, alone.norm.running_var)
+
+
+@pytest.mark.usefixtures("as_a_user")
+@pytest.mark.parametrize(
+    ("module", "batches", "error", "says"),
+    [
+        (OneLayer(), "summer", DataError, r"batches is 'summer', a name: .* ss\.BandImages\('summer'\)$"),
+        (OneLayer(), Path("summer"), DataError, r"ss\.BandImages\('summer'\)$"),
+        (OneLayer(), torch.zeros(2, 3, 8, 8), DataError, r"one tensor, a float32 tensor of shape \(2, 3, 8, 8\): give several, .* images\.split\(8\)"),
+        (OneLayer(), {"image": torch.zeros(2, 3, 8, 8)}, DataError, "batches is a dict with 'image': give what can be gone through"),
+        (OneLayer(), None, DataError, "batches is a NoneType: give what can be gone through"),
+        (OneLayer(), [{"image": torch.zeros(2, 3, 8, 8)}], DataError, r"OneLayer does not take a dict with 'image' .*: module\(batch\['image'\]\) says"),
+        (OneLayer(), [(torch.zeros(3, 8, 8), torch.zeros(8, 8))], DataError, r"a float32 tensor of shape \(3, 8, 8\) \(expected 4D input \(got 3D input\)\)"),
+        (OneLayer(), [torch.zeros(2, 4, 8, 8)], DataError, r"does not take a float32 tensor of shape \(2, 4, 8, 8\)"),
+        (OneLayer(), ["a.png"], DataError, "OneLayer does not take a str"),
+        ("network", [torch.zeros(2, 3, 8, 8)], ModelError, "takes a torch module, not str; ss.adapt takes the folder of a run"),
+    ],
+)
+def test_what_is_no_batch_has_its_line_and_leaves_the_module_as_it_was(module: Any, batches: Any, error: type[UserError], says: str) -> None:
+    with pytest.raises(error, match=says) as caught:
+        adapt_statistics(module, batches)
+    assert "\n" not in str(caught.value)
+    if isinstance(module, nn.Module):
+        assert module.training
+        assert torch.equal(module.norm.running_mean, torch.zeros(3))
+
+
+def test_what_goes_wrong_in_a_forward_of_one_s_own_is_not_dressed_up() -> None:
+    with pytest.raises(KeyError, match="mask"):
+        adapt_statistics(OneLayer(), [{"image": torch.zeros(2, 3, 8, 8)}], forward=lambda module, batch: module(batch["mask"]))
 
 
 def write_bands(folder: Path, ending: str, c: int) -> np.ndarray:
@@ -83,6 +127,9 @@ def test_detectors_are_adapted_and_frozen_batch_norms_refused() -> None:
         for norm in (nn.BatchNorm2d, FrozenBatchNorm2d)
     )
     assert len(adapt_statistics(mask, [pictures])) == 53
+    before = {name: value.clone() for name, value in mask.state_dict().items()}
+    adapt_statistics(mask, [(tuple(pictures), ({"boxes": None},) * 2)])  # as a loader of labelled images gives them
+    assert all(torch.equal(value, before[name]) for name, value in mask.state_dict().items())
     with pytest.raises(ModelError, match="MaskRCNN has 53 frozen batch norms, whose statistics are constants"):
         adapt_statistics(frozen, [pictures])
 
