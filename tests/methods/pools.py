@@ -25,6 +25,9 @@ class Images:
     def left_out(self) -> dict[str, str]:
         return {}
 
+    def constant(self) -> list[str]:
+        return []
+
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(picks), batch_size):
             part = picks[start : start + batch_size]

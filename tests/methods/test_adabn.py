@@ -181,5 +181,5 @@ def test_one_way_to_mix_at_a_time(options: dict[str, Any], says: str) -> None:
 
 
 def test_few_images_are_said() -> None:
-    assert "few: below 16" in AdaBN().adapt(OneLayer(), Images(target=images(4, 0, 1, 0)))["said"]
-    assert "few" not in AdaBN().adapt(OneLayer(), Images(target=images(16, 0, 1, 0)))["said"]
+    assert "4 target images are few: below 16" in AdaBN().adapt(OneLayer(), Images(target=images(4, 0, 1, 0)))["remarks"][0]
+    assert AdaBN().adapt(OneLayer(), Images(target=images(16, 0, 1, 0)))["remarks"] == []

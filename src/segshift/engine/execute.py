@@ -33,6 +33,7 @@ from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
 from segshift.errors import DataError, MissingDataError, RecipeError, TrainingError
 from segshift.methods import EstimatingMethod, Method, OnlineMethod, TrainingMethod
+from segshift.methods.target_images import name_some
 from segshift.models import SegmentationModel, create_model, load_checked
 from segshift.tuning import Tuning, create_tuning
 from segshift.tuning.tuning import within
@@ -252,16 +253,15 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fa
         on_first(fabric, lambda: save_state(run.path / "last.safetensors", state))
     if not all_finite(run.weights("last")):
         raise TrainingError(f"method {recipe.method.name} gave values that are not finite: check the target images")
-    left_out = pool.left_out()
+    left_out, remarks = pool.left_out(), done.setdefault("remarks", [])
     if left_out:
         names = [*left_out]
-        told = f"{', '.join(names[:3])}{', ...' * (len(names) > 3)}"
-        said = f"{len(names)} of {pool.sizes['target']} target images could not be read and are left out ({told})"
-        done["said"] = f"{done['said']}; {said}" if "said" in done else said
+        remarks.append(f"{len(names)} of {pool.sizes['target']} target images could not be read and are left out ({name_some(names)})")
         run.update(unreadable={"images": len(names), "names": names[:NAMED], "first": left_out[names[0]]})
-    if "said" in done:
-        reporter.say(f"{recipe.method.name}: {done['said']}")
-    run.update(adaptation=done, protocol=f"{run.record['protocol']}; {done['said']}" if "said" in done else run.record["protocol"])
+    said = "; ".join([*([done["said"]] if "said" in done else []), *remarks])
+    if said:
+        reporter.say(f"{recipe.method.name}: {said}")
+    run.update(adaptation=done, protocol=f"{run.record['protocol']}; {said}" if said else run.record["protocol"])
 
 
 def describe_change(after: Mapping[str, Tensor], before: Mapping[str, Tensor], parameters: frozenset[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from segshift.data.transforms import JointTransform, resize_sample
 from segshift.engine.logs import Reporter
 from segshift.engine.processes import on_all
 from segshift.errors import DataError, UserError
+from segshift.methods.target_images import constant_images
 from segshift.types import ROLES, Batch, Sample
 
 T = TypeVar("T")
@@ -125,6 +126,7 @@ class DomainPool:
         self._device = device
         self._workers = workers
         self._left_out: dict[str, str] = {}
+        self._constant: set[str] = set()
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -137,8 +139,9 @@ class DomainPool:
         loader = DataLoader(picked, batch_sampler=batches, num_workers=self._workers, collate_fn=collate_readable, worker_init_fn=one_thread)
         roles = {role for role, _ in picks}
         hidden = {f"{role}_labels" for role in ROLES} if len(roles) > 1 else set()  # a mixed batch may show only what all its roles may show
-        for raw, left_out in loader:
+        for raw, left_out, constant in loader:
             self._left_out |= left_out
+            self._constant |= constant
             if left_out:
                 require_most(self._left_out, self.sizes["target"])
             if raw is not None:
@@ -151,6 +154,9 @@ class DomainPool:
         found = dict(sorted(item for part in self.on_all(lambda: self._left_out) for item in part.items()))
         self.on_all(lambda: require_most(found, self.sizes.get("target", 0)))  # told once
         return found
+
+    def constant(self) -> list[str]:
+        return sorted({name for part in self.on_all(lambda: self._constant) for name in part})
 
 
 def require_most(left_out: Mapping[str, str], images: int) -> None:
@@ -239,10 +245,12 @@ def collate(loaded: Sequence[Sample | Failure]) -> dict[str, Any] | Failure:
     }
 
 
-def collate_readable(loaded: Sequence[Sample | Failure | LeftOut]) -> tuple[dict[str, Any] | Failure | None, dict[str, str]]:
-    """The batch of the samples that are there, None where none is; and why each other one, by its name, is not."""
+def collate_readable(loaded: Sequence[Sample | Failure | LeftOut]) -> tuple[dict[str, Any] | Failure | None, dict[str, str], set[str]]:
+    """The batch of the samples that are there, None where none is; why each other one, by its name, is not; the names of those of one colour."""
     there = [sample for sample in loaded if not isinstance(sample, LeftOut)]
-    return collate(there) if there else None, {sample.name: sample.reason for sample in loaded if isinstance(sample, LeftOut)}
+    samples = [sample for sample in there if isinstance(sample, Sample)]
+    constant = {samples[place].name for place in constant_images([sample.image for sample in samples])}
+    return collate(there) if there else None, {sample.name: sample.reason for sample in loaded if isinstance(sample, LeftOut)}, constant
 
 
 def require_one_size(samples: Sequence[Sample]) -> None:

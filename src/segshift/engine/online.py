@@ -18,6 +18,7 @@ from segshift.engine.loading import DomainPool, generator_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Evaluation, Run
 from segshift.methods import AdaBN, OnlineMethod
+from segshift.methods.target_images import count_targets
 from segshift.models import SegmentationModel
 from segshift.models.layers import normalization_layers
 
@@ -39,15 +40,15 @@ def prepare_stream(run: Run, plan: Plan, method: OnlineMethod, pool: DomainPool,
     arrived = fresh()
     arrived.load_state_dict(method.model_state())
     layers = normalization_layers(arrived) if method.keeps else {}
-    counted = 0
-    if layers:  # in the stream they followed their batches
-        counted = AdaBN(batch_size=recipe.stream.batch_size).adapt(arrived, pool)["layers_touched"]
-    done |= guard.counts()
-    statistics = f", then the statistics of {counted} of {len(layers)} batch norms" if layers else ""
     trouble = describe_trouble(guard.counts())
+    counted, remarks = 0, [f"{trouble}: what they learned is taken back, try a smaller lr"] if trouble else []
+    if layers:  # in the stream they followed their batches
+        by_adabn = AdaBN(batch_size=recipe.stream.batch_size).adapt(arrived, pool)
+        counted, remarks = by_adabn["layers_touched"], remarks + by_adabn["remarks"]
+    done |= guard.counts() | {"remarks": remarks}
+    statistics = f", then the statistics of {counted} of {len(layers)} batch norms" if layers else ""
     often = "once" if recipe.stream.rounds == 1 else f"{recipe.stream.rounds} times over"
-    seen = pool.sizes["target"] - len(pool.left_out())
-    done["said"] = f"{method.touches} from {seen} target images, {often}{statistics}{f'; {trouble}' if trouble else ''}"
+    done["said"] = f"{method.touches} from {count_targets(pool)} target images, {often}{statistics}"
     save_state(run.path / "last.safetensors", {"identity": run.record["identity"], "model": dict(arrived.state_dict()), "predictor": None})
     return done
 

@@ -41,6 +41,7 @@ from segshift.methods.normalization import (
     require_batch_norm,
     write_statistics,
 )
+from segshift.methods.target_images import count_targets, find_remarks
 from segshift.models.layers import normalization_layers
 
 Layers = Mapping[str, _BatchNorm]
@@ -49,8 +50,6 @@ Statistics = dict[str, tuple[Tensor, ...]]
 
 RATIOS = (0.0, 0.2, 0.5, 1.0)
 """Source ratios that `source_ratio="auto"` chooses from, those for which there are source images."""
-STABLE = 16
-"""Images below which statistics change notably from one set of images to the next; a run says so."""
 
 
 @final
@@ -129,13 +128,12 @@ class AdaBN:
                 raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
             touched = self._estimate(model, layers, pool, wanted)
         targets = count_targets(pool)
-        images = f"{targets} target image{'s are' if targets != 1 else ' is'}"
-        few = f"; {images} few: below {STABLE} the statistics change from one set of images to the next" if targets < STABLE else ""
         from_ = (
             f"{describe_layers(model, touched, len(layers))} from {targets} target and {wanted} source images" if touched else "statistics stay as they were"
         )
         return {
-            "said": f"{from_}{self._weight(targets)}{describe_choice(chosen)}{few}",
+            "said": f"{from_}{self._weight(targets)}{describe_choice(chosen)}",
+            "remarks": find_remarks(pool),
             "layers": len(layers),
             "layers_touched": len(touched),
             "values_changed": count_values(layers, touched),
@@ -222,11 +220,6 @@ class AdaBN:
         if self.source_weight > 0:
             return f", the source's statistics at weight {self.source_weight:g}"
         return f", the source's statistics as {self.pseudo_count:g} images" if self.pseudo_count > 0 else ""
-
-
-def count_targets(pool: Pool) -> int:
-    """Target images without those that turned out to be unreadable."""
-    return pool.sizes["target"] - len(pool.left_out())
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:

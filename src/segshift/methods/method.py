@@ -91,6 +91,9 @@ class Pool(Protocol):
         Raises DataError where they are more than half.
         """
 
+    def constant(self) -> Sequence[str]:
+        """Images so far, in any process, that have one value a channel, by name: they hold no scene. Called by all processes."""
+
 
 @runtime_checkable
 class Method(Protocol):
@@ -146,7 +149,7 @@ class EstimatingMethod(Method, Protocol):
         """Whether several processes may share the images: the result is theirs together."""
 
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
-        """Changes the model in place; returns what is worth recording (images, layers, passes)."""
+        """Changes the model in place; returns what is worth recording (images, layers, passes): `said` for a person, `remarks` on what may spoil it."""
 
 
 @runtime_checkable

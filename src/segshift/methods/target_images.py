@@ -1,0 +1,54 @@
+"""What the images that statistics are counted on tell before any label does: too few of them, or images that hold no scene."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from jaxtyping import Num
+from torch import Tensor
+
+from segshift.methods.method import Pool
+
+STABLE = 16
+"""Images below which statistics change notably from one set of images to the next; a run says so."""
+
+
+def count_targets(pool: Pool) -> int:
+    """Target images without those that turned out to be unreadable."""
+    return pool.sizes["target"] - len(pool.left_out())
+
+
+def find_remarks(pool: Pool) -> list[str]:
+    """What a run that counted statistics on the pool says of its images, a remark each; called by all processes."""
+    targets, constant = count_targets(pool), pool.constant()
+    remarks = []
+    if targets < STABLE:
+        images = f"{targets} target image{'s are' if targets != 1 else ' is'}"
+        remarks.append(f"{images} few: below {STABLE} the statistics change from one set of images to the next")
+    if constant:
+        images = f"{len(constant)} image{'s are' if len(constant) != 1 else ' is'}"
+        remarks.append(f"{images} of one colour ({name_some(constant)}), which the statistics take for scenes: leave such images out")
+    return remarks
+
+
+def name_some(names: Collection[str]) -> str:
+    """The first three names.
+
+    >>> name_some(["a", "b", "c", "d"]), name_some(["a"])
+    ('a, b, c, ...', 'a')
+    """
+    return ", ".join([*list(names)[:3], *(["..."] if len(names) > 3 else [])])
+
+
+def constant_images(images: Iterable[Num[Tensor, "c h w"]]) -> list[int]:
+    """The places of the images that have one value a channel.
+
+    >>> import torch
+    >>> constant_images(torch.stack([torch.zeros(3, 8, 8), torch.eye(8).expand(3, 8, 8), torch.arange(3.0)[:, None, None].expand(3, 8, 8)]))
+    [0, 2]
+    """
+    return [place for place, image in enumerate(images) if _constant(image[:, ::16, ::16]) and _constant(image)]  # few pixels settle it for most
+
+
+def _constant(image: Tensor) -> bool:
+    return bool((image == image[:, :1, :1]).all())
