@@ -31,6 +31,10 @@ class UnknownColorWarning(DataWarning):
         self.color = color
 
 
+class AdaptationWarning(UserWarning):
+    """What may spoil an adaptation that went through: rollbacks, few images or unusable ones; one line."""
+
+
 class MissingDataError(UserError, FileNotFoundError):
     """A file or folder that should be there is not."""
 

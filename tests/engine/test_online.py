@@ -98,6 +98,7 @@ def test_a_shuffled_stream_is_scored_in_the_data_s_order(source: Run, tmp_path: 
     assert not np.array_equal(confusions(mixed)["fog"], confusions(kept)["fog"])  # other images beside each other
 
 
+@pytest.mark.filterwarnings("ignore::segshift.errors.AdaptationWarning")  # there are few images
 def test_offline_the_model_stands_by_itself(source: Run, tmp_path: Path) -> None:
     run = adapted(source, tmp_path / "tent", "tent", TARGET, changes=("stream.rounds=2",), lr=0.05)
     assert not run.record["online"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from PIL import Image
 from rich.console import Console
 
 from segshift.data.dataset import open_domain
-from segshift.engine.adapt import adaptation_recipe
+from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.execute import execute
 from segshift.engine.loading import DomainPool
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Run
+from segshift.errors import AdaptationWarning
 
 METHODS: dict[str, dict[str, Any]] = {"adabn": {}, "tent": {}, "eata": {"anchor": 0}, "sar": {}, "cotta": {}}
 FEW = "8 target images are few: below 16 the statistics change from one set of images to the next"
@@ -70,3 +72,29 @@ def test_images_of_one_colour_are_found_among_others_once(tmp_path: Path, worker
     for _ in range(2):
         list(pool.load([("target", index) for index in range(6)], 4))
     assert pool.constant() == ["c0", "c1", "c2"]
+
+
+def test_in_python_remarks_are_warnings(source_run: Run, tmp_path: Path) -> None:
+    target = write_images(tmp_path / "few", 4, 4)
+    (tmp_path / "few/a0.png").write_bytes(b"cut off")
+    with pytest.warns(AdaptationWarning) as caught:
+        adapt(source_run, "tent", target=target, lr=1e20, out=tmp_path / "run")
+    assert [str(each.message) for each in caught] == [f"tent: {remark}" for remark in Run.open(tmp_path / "run").record["adaptation"]["remarks"]]
+    rollbacks, few, constant, unreadable = (str(each.message) for each in caught)
+    assert re.match(r"tent: \d rollbacks? in 2 batches \(1 (not finite|collapsed)", rollbacks)
+    assert "7 target images are few" in few
+    assert "4 images are of one colour" in constant
+    assert "1 of 8 target images could not be read and are left out (a0)" in unreadable
+    with pytest.warns(AdaptationWarning) as again:
+        adapt(source_run, "tent", target=target, lr=1e20, out=tmp_path / "run")
+    assert [str(each.message) for each in again] == [str(each.message) for each in caught]  # a finished run is not run again, and is what it was
+
+
+def test_a_reporter_is_told_instead(source_run: Run, tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=1000)
+    adapt(source_run, "adabn", target=write_images(tmp_path / "few", 4, 4), reporter=Reporter(console))
+    assert FEW in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_an_adaptation_that_nothing_may_spoil_warns_of_nothing(source_run: Run, tmp_path: Path) -> None:
+    adapt(source_run, "adabn", target=write_images(tmp_path / "scenes", 16, 0))

@@ -46,6 +46,7 @@ def statistics(model: Any) -> dict[str, torch.Tensor]:
     return {key: value for key, value in model.state_dict().items() if "num_batches" not in key}
 
 
+@pytest.mark.filterwarnings("ignore::segshift.errors.AdaptationWarning")  # there are few images
 @pytest.mark.parametrize(("method", "options"), [("adabn", {"batch_size": 8}), ("adabn", {"batch_size": 8, "pseudo_count": 4.0}), ("tent", {"lr": 0.05})])
 def test_a_model_learns_from_the_others_what_they_alone_would_teach(source_run: Run, folders: tuple[Path, Path], method: str, options: dict[str, Any]) -> None:
     stream, whole = folders

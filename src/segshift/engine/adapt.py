@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -20,7 +21,7 @@ from segshift.engine.options import sort_options
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
-from segshift.errors import ModelError, RecipeError
+from segshift.errors import AdaptationWarning, ModelError, RecipeError
 from segshift.methods import METHODS
 from segshift.models import SegmentationModel
 from segshift.options import check_options, option_types
@@ -85,7 +86,8 @@ def adapt(
     `model` is a SegmentationModel, or a run (folder). `target` and `source` are domains by name, a folder's Path or what `open_domain` gave, which is
     opened anew. `options` are those of the method and of the tuning, with the names of the command line;
     `changes` are recipe changes such as "training.epochs=5". `size` (height, width) is what a model in memory sees; a run knows its own.
-    The run folder is kept where `out` names one. Raises ModelError for any other model.
+    The run folder is kept where `out` names one. Without a `reporter`, which is told it, what may spoil the result (rollbacks, images that were left out,
+    too few of them or of one colour) is an AdaptationWarning each. Raises ModelError for any other model.
 
         better = ss.adapt(model, method="adabn", target="camvid:PATH:train?sequence=0001TP", source="camvid:PATH:train", source_ratio=0.2)
     """
@@ -108,6 +110,9 @@ def adapt(
             changes = (*changes, "compute.trackers=[]")  # what lies in a folder that is deleted is nobody's to look at
         recipe = adaptation_recipe(parent.recipe, method, tuning, target, source, options, changes=changes)
         run = execute(recipe, out or Path(folder) / "adapted", parent, resume, reporter)
+        if reporter is None:
+            for remark in run.record.get("adaptation", {}).get("remarks", ()):
+                warnings.warn(f"{method}: {remark}", AdaptationWarning, stacklevel=2)
         return run.load_model()
 
 
