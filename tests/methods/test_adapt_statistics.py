@@ -14,7 +14,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
 from segshift.data.bands import BandImages
-from segshift.errors import DataError, ModelError, RecipeError, UserError
+from segshift.errors import AdaptationWarning, DataError, ModelError, RecipeError, UserError
 from segshift.methods.adapt_statistics import adapt_statistics
 from tests.methods.pools import OneLayer, images
 
@@ -71,6 +71,26 @@ def test_what_is_no_batch_has_its_line_and_leaves_the_module_as_it_was(module: A
 def test_what_goes_wrong_in_a_forward_of_one_s_own_is_not_dressed_up() -> None:
     with pytest.raises(KeyError, match="mask"):
         adapt_statistics(OneLayer(), [{"image": torch.zeros(2, 3, 8, 8)}], forward=lambda module, batch: module(batch["mask"]))
+
+
+@pytest.mark.parametrize("kind", [lambda values: values, lambda values: (values, torch.zeros(len(values))), lambda values: list(values)])
+def test_images_of_one_colour_are_told(kind: Any) -> None:
+    module = nn.BatchNorm2d(3) if not isinstance(kind(images(2, 0, 1, 0)), list) else Stacked()
+    values = images(4, 1.0, 0.5, 0)
+    values[1:3] = torch.arange(3.0)[:, None, None]
+    with pytest.warns(AdaptationWarning, match="^adapt_statistics: 2 images are of one colour, which the statistics take for scenes: leave such images out$"):
+        adapt_statistics(module, [kind(values)])
+
+
+class Stacked(nn.Module):
+    """What takes a list of images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        return self.norm(torch.stack(images))
 
 
 def write_bands(folder: Path, ending: str, c: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segshift.errors import DataError, ModelError, RecipeError, UserError
+from segshift.errors import AdaptationWarning, DataError, ModelError, RecipeError, UserError
 from segshift.methods.adabn import interpolate
 from segshift.methods.normalization import Moments, batch_statistics, read_statistics, require_batch_norm, write_statistics
+from segshift.methods.target_images import constant_images, describe_constant
 
 
 @torch.no_grad()
@@ -25,7 +27,8 @@ def adapt_statistics(
     `source_weight` in [0, 1) is that of the statistics that the module came with. Gives the number of values a channel that each layer was counted on.
 
     Raises ModelError for a module without batch norm, or whose batch norms are frozen, RecipeError for another weight, DataError where there is no batch, or
-    one does not go through the module or gives values that are not finite: the module is then as it was.
+    one does not go through the module or gives values that are not finite: the module is then as it was. Images of one colour, which have no variance, are
+    counted and told by an AdaptationWarning.
 
         ss.adapt_statistics(network, DataLoader(labelled, batch_size=8))    # (images, labels): labels are not looked at
         ss.adapt_statistics(detector, ([image] for image in images))        # torchvision's detectors take lists of images
@@ -38,12 +41,15 @@ def adapt_statistics(
     require_batches(batches)
     layers = require_batch_norm(module, "adapt_statistics")
     exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
-    batch = None
+    batch, constant = None, 0
     with batch_statistics(module, layers) as measured:
         for batch in batches:
             measured.clear()
+            images = images_of(batch)
+            if all_images(images) or (isinstance(images, Tensor) and images.ndim == 4):
+                constant += len(constant_images(images))
             if forward is None:
-                pass_through(module, batch)
+                pass_through(module, images)
             else:
                 forward(module, batch)
             for name, mean, var, count in measured:
@@ -60,6 +66,8 @@ def adapt_statistics(
     for name in counted:
         before = [value.double().cpu() for value in read_statistics(layers[name])]
         write_statistics(layers[name], *interpolate(exact[name].unbiased(), (before[0], before[1]), source_weight))
+    if constant:
+        warnings.warn(f"adapt_statistics: {describe_constant(constant)}", AdaptationWarning, stacklevel=2)
     return counted
 
 
@@ -73,9 +81,8 @@ def require_batches(batches: object) -> None:
         raise DataError(f"batches is {describe(batches)}: give what can be gone through batch by batch, such as a DataLoader or a list of tensors")
 
 
-def pass_through(module: nn.Module, batch: Any) -> None:
-    """The batch's images through the module; DataError, with what came, where it does not take them."""
-    images = images_of(batch)
+def pass_through(module: nn.Module, images: Any) -> None:
+    """A batch's images through the module; DataError, with what came, where it does not take them."""
     try:
         module(images)
     except (UserError, torch.OutOfMemoryError):

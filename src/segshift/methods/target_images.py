@@ -26,9 +26,19 @@ def find_remarks(pool: Pool) -> list[str]:
         images = f"{targets} target image{'s are' if targets != 1 else ' is'}"
         remarks.append(f"{images} few: below {STABLE} the statistics change from one set of images to the next")
     if constant:
-        images = f"{len(constant)} image{'s are' if len(constant) != 1 else ' is'}"
-        remarks.append(f"{images} of one colour ({name_some(constant)}), which the statistics take for scenes: leave such images out")
+        remarks.append(describe_constant(len(constant), constant))
     return remarks
+
+
+def describe_constant(count: int, names: Collection[str] = ()) -> str:
+    """What is said of so many images of one colour.
+
+    >>> describe_constant(1, ["cap"])
+    '1 image is of one colour (cap), which the statistics take for a scene: leave such images out'
+    """
+    named = f" ({name_some(names)})" if names else ""
+    images, taken = ("image is", "a scene") if count == 1 else ("images are", "scenes")
+    return f"{count} {images} of one colour{named}, which the statistics take for {taken}: leave such images out"
 
 
 def name_some(names: Collection[str]) -> str:
