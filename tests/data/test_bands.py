@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,56 @@ def test_scales(tmp_path: Path, dtype: Any, divisor: int) -> None:
         (batch,) = BandImages(tmp_path, scale=scale)
         assert batch.dtype == torch.float32
         np.testing.assert_allclose(batch[0], stored / expected, rtol=1e-6)  # one rounding to float32 and one division
+
+
+def tell(images: BandImages) -> list[str]:
+    """What going through them warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(images)
+    assert all(each.category is DataWarning for each in caught)
+    return [str(each.message) for each in caught]
+
+
+def test_twelve_bits_that_are_read_as_sixteen_are_told_once(tmp_path: Path) -> None:
+    for k, largest in enumerate((900, 4095)):
+        stored = values(3, seed=k) % (largest + 1)
+        stored[:, 0, 0] = largest
+        save(tmp_path / f"{k}.npy", stored)
+    images = BandImages(tmp_path)
+    assert tell(images) == [
+        "the largest value stored is 4095, and divided by 65535 a band spans at most 0.062: give scale=4095 if these are 12 bits, "
+        "mean= and std= if they lie within a narrow range, or scale=65535 if the network was trained with it"
+    ]
+    assert tell(images) == []
+    assert tell(BandImages(tmp_path, scale=4095)) == tell(BandImages(tmp_path, scale=65535)) == []
+    assert len(tell(BandImages(tmp_path, mean=[0.5] * 3, std=[0.2] * 3))) == 1  # those of photographs
+    assert tell(BandImages(tmp_path, mean=[0.03] * 3, std=[0.02] * 3)) == []  # those of these pictures
+    save(tmp_path / "2.npy", values(3, seed=2))
+    assert tell(BandImages(tmp_path)) == []  # one picture of all bits will do
+
+
+@pytest.mark.parametrize(("dtype", "amount"), [(np.float32, 0.01), (np.uint16, 0), (np.uint8, 60)])
+def test_what_is_no_guess_of_ours_or_wide_enough_is_not_told(tmp_path: Path, dtype: Any, amount: float) -> None:
+    save(tmp_path / "a.npy", np.linspace(0, amount, 3 * H * W).reshape(3, H, W).astype(dtype))
+    assert tell(BandImages(tmp_path)) == []
+
+
+def test_a_square_its_length_and_what_it_is_called(tmp_path: Path) -> None:
+    for k in range(5):
+        save(tmp_path / f"{k}.npy", values(3, seed=k))
+    images = BandImages(tmp_path, batch_size=2, size=8, scale=10000)
+    assert [batch.shape for batch in images] == [(2, 3, 8, 8), (2, 3, 8, 8), (1, 3, 8, 8)]
+    assert len(images) == 3
+    assert repr(images) == f"BandImages({tmp_path}: 5 files, batch_size=2, size=(8, 8), scale=10000)"
+    assert repr(BandImages([tmp_path / "1.npy"], skip_bad=True)) == f"BandImages({tmp_path / '1.npy'}, ...: 1 file, batch_size=8, skip_bad=True)"
+
+
+@pytest.mark.usefixtures("as_a_user")
+@pytest.mark.parametrize("size", [0, -3, (0, 8), (8, 8, 8), (8,), 8.5, (8.0, 8), "8x8"])
+def test_a_size_that_is_none_has_its_line(tmp_path: Path, size: Any) -> None:
+    save(tmp_path / "a.npy", values(3))
+    assert "give (height, width) in whole pixels, 1 or more, or one number for a square" in refused(RecipeError, tmp_path, size=size)
 
 
 def test_bands_are_taken_in_order_and_normalised_each(tmp_path: Path) -> None:
