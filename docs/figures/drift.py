@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from segshift.data.dataset import open_domain
-from segshift.diagnose.drift import calibrate_alarm, layer_distances
+from segshift.diagnose.drift import InputMoments, calibrate_alarm, layer_distances
 from segshift.engine.calibration import Calibration, calibrate
-from segshift.engine.confidence import ConfidencePass
+from segshift.engine.confidence import ShownImages, look_at
 from segshift.engine.drift import estimate_drift
 from segshift.engine.run import Run
 from segshift.study.results import Results
@@ -112,11 +112,8 @@ def print_alarms(run: Run, batches: int) -> None:
     rates = {}
     for name, domain, count in (("clean", "", batches), ("fog 0.005", "+fog=0.005", 30), ("fog 0.01", "+fog=0.01", 30)):
         scenes = open_domain(f"streets::test?count={count * BATCH}&seed=7&size=128x64{domain}", depth=False)
-        passing = ConfidencePass(run.load_model(), scenes, run.size, "cpu", by_image=True)
-        for _ in passing:
-            pass
-        seen = passing.moments
-        assert seen is not None
+        looked = run.load_model()
+        seen = InputMoments.join([part for shown in ShownImages(scenes, run.size) for part in look_at(looked, shown.image, "cpu")[1]])
         source = calibration.moments.pooled
         batches_of = [seen.pool(range(start, start + BATCH)) for start in range(0, len(seen), BATCH)]
         distances = [float(layer_distances(batch, source, seen.sizes, seen.eps).mean()) for batch in batches_of]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from rich.console import Console
 from segshift.cli import main
 from segshift.cli.drift import describe
 from segshift.data.dataset import open_domain
+from segshift.diagnose.drift import PooledMoments, watch_inputs
 from segshift.engine.adapt import adaptation_recipe
 from segshift.engine.calibration import PixelSample, calibrate, file_of, find_validation, read_calibration
 from segshift.engine.checkpoint import load_state, save_state
-from segshift.engine.confidence import ConfidencePass, Seen
+from segshift.engine.confidence import Shown, Signals, show
 from segshift.engine.drift import Drift, estimate_drift
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
@@ -26,6 +28,8 @@ from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import DataError, RecipeError, TrainingError, WeightsError
+from segshift.methods.consistency import Agreement, agreement_on
+from segshift.metrics.calibration import ConfidenceCounts
 
 CLEAR = "streets::test?count=12&size=64x32"
 VALIDATION = "streets::val?count=12&size=64x32"
@@ -164,24 +168,36 @@ def test_a_domain_of_void_alone_has_no_truth(source: Run, monkeypatch: pytest.Mo
 
 def test_large_pictures_are_counted_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     label = torch.randint(0, 4, (50, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    seen = Seen(torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(1)), (50, 30), label)
-    ((whole, _),) = seen.strips()
+    logits = torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(1))
+    shown = Shown(torch.zeros(3, 12, 8, dtype=torch.uint8), (50, 30), label)
+    ((whole, _),) = shown.strips(logits)
     monkeypatch.setattr("segshift.engine.prediction.CELLS_AT_A_TIME", 4 * 30 * 7)
-    strips = list(seen.strips())
-    assert [logits.shape[2] for logits, _ in strips] == [7] * 7 + [1]
-    assert torch.allclose(torch.cat([logits for logits, _ in strips], 2), whole, atol=1e-6)
+    strips = list(shown.strips(logits))
+    assert [part.shape[2] for part, _ in strips] == [7] * 7 + [1]
+    assert torch.allclose(torch.cat([part for part, _ in strips], 2), whole, atol=1e-6)
     assert torch.equal(torch.cat([part for _, part in strips], 1)[0], label)
 
 
-def test_a_pass_keeps_moments_of_each_image_only_where_asked(source: Run) -> None:
-    dataset = open_domain(VALIDATION, depth=False)
-    passing, each = (ConfidencePass(source.load_model(), dataset, source.size, "cpu", indices=[1, 4, 7], by_image=by_image) for by_image in (False, True))
-    for seen in (passing, each):
-        assert len(list(seen)) == 3
-    assert passing.moments is None
-    assert passing.pooled.images == len(each.moments) == 3
-    assert each.moments.blocks == tuple(dataset.blocks[i] for i in (1, 4, 7))
-    for found, expected in zip(passing.pooled.pooled, each.moments.pool(), strict=True):
+def test_what_is_seen_of_an_image_is_what_the_model_answers(source: Run) -> None:
+    """Logits, confidence, agreement and moments of three images, against passes of its own; the other views leave the moments alone."""
+    dataset, model = open_domain(VALIDATION, depth=False), source.load_model()
+    signals = Signals(source.load_model(), "cpu", torch.ones(19))
+    counts, agreement, pooled = ConfidenceCounts(torch.ones(19)), Agreement(), PooledMoments()
+    for index in (1, 4, 7):
+        image = dataset[index].image[None] / 255
+        with watch_inputs(model) as moments, torch.no_grad():
+            logits = model(image)
+        ((answer, label),) = signals.look(show(dataset[index], source.size))
+        assert torch.allclose(answer, logits, atol=1e-5)
+        assert torch.equal(label[0], dataset[index].label)
+        counts.update(logits)
+        agreement.update(model, image, logits)
+        pooled.add(moments[0])
+    assert signals.images == signals.pooled.images == 3
+    assert np.array_equal(signals.counts.pixels, counts.pixels)
+    assert not signals.counts.labelled.any()
+    assert torch.allclose(signals.agreement.by_class(), agreement.by_class())
+    for found, expected in zip(signals.pooled.pooled, pooled.pooled, strict=True):
         assert torch.allclose(found, expected)
 
 
@@ -206,14 +222,19 @@ def test_rehearsals_are_what_the_corrupted_split_scores(source: Run) -> None:
     assert len(kept.names) == len(kept.points) == 13
     split = VALIDATION
     clean, fog = (estimate_drift(source, domain) for domain in (split, f"{split}+c_fog@4"))
-    lost_soft, lost_confidence, distance, lost_miou, lost_accuracy = kept.points[kept.names.index("c_fog@4")]
-    soft = np.where(np.isnan(fog.estimates.iou["soft"]), np.nan, clean.estimates.iou["soft"])
-    assert lost_soft == pytest.approx(np.nanmean(soft) - fog.estimates.miou("soft"), abs=1e-6)
+    lost_consistency, lost_confidence, distance, lost_miou, lost_accuracy = kept.points[kept.names.index("c_fog@4")]
+    assert lost_consistency == pytest.approx((agreed_on(source, split) - agreed_on(source, f"{split}+c_fog@4"))[~np.isnan(fog.estimates.iou["soft"])].mean())
     assert lost_confidence == pytest.approx(clean.estimates.accuracy["soft"] - fog.estimates.accuracy["soft"], abs=1e-6)
     assert distance == pytest.approx(fog.distance, rel=1e-5)
     shown = clean.true_iou[~np.isnan(fog.estimates.iou["soft"])]
     assert lost_miou == pytest.approx(np.nanmean(shown) - mean_over(fog), abs=1e-6)
     assert lost_accuracy == pytest.approx(clean.true_accuracy - fog.true_accuracy, abs=1e-6)
+
+
+def agreed_on(source: Run, domain: str) -> np.ndarray:
+    """Consistency by class, all images at once."""
+    images = torch.stack([sample.image for sample in open_domain(domain, depth=False)]) / 255
+    return agreement_on(source.load_model(), [SimpleNamespace(images=images)]).by_class().numpy()
 
 
 def mean_over(fog: Drift) -> float:
@@ -297,7 +318,7 @@ def test_an_unreadable_image_costs_itself_alone(source: Run, tmp_path: Path) -> 
     whole = estimate_drift(source, f"folder:{tmp_path}")
     (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:300])
     found = estimate_drift(source, f"folder:{tmp_path}")
-    assert (found.images, [*found.unreadable]) == (3, ["cut.png"])
+    assert (found.images, [*found.unreadable]) == (3, ["cut"])
     assert found.distance == pytest.approx(whole.distance)
     assert found.estimates.miou("rehearsed") == pytest.approx(whole.estimates.miou("rehearsed"))
     first, *others = describe(found)

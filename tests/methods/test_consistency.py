@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segshift.errors import RecipeError
 from segshift.methods.adabn import RATIOS, AdaBN
-from segshift.methods.consistency import SCALE, consistency, sum_agreement
+from segshift.methods.consistency import SCALE, agreement_on, consistency
 from tests.methods.pools import Images, OneLayer, images
 
 
@@ -85,7 +85,7 @@ def test_images_of_one_pixel_have_a_consistency() -> None:
 def test_three_processes_agree_as_one_does() -> None:
     logits = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     pool, picks = Images(target=logits), [("target", i) for i in range(5)]
-    shares = [sum_agreement(Same(), pool.load(picks[place::3], 2)) for place in range(3)] + [sum_agreement(Same(), [])]
+    shares = [agreement_on(Same(), pool.load(picks[place::3], 2)) for place in range(3)] + [agreement_on(Same(), [])]
     assert consistency(Same(), list, lambda _: shares) == pytest.approx(of(Same(), logits), rel=1e-6)
 
 

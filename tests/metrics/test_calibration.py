@@ -114,7 +114,7 @@ def test_thresholds_and_shares_are_each_others_inverse() -> None:
 def calibrated(logits: Tensor, labels: Tensor) -> SourceCalibration:
     predicted, known = logits.argmax(1), labels < 255
     iou = [float(((predicted == c) & (labels == c)).sum() / (known & ((predicted == c) | (labels == c))).sum()) for c in range(4)]
-    return SourceCalibration.measure(counted(logits, labels), np.array(iou))
+    return SourceCalibration.measure(counted(logits, labels), np.array(iou), np.zeros(4))
 
 
 def estimated(source: SourceCalibration, logits: Tensor) -> Estimates:

@@ -247,9 +247,9 @@ def test_large_frames_are_looked_at_in_strips(source: Run, incoming: Path, tmp_p
     watch_folder(source, incoming, tmp_path / "whole.jsonl", predictions=tmp_path / "whole", **options)
     cells, count = [], ConfidenceCounts.update
 
-    def update(self: ConfidenceCounts, logits: Tensor) -> None:
+    def update(self: ConfidenceCounts, logits: Tensor, labels: Tensor | None) -> None:
         cells.append(logits.numel())
-        count(self, logits)
+        count(self, logits, labels)
 
     limit = 19 * 256 * 20
     monkeypatch.setattr(prediction, "CELLS_AT_A_TIME", limit)

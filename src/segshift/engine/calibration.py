@@ -5,7 +5,7 @@ Fitted once for each source and kept in the run's folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import mapping
 from segshift.diagnose.drift import CleanSets, InputMoments, clean_sets, describe_moments, read_moments
 from segshift.engine.checkpoint import load_state, save_state
-from segshift.engine.confidence import ConfidencePass, confusion_of
+from segshift.engine.confidence import Shown, ShownImages, Signals, confusion_of, look_at
 from segshift.engine.evaluate import images_known
 from segshift.engine.logs import Reporter
 from segshift.engine.rehearsal import rehearsals, rehearse
@@ -28,9 +28,10 @@ from segshift.errors import DataError, RecipeError, TrainingError, UserError, We
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import ConfidenceCounts, SourceCalibration, expected_calibration_error, fit_temperatures, reliability
 from segshift.metrics.rehearsal import Rehearsal
+from segshift.models import SegmentationModel
 from segshift.types import IGNORE
 
-VERSION = 4
+VERSION = 5
 PIXELS = 5000
 """Pixels of each predicted class that temperatures are fitted on, drawn from the whole split."""
 
@@ -61,6 +62,10 @@ class Calibration:
         if self.moments is not None and images not in self._clean:
             self._clean[images] = clean_sets(self.moments, images)
         return self._clean.get(images)
+
+    def signals(self, model: SegmentationModel, device: torch.device | str) -> Signals:
+        """What is to be seen of a domain, to be judged by this calibration."""
+        return Signals(model, device, self.temperatures, self.source.thresholds)
 
 
 def calibrate(
@@ -129,21 +134,27 @@ def _fit(
 ) -> Calibration:
     """All but the rehearsals."""
     classes = len(run.label_space)
-    model = run.load_model()
-    passing = ConfidencePass(model, dataset, run.size, device, workers, by_image=True)
+    model, images = run.load_model().to(device), ShownImages(dataset, run.size, workers)
     sample = PixelSample(classes, PIXELS, torch.Generator().manual_seed(0))
-    confusion = np.zeros((classes, classes), np.int64)
+    confusion, moments = np.zeros((classes, classes), np.int64), list[InputMoments]()
     with reporter.task(f"calibrate {run.name} on {dataset.domain}", 2 * len(dataset)):
-        for logits, label in _labelled(passing, to_model, reporter):
-            confusion += confusion_of(logits, label)
-            sample.update(logits, label)
+        for shown in images:
+            seen, found = look_at(model, shown.image, device)
+            moments += found
+            for logits, label in in_classes(shown, to_model).strips(seen):
+                assert label is not None  # the domain is labelled
+                confusion += confusion_of(logits, label)
+                sample.update(logits, label)
+            reporter.advance(1)
         if not sample.labels:
             raise DataError(f"{dataset.domain} has no labelled pixel: nothing can be calibrated on it")
         temperatures = fit_temperatures(torch.cat(sample.logits), torch.cat(sample.labels))
-        before, after = ConfidenceCounts(torch.ones_like(temperatures)), ConfidenceCounts(temperatures)
-        for logits, label in _labelled(ConfidencePass(model, dataset, run.size, device, workers), to_model, reporter):
-            before.update(logits, label)
-            after.update(logits, label)
+        before, signals = ConfidenceCounts(torch.ones_like(temperatures)), Signals(model, device, temperatures, labelled=True)
+        for shown in images:
+            for logits, label in signals.look(in_classes(shown, to_model)):
+                before.update(logits, label)
+            reporter.advance(1)
+        after = signals.counts
         ece = expected_calibration_error(before), expected_calibration_error(after)
         worse = ": they do not help this model" if ece[1] > ece[0] else ""
         reporter.end(f"confidence is off by {100 * ece[0]:.1f} % on average, {100 * ece[1]:.1f} % with a temperature for each class{worse}")
@@ -155,8 +166,8 @@ def _fit(
         fingerprint=fingerprint,
         checkpoint_hash=checkpoint_hash,
         temperatures=temperatures,
-        source=SourceCalibration.measure(after, iou),
-        moments=passing.moments,
+        source=SourceCalibration.measure(after, iou, signals.agreement.by_class().numpy()),
+        moments=replace(InputMoments.join(moments), blocks=tuple(dataset.blocks)) if moments else None,
         ece=ece,
         reliability=diagrams,
         rehearsal=Rehearsal((), np.zeros((0, 5))),
@@ -164,13 +175,10 @@ def _fit(
     )
 
 
-def _labelled(passing: ConfidencePass, to_model: Tensor, reporter: Reporter) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and the model's labels, strip by strip."""
-    for seen in passing:
-        for logits, label in seen.strips():
-            assert label is not None  # the domain is labelled
-            yield logits, to_model[label.long()]
-        reporter.advance(1)
+def in_classes(shown: Shown, to_model: Tensor) -> Shown:
+    """With its label, which it has, in the model's classes."""
+    assert shown.label is not None
+    return replace(shown, label=to_model[shown.label.long()])
 
 
 def labels_of(run: Run, dataset: DomainDataset) -> np.ndarray:
@@ -232,6 +240,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
             "mean_confidence": source.mean_confidence,
             "iou": torch.tensor(source.iou),
             "soft_iou": torch.tensor(source.soft_iou),
+            "consistency": torch.tensor(source.consistency),
             "shares": torch.tensor(source.shares),
             "threshold": source.threshold,
             "thresholds": torch.tensor(source.thresholds),
@@ -255,6 +264,7 @@ def read_calibration(path: Path) -> Calibration:
         state["mean_confidence"],
         state["iou"].numpy(),
         state["soft_iou"].numpy(),
+        state["consistency"].numpy(),
         state["shares"].numpy(),
         state["threshold"],
         state["thresholds"].numpy(),

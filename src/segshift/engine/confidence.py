@@ -1,9 +1,10 @@
-"""Passes over a domain that look at how sure a model is: logits at the images' own size, with labels where there are some."""
+"""What a model shows without labels on images that it looks at one by one: how sure it is, whether it agrees with itself, what enters its batch norms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -17,7 +18,9 @@ from segshift.diagnose.drift import InputMoments, PooledMoments, watch_inputs
 from segshift.engine.loading import Failure, one_thread, require_most
 from segshift.engine.prediction import resized
 from segshift.errors import ModelError, UserError
+from segshift.methods.consistency import Agreement
 from segshift.metrics import confusion as metrics
+from segshift.metrics.calibration import ConfidenceCounts
 from segshift.models import SegmentationModel
 from segshift.models.layers import normalization_layers
 from segshift.types import Sample
@@ -25,20 +28,67 @@ from segshift.types import Sample
 
 @final
 @dataclass(frozen=True)
-class Seen:
-    """One image: its logits (K, h', w') at the model's size, its own size (h, w), and its label of that size where it has one."""
+class Shown:
+    """An image (3, h', w') at the model's size; its own size (h, w), and its label of that size where it has one."""
 
-    small: Tensor
+    image: Tensor
     size: tuple[int, int]
     label: Tensor | None
 
-    def strips(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Logits (1, K, rows, w) at its own size and their labels (1, rows, w), from the top: of large pictures a strip of rows at a time, else all."""
+    def strips(self, logits: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Of logits (K, h', w'): those (1, K, rows, w) at its own size and their labels (1, rows, w), from the top: of large pictures a strip of rows at a
+        time, else all."""
         start = 0
-        for logits in resized(self.small, *self.size):
-            rows = logits.shape[1]
-            yield logits[None], None if self.label is None else self.label[None, start : start + rows]
+        for strip in resized(logits, *self.size):
+            rows = strip.shape[1]
+            yield strip[None], None if self.label is None else self.label[None, start : start + rows]
             start += rows
+
+
+@final
+class Signals:
+    """`counts` of confidence, `agreement` with other views and, of a model with batch norm, the `pooled` moments of what enters it, of the images looked at."""
+
+    def __init__(
+        self, model: SegmentationModel, device: torch.device | str, temperatures: Tensor, thresholds: np.ndarray | None = None, labelled: bool = False
+    ) -> None:
+        self.model, self.device, self.labelled = model.to(device).eval(), device, labelled
+        self.counts, self.agreement = ConfidenceCounts(temperatures, thresholds), Agreement()
+        self.pooled = PooledMoments() if normalization_layers(model) else None
+        self.images = 0
+
+    def look(self, shown: Shown) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The strips of an image, counted as they are taken; their labels count only where `labelled`."""
+        logits, moments = look_at(self.model, shown.image, self.device)
+        for part in moments:
+            assert self.pooled is not None
+            self.pooled.add(part)
+        self.agreement.update(self.model, as_input(shown.image, self.device), logits[None])
+        self.images += 1
+        for strip, label in shown.strips(logits):
+            self.counts.update(strip, label if self.labelled else None)
+            yield strip, label
+
+
+@torch.no_grad()
+def look_at(model: SegmentationModel, image: Tensor, device: torch.device | str) -> tuple[Tensor, list[InputMoments]]:
+    """Logits (K, h', w') of an image (3, h', w') and what entered the batch norms: nothing without. ModelError where the logits are not finite."""
+    watching: AbstractContextManager[list[InputMoments]] = watch_inputs(model) if normalization_layers(model) else nullcontext([])
+    with watching as moments:
+        logits: Tensor = model(as_input(image, device))[0].float()
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError("the model's logits are not finite: its weights are damaged")
+    return logits, moments
+
+
+def as_input(image: Tensor, device: torch.device | str) -> Tensor:
+    """A batch of one, in [0, 1]."""
+    return image[None].to(device).float().div_(255)
+
+
+def as_seen(image: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """An image at the model's size."""
+    return image if size is None else resize_sample(Sample(image, None, None, ""), size).image
 
 
 def confusion_of(logits: Tensor, label: Tensor) -> np.ndarray:
@@ -47,98 +97,52 @@ def confusion_of(logits: Tensor, label: Tensor) -> np.ndarray:
 
 
 @final
-class ConfidencePass:
-    """Predicts a domain, or some of its images, one by one in the loader's processes.
+class ShownImages:
+    """A domain's images one by one, as the model sees them, read in `workers` processes.
 
-    The moments that entered the batch norms are collected on the way, `pooled` over all images and, with `by_image`, as `moments` of each: the latter take
-    some 200 kB an image. Both are None for a model without batch norm. With `skips_unreadable`, an image that cannot be read is left out and told by
-    `unreadable`, unless that is more than half of them: DataError.
+    With `skips_unreadable`, an image that cannot be read is left out and told by `unreadable`, unless that is more than half of them: DataError.
     """
 
-    def __init__(
-        self,
-        model: SegmentationModel,
-        dataset: DomainDataset,
-        size: tuple[int, int] | None,
-        device: torch.device | str,
-        workers: int = 0,
-        indices: Sequence[int] | None = None,
-        by_image: bool = False,
-        skips_unreadable: bool = False,
-    ) -> None:
-        self.model = model.to(device).eval()
-        self.skips_unreadable, self.unreadable = skips_unreadable, dict[str, str]()
-        self.dataset, self.size, self.device, self.workers, self.by_image = dataset, size, device, workers, by_image
-        self.indices = range(len(dataset)) if indices is None else indices
-        self.pooled: PooledMoments | None = None
-        self.moments: InputMoments | None = None
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, workers: int = 0, skips_unreadable: bool = False) -> None:
+        self.dataset, self.size, self.workers, self.skips_unreadable = dataset, size, workers, skips_unreadable
+        self.unreadable: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[Seen]:
-        if not normalization_layers(self.model):
-            yield from self._predict()
-            return
-        pooled, each = PooledMoments(), list[InputMoments]()
-        with watch_inputs(self.model) as found:
-            for seen in self._predict():
-                for part in found:
-                    pooled.add(part)
-                each += found if self.by_image else []
-                found.clear()
-                yield seen
-        self.pooled = pooled
-        if self.by_image:
-            self.moments = replace(InputMoments.join(each), blocks=tuple(self.dataset.blocks[i] for i in self.indices))
-
-    def _predict(self) -> Iterator[Seen]:
-        shown = _Shown(self.dataset, self.size, self.indices)
-        loader = DataLoader(shown, batch_size=None, num_workers=self.workers, collate_fn=as_it_is, worker_init_fn=one_thread)
-        for item in loader:
-            if isinstance(item, Failure):
-                if not self.skips_unreadable:
-                    raise item.error
-                self.unreadable[item.name] = str(item.error)
-                require_most(self.unreadable, len(self.indices))
+    def __iter__(self) -> Iterator[Shown]:
+        for item in load_each(_Read(self.dataset, self.size), self.workers):
+            if not isinstance(item, Failure):
+                yield item
                 continue
-            image, label, own = item
-            yield Seen(logits_of(self.model, image, self.device), own, label)
+            if not self.skips_unreadable:
+                raise item.error
+            self.unreadable[item.name] = str(item.error)
+            require_most(self.unreadable, len(self.dataset))
 
 
-@torch.no_grad()
-def logits_of(model: SegmentationModel, image: Tensor, device: torch.device | str) -> Tensor:
-    """(K, h', w') of an image (3, h, w) of 0 to 255; ModelError where they are not finite."""
-    logits: Tensor = model(image[None].to(device).float().div_(255))[0].float()
-    if not bool(torch.isfinite(logits).all()):
-        raise ModelError("the model's logits are not finite: its weights are damaged")
-    return logits
+def load_each(dataset: Dataset[Any], workers: int) -> DataLoader[Any]:
+    """Items one at a time, as they are."""
+    return DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=one_thread)
 
 
-def as_seen(image: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """An image at the model's size."""
-    return image if size is None else resize_sample(Sample(image, None, None, ""), size).image
-
-
-Item = tuple[Tensor, Tensor | None, tuple[int, int]]
-
-
-def as_it_is(item: Any) -> Any:
-    """One image at a time."""
+def _as_it_is(item: Any) -> Any:
     return item
 
 
 @final
-class _Shown(Dataset[Item | Failure]):
-    """Image at the model's size, label at its own, and the size of the label or else of the image as it lies."""
-
-    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, indices: Sequence[int]) -> None:
-        self.dataset, self.size, self.indices = dataset, size, indices
+class _Read(Dataset[Shown | Failure]):
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
+        self.dataset, self.size = dataset, size
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.dataset)
 
-    def __getitem__(self, place: int) -> Item | Failure:
+    def __getitem__(self, index: int) -> Shown | Failure:
         try:
-            sample = self.dataset[self.indices[place]]
+            return show(self.dataset[index], self.size)
         except UserError as error:
-            return Failure(error, self.dataset.names[self.indices[place]])
-        height, width = (sample.image if sample.label is None else sample.label).shape[-2:]
-        return as_seen(sample.image, self.size), sample.label, (height, width)
+            return Failure(error, self.dataset.names[index])
+
+
+def show(sample: Sample, size: tuple[int, int] | None) -> Shown:
+    """A sample as a model that works at `size` sees it."""
+    height, width = (sample.image if sample.label is None else sample.label).shape[-2:]
+    return Shown(as_seen(sample.image, size), (height, width), sample.label)

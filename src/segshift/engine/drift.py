@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from segshift.data.dataset import DomainDataset, open_domain
-from segshift.diagnose.drift import CleanSets, InputMoments, PooledMoments, normalization_distance, require_rate
+from segshift.diagnose.drift import CleanSets, normalization_distance, require_rate
 from segshift.engine.calibration import Calibration, calibrate
-from segshift.engine.confidence import ConfidencePass, confusion_of
+from segshift.engine.confidence import ShownImages, Signals, confusion_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Run
 from segshift.errors import DataError
 from segshift.metrics import confusion as metrics
-from segshift.metrics.calibration import ConfidenceCounts, Estimates, estimate
+from segshift.metrics.calibration import Estimates, estimate
 from segshift.metrics.rehearsal import add_rehearsed
 
 
@@ -114,20 +114,18 @@ def estimate_drift(
     calibration = calibrate(run, source, device, workers, reporter)
     scored = dataset.labelled and dataset.label_space.classes == run.label_space.classes
     classes = len(run.label_space)
-    passing = ConfidencePass(run.load_model(), dataset, run.size, device, workers, skips_unreadable=True)
-    counts, confusion = ConfidenceCounts(calibration.temperatures, calibration.source.thresholds), np.zeros((classes, classes), np.int64)
+    images = ShownImages(dataset, run.size, workers, skips_unreadable=True)
+    signals, confusion = calibration.signals(run.load_model(), device), np.zeros((classes, classes), np.int64)
     with reporter.task(f"look at {dataset.domain}", len(dataset)):
-        for seen in passing:
-            for logits, label in seen.strips():
-                counts.update(logits)
+        for shown in images:
+            for logits, label in signals.look(shown):
                 if scored and label is not None:
                     confusion += confusion_of(logits, label)
             reporter.advance(1)
-    images = len(dataset) - len(passing.unreadable)
-    found = judge(calibration, counts, passing.pooled, images)
+    found = judge(calibration, signals)
     return Drift(
         domain=str(dataset.domain),
-        images=images,
+        images=signals.images,
         distance=found.distance,
         alarm_above=None if found.clean is None else found.clean.above(false_alarms),
         layers=found.layers,
@@ -137,7 +135,7 @@ def estimate_drift(
         confusion=confusion if scored else None,
         stretches=None if found.clean is None else found.clean.stretches,
         no_alarm=found.no_alarm,
-        unreadable=passing.unreadable,
+        unreadable=images.unreadable,
     )
 
 
@@ -153,19 +151,20 @@ class Judgement:
     estimates: Estimates
 
 
-def judge(calibration: Calibration, counts: ConfidenceCounts, moments: PooledMoments | InputMoments | None, images: int) -> Judgement:
-    """What the answers to so many images, and what entered the batch norms on the way, say of a domain; `moments` is None for a model without batch norm."""
+def judge(calibration: Calibration, signals: Signals) -> Judgement:
+    """What a model showed on images, of which there is at least one, says of their domain."""
     distance, layers, clean = None, dict[str, float](), None
     no_alarm = "the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone"
-    if moments is not None and calibration.moments is not None:
-        distances = normalization_distance(moments, calibration.moments)
-        layers, distance = dict(zip(moments.layers, distances.tolist(), strict=True)), float(distances.mean())
+    if signals.pooled is not None and calibration.moments is not None:
+        distances = normalization_distance(signals.pooled, calibration.moments)
+        layers, distance = dict(zip(signals.pooled.layers, distances.tolist(), strict=True)), float(distances.mean())
         try:
-            clean, no_alarm = calibration.clean_sets(images), ""
+            clean, no_alarm = calibration.clean_sets(signals.images), ""
         except DataError as error:  # a source of too few images
             no_alarm = str(error)
     typical = 0.0 if clean is None else clean.typical
-    estimates = add_rehearsed(estimate(calibration.source, counts), calibration.source, counts, distance, calibration.rehearsal, typical)
+    source, counts, consistency = calibration.source, signals.counts, signals.agreement.by_class().numpy()
+    estimates = add_rehearsed(estimate(source, counts), source, counts, consistency, distance, calibration.rehearsal, typical)
     return Judgement(distance, layers, clean, no_alarm, estimates)
 
 

@@ -1,7 +1,7 @@
 """Answers to a stream by a method that learns from it, with what breaks the model taken back.
 
 An answer is broken where it is not finite. A model has collapsed where its predictions use fewer classes than those of the model as it
-began, on the same batch,
+began, normalised by the batch as all methods that keep something do, on the same batch,
 
     exp H(mean p) < share * exp H(mean p0)        p, p0 over the batch's pixels, H in nats
 
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from segshift.methods import OnlineMethod
 from segshift.methods.entropy import effective_classes
+from segshift.methods.normalization import normalise_by_batch
+from segshift.models.layers import normalization_layers
 
 CHECK_EVERY = 10
 """Most batches between two checks for a collapse, each of which costs a forward pass and a copy of the method's state: 1, 2, 4, ... where it is young."""
@@ -30,11 +32,13 @@ COLLAPSED = 0.5
 
 @final
 class Guard:
-    """A method at work on a stream. `began` is the model as it was before the method had it, in evaluation mode."""
+    """A method at work on a stream. `began` is the model as it was before the method had it, in evaluation mode; it belongs to the guard."""
 
     def __init__(self, method: OnlineMethod, began: nn.Module) -> None:
         self._method, self._began = method, began
         self._good: dict[str, Any] | None = method.state_dict() if method.keeps else None
+        if method.keeps:
+            normalise_by_batch(normalization_layers(began))
         self._wait = self._gap = 1
         self.batches = 0
         self.broken = 0

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
-
-Sums = tuple[Float64[Tensor, "v k"], Float64[Tensor, "v k"]]
-"""Numerator and denominator of (1), by view and class."""
 
 SCALE = 0.75
 
@@ -33,28 +30,51 @@ def answers_to_views(model: nn.Module, images: Float[Tensor, "b 3 h w"]) -> Iter
     yield F.interpolate(smaller, size=(height, width), mode="bilinear", align_corners=False)
 
 
-@torch.no_grad()
-def sum_agreement(model: nn.Module, batches: Iterable[Any]) -> Sums | None:
-    """The sums of (1) over the `images` of batches; None without a batch."""
-    total: Sums | None = None
-    for batch in batches:
-        p = model(batch.images).float().softmax(1)
+@final
+class Agreement:
+    """Numerator and denominator of (1) by view and class, (v, K), over any number of batches; None before the first."""
+
+    def __init__(self) -> None:
+        self.inside: Float64[Tensor, "v k"] | None = None
+        self.below: Float64[Tensor, "v k"] | None = None
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, images: Float[Tensor, "b 3 h w"], logits: Float[Tensor, "b k h w"]) -> None:
+        """Counts a batch, of which `logits` are the answers without views."""
+        p = logits.float().softmax(1)
         mass = p.sum((0, 2, 3), dtype=torch.float64)
         inside, below = [], []
-        for answer in answers_to_views(model, batch.images):
-            called = answer.argmax(1, keepdim=True)
+        for answer in answers_to_views(model, images):
+            called = answer.max(1, keepdim=True).indices
             agreed = torch.zeros_like(mass).index_add_(0, called.flatten(), p.gather(1, called).flatten().double())
             inside.append(agreed)
             below.append(torch.bincount(called.flatten(), minlength=len(mass)) + mass - agreed)
-        sums = torch.stack(inside).cpu(), torch.stack(below).cpu()
-        total = sums if total is None else (total[0] + sums[0], total[1] + sums[1])
-    return total
+        self.add(torch.stack(inside).cpu(), torch.stack(below).cpu())
+
+    def add(self, inside: Float64[Tensor, "v k"], below: Float64[Tensor, "v k"]) -> None:
+        self.inside = inside if self.inside is None else self.inside + inside
+        self.below = below if self.below is None else self.below + below
+
+    def by_class(self) -> Float64[Tensor, " k"]:
+        """(1) before its mean over classes, in [0, 1]. There must have been a batch."""
+        assert self.inside is not None
+        assert self.below is not None
+        return (self.inside / self.below.clamp_min(1e-12)).mean(0)
 
 
-def consistency(model: nn.Module, batches: Callable[[], Iterable[Any]], on_all: Callable[[Callable[[], Sums | None]], list[Sums | None]]) -> float:
+def agreement_on(model: nn.Module, batches: Iterable[Any]) -> Agreement:
+    """Over the `images` of batches."""
+    found = Agreement()
+    with torch.no_grad():
+        for batch in batches:
+            found.update(model, batch.images, model(batch.images))
+    return found
+
+
+def consistency(model: nn.Module, batches: Callable[[], Iterable[Any]], on_all: Callable[[Callable[[], Agreement]], list[Agreement]]) -> float:
     """(1) in [0, 1], over the batches of all processes, of which `batches` gives each its own; NaN without a batch."""
-    parts = [part for part in on_all(lambda: sum_agreement(model, batches())) if part is not None]
-    if not parts:
-        return math.nan
-    inside, below = (torch.stack(values).sum(0) for values in zip(*parts, strict=True))
-    return float((inside / below.clamp_min(1e-12)).mean())
+    total = Agreement()
+    for part in on_all(lambda: agreement_on(model, batches())):
+        if part.inside is not None and part.below is not None:
+            total.add(part.inside, part.below)
+    return math.nan if total.inside is None else float(total.by_class().mean())

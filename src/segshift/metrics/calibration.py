@@ -167,25 +167,26 @@ def reliability(counts: ConfidenceCounts, bins: int = 15) -> tuple[np.ndarray, n
 @final
 @dataclass(frozen=True)
 class SourceCalibration:
-    """What is kept of the source's validation split: accuracy, mean confidence; IoU, soft IoU and share of pixels a class; ATC's thresholds."""
+    """What is kept of the source's validation split: accuracy, mean confidence; IoU, soft IoU, consistency and share of pixels a class; ATC's thresholds."""
 
     accuracy: float
     mean_confidence: float
     iou: np.ndarray
     soft_iou: np.ndarray
+    consistency: np.ndarray
     shares: np.ndarray
     threshold: float
     thresholds: np.ndarray
 
     @classmethod
-    def measure(cls, counts: ConfidenceCounts, iou: np.ndarray) -> SourceCalibration:
+    def measure(cls, counts: ConfidenceCounts, iou: np.ndarray, consistency: np.ndarray) -> SourceCalibration:
         """From labelled counts of the source; `iou` (K,) is the measured one, NaN for a class that is not in the labels."""
         number, right = counts.labelled.sum(1), counts.correct.sum(1)
         accuracy = right.sum() / max(number.sum(), 1)
         precision = right / np.maximum(number, 1)
         threshold = find_threshold(counts.pixels.sum(0), 1 - accuracy)
         thresholds = [find_threshold(counts.pixels[c], 1 - precision[c]) if number[c] >= FEWEST_PIXELS else threshold for c in range(len(number))]
-        return cls(float(accuracy), counts.mean_confidence, iou, counts.soft_iou(), counts.shares(), threshold, np.array(thresholds))
+        return cls(float(accuracy), counts.mean_confidence, iou, counts.soft_iou(), consistency, counts.shares(), threshold, np.array(thresholds))
 
     @property
     def miou(self) -> float:

@@ -1,12 +1,13 @@
-"""What lost confidence and distance cost, learned from the labelled source under corruptions, where the truth is known.
+"""What lost consistency and confidence, and distance, cost: learned from the labelled source under corruptions, where the truth is known.
 
-    IoU_S - IoU_T = a  [soft_S - soft_T]+ + b  [D - D_clean]+        a, b >= 0                                                 (1)
-    acc_S - acc_T = a' [AC_S - AC_T]+     + b' [D - D_clean]+                                                                  (2)
+    IoU_S - IoU_T = a  [C_S - C_T]+   + b  sqrt[D - D_clean]+        a, b >= 0                                                 (1)
+    acc_S - acc_T = a' [AC_S - AC_T]+ + b' [D - D_clean]+                                                                      (2)
 
-Each rehearsal, the source under one corruption, is a point; the coefficients are those of non-negative least squares. soft is the mean soft IoU and AC the
-mean confidence of `calibration.py`, means of S and T alike over the classes that T shows; D the normalisation distance of `diagnose/drift.py` (0 for a
-model without batch norm), and D_clean what as many clean images typically have for being few: 0 in a rehearsal, whose images are compared with themselves.
-A model that a shift makes wrong is often sure of it, so confidence alone promises too much; how far its layers' inputs have moved says the rest.
+Each rehearsal, the source under one corruption, is a point; the coefficients are those of non-negative least squares. C is the consistency of
+`methods/consistency.py` and AC the mean confidence of `calibration.py`, means of S and T alike over the classes that T shows; D the normalisation distance of
+`diagnose/drift.py` (0 for a model without batch norm), and D_clean what as many clean images typically have for being few: 0 in a rehearsal, whose images are
+compared with themselves. A model that a shift makes wrong is often sure of it, so confidence alone promises too much; whether it says the same of another
+view, and how far its layers' inputs have moved, say more. That the root of D fits IoU and D itself accuracy is measured, on drawn streets and on CamVid.
 
 In the line of Deng and Zheng, "Are labels always necessary for classifier accuracy evaluation?", CVPR 2021: there accuracy is learned from how far augmented
 sets lie from the source.
@@ -31,7 +32,7 @@ WITHIN = 0.9
 @final
 @dataclass(frozen=True)
 class Rehearsal:
-    """`points` (n, 5), a row a corruption: lost soft IoU, lost mean confidence, distance, lost mIoU, lost accuracy; all but the distance in [-1, 1].
+    """`points` (n, 5), a row a corruption: lost consistency, lost mean confidence, distance, lost mIoU, lost accuracy; all but the distance in [-1, 1].
 
     `names` are the corruptions'.
     """
@@ -42,7 +43,7 @@ class Rehearsal:
     @property
     def iou(self) -> tuple[float, float]:
         """a and b of (1)."""
-        return fit(self.points[:, [0, 2]], self.points[:, 3])
+        return fit(self._iou_causes, self.points[:, 3])
 
     @property
     def accuracy(self) -> tuple[float, float]:
@@ -52,12 +53,16 @@ class Rehearsal:
     @property
     def iou_errors(self) -> Float[np.ndarray, " n"]:
         """Absolute error of (1) on each corruption by what the others teach."""
-        return leave_one_out(self.points[:, [0, 2]], self.points[:, 3])
+        return leave_one_out(self._iou_causes, self.points[:, 3])
 
     @property
     def accuracy_errors(self) -> Float[np.ndarray, " n"]:
         """The same of (2)."""
         return leave_one_out(self.points[:, [1, 2]], self.points[:, 4])
+
+    @property
+    def _iou_causes(self) -> Float[np.ndarray, "n 2"]:
+        return np.stack([self.points[:, 0], np.sqrt(self.points[:, 2])], 1)
 
     @property
     def iou_margin(self) -> float:
@@ -85,18 +90,25 @@ def leave_one_out(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"
 
 
 def add_rehearsed(
-    found: Estimates, source: SourceCalibration, target: ConfidenceCounts, distance: float | None, rehearsal: Rehearsal, clean: float = 0.0
+    found: Estimates,
+    source: SourceCalibration,
+    target: ConfidenceCounts,
+    consistency: Float[np.ndarray, " k"],
+    distance: float | None,
+    rehearsal: Rehearsal,
+    clean: float = 0.0,
 ) -> Estimates:
-    """The estimates with (1) and (2) among them; `distance` is D, None without batch norm, and `clean` D_clean.
+    """The estimates with (1) and (2) among them; `consistency` is the target's, `distance` D, None without batch norm, and `clean` D_clean.
 
     The mean of IoU by class is (1): it is the source's less its loss of soft IoU, all scaled down to that mean, or all moved towards the source's as far.
     """
     d = max((distance or 0.0) - clean, 0.0)
     soft = found.iou["soft-difference"]
-    of_source, soft_source = (np.where(np.isnan(soft), np.nan, np.nan_to_num(values)) for values in (source.iou, source.soft_iou))
+    of_source = np.where(np.isnan(soft), np.nan, source.iou)
     most, mean = mean_of_present(of_source), mean_of_present(soft)
+    inconsistent = mean_of_present(np.where(np.isnan(soft), np.nan, source.consistency - consistency))
     a, b = rehearsal.iou
-    miou = float(np.clip(most - a * max(mean_of_present(soft_source) - found.miou("soft"), 0) - b * d, 0, 1))
+    miou = float(np.clip(most - a * max(inconsistent, 0) - b * d**0.5, 0, 1))
     classes = soft * (miou / mean) if miou <= mean and mean > 0 else soft + (of_source - soft) * ((miou - mean) / (most - mean) if most > mean else 0.0)
     a, b = rehearsal.accuracy
     accuracy = float(np.clip(source.accuracy - a * max(source.mean_confidence - target.mean_confidence, 0) - b * d, 0, 1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -19,20 +18,17 @@ from typing import Any, NoReturn, cast, final
 import torch
 from torch import Tensor
 
-from segshift.data.transforms import resize_sample
-from segshift.diagnose.drift import InputMoments, watch_inputs
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
+from segshift.engine.confidence import as_input, as_seen, show
 from segshift.engine.drift import judge
 from segshift.engine.guard import Guard
 from segshift.engine.logs import Reporter
-from segshift.engine.prediction import label_map, resized
+from segshift.engine.prediction import label_map
 from segshift.engine.provenance import now
 from segshift.engine.run import Run
-from segshift.errors import MissingDataError, ModelError, RecipeError
+from segshift.errors import MissingDataError, RecipeError
 from segshift.methods import METHODS, OnlineMethod
-from segshift.metrics.calibration import ConfidenceCounts
-from segshift.models.layers import normalization_layers
 from segshift.predict import encode_label
 from segshift.types import Sample
 from segshift.watch.arrivals import Arrivals, Stamp, read_frames
@@ -183,18 +179,14 @@ class _Watcher:
     @torch.no_grad()
     def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
         """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
-        counts = ConfidenceCounts(self.calibration.temperatures, self.calibration.source.thresholds)
-        measured = bool(normalization_layers(self.model))
-        watching: AbstractContextManager[list[InputMoments]] = watch_inputs(self.model) if measured else nullcontext([])
-        with watching as found:
-            for path, picture in pictures.items():
-                labels = []
-                for strip in resized(self._predict(picture), *picture.shape[-2:]):  # a large picture's logits are never there at once
-                    counts.update(strip[None])
-                    labels.append(strip.max(0).indices.to(torch.uint8))
-                if self.guard is None:
-                    self._write(path, torch.cat(labels))
-        told = judge(self.calibration, counts, InputMoments.join(found) if found else None, len(pictures))
+        signals = self.calibration.signals(self.model, self.device)
+        for path, picture in pictures.items():
+            labels = []
+            for strip, _ in signals.look(show(Sample(picture, None, None, path.name), self.run.size)):  # a large picture's logits are never there at once
+                labels.append(strip[0].max(0).indices.to(torch.uint8))
+            if self.guard is None:
+                self._write(path, torch.cat(labels))
+        told = judge(self.calibration, signals)
         line: dict[str, Any] = {} if told.distance is None else {"distance": told.distance}
         if told.distance is not None and told.clean is not None:
             above = told.clean.above(self.false_alarms)
@@ -202,22 +194,10 @@ class _Watcher:
         by = told.estimates
         return line | {"miou": by.miou("rehearsed"), "miou_by": {name: by.miou(name) for name in by.iou}, "accuracy": by.accuracy}
 
-    def _predict(self, picture: Tensor) -> Tensor:
-        """Logits (K, h, w) of a frame as the model sees it."""
-        logits: Tensor = self.model(self._shown(picture)[None])[0].float()
-        if not bool(torch.isfinite(logits).all()):
-            raise ModelError("the model's logits are not finite: its weights are damaged")
-        return logits
-
-    def _shown(self, picture: Tensor) -> Tensor:
-        size = self.run.size
-        seen = picture if size is None else resize_sample(Sample(picture, None, None, ""), size).image
-        return seen.to(self.device).float().div(255)
-
     def _answers(self, guard: Guard, pictures: dict[Path, Tensor]) -> Iterator[tuple[Path, Tensor]]:
         """Logits of each frame, while the method adapts."""
         for group in of_one_size(pictures, self.run.size):
-            logits = guard(torch.stack([self._shown(pictures[path]) for path in group])).float()
+            logits = guard(torch.cat([as_input(as_seen(pictures[path], self.run.size), self.device) for path in group])).float()
             yield from ((path, logits[index]) for index, path in enumerate(group))
 
     def _write(self, path: Path, label: Tensor) -> None:
