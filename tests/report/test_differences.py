@@ -81,6 +81,14 @@ def test_the_gallery_takes_runs_of_one_name_as_seeds_and_the_first_pattern_off(m
         list(draw_gallery(Gallery(find_all_runs([folder], ["tuned"])), ["difference"]))
 
 
+def test_runs_of_one_name_with_other_options_are_not_averaged(make_run: MakeRun, shares: Shares) -> None:
+    for number, rate in enumerate((1e-3, 1e-2)):
+        make_run(f"tent-{number}", {"clear": shares([0.9] * 4)}, method="tent", method_options={"lr": rate}).update(name="tent")
+    runs = find_all_runs([make_run("source", {"clear": shares([0.5] * 4)}).path.parent], ["source", "tent"])
+    names = [name for name, _ in draw_gallery(Gallery(runs), ["difference"])]
+    assert [name.partition("-source")[0].rpartition("-")[0] for name in names] == ["difference-tent-lr-0.001", "difference-tent-lr-0.01"]
+
+
 def test_other_images_are_not_compared(make_run: MakeRun, shares: Shares, tmp_path: Path) -> None:
     runs = [make_run(name, {"clear": shares([0.5] * 4)}, fingerprints={"clear": name}) for name in ("one", "two")]
     gallery = Gallery(runs)

@@ -9,9 +9,10 @@ from typing import final
 
 from segshift.engine.run import Run
 from segshift.report.canvas import COLORS, DASHES, Dashes, line_style
-from segshift.report.comparison import row_names
+from segshift.report.naming import name_apart, row_names, settings_apart
 
 Style = tuple[str, Dashes]
+Settings = tuple[tuple[str, str], ...]
 
 
 @final
@@ -24,20 +25,20 @@ class Styles:
 
 
 def group_seeds(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ by their seed alone, by their name; of other runs of one name each by itself."""
-    names, found = row_names(runs), {}
-    for run in runs:
-        alike = [other for other in runs if _without_seed(other) == _without_seed(run)]
-        seeds = len({other.record.get("seed") for other in alike})
-        if 1 < seeds == len(alike) == sum(other.name == run.name for other in runs):
-            found[run.name] = alike
-        else:
-            found[names[run.path]] = [run]
+    """Runs that differ by their seed alone, by their name and what tells them from others of it; of runs that share a seed too each by itself."""
+    rows, found = row_names(runs), {}
+    for name in dict.fromkeys(run.name for run in runs):
+        same = [run for run in runs if run.name == name]
+        arms: dict[Settings, list[Run]] = {}
+        for run, settings in zip(same, settings_apart(same), strict=True):
+            arms.setdefault(tuple(sorted(settings.items())), []).append(run)
+        names = name_apart([arm[0] for arm in arms.values()], seed=False)
+        for title, arm in zip(names, arms.values(), strict=True):
+            if len({run.record.get("seed") for run in arm}) == len(arm):
+                found[title] = arm
+            else:
+                found |= {rows[run.path]: [run] for run in arm}
     return found
-
-
-def _without_seed(run: Run) -> tuple[str, ...]:
-    return tuple(str(run.record.get(key)) for key in ("name", "method", "method_options", "tuning", "label_space"))
 
 
 def choose_styles(names: Sequence[str]) -> Styles:

@@ -16,6 +16,7 @@ import numpy as np
 from segshift.engine.run import Evaluation, Run
 from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
 from segshift.metrics import FEW_BLOCKS, Interval, confidence_interval, paired_interval
+from segshift.report.naming import row_names
 
 SAMPLES = 1000
 LEVEL = 0.95
@@ -281,20 +282,6 @@ def _match(evaluations: Mapping[Path, list[Evaluation]], wanted: Iterable[str]) 
 def _of_same_images(evaluation: Evaluation, others: Iterable[Evaluation]) -> Evaluation | None:
     """Of a later round of a stream the source model has no column of this name."""
     return next((other for other in others if other.record["fingerprint"] == evaluation.record["fingerprint"]), None)
-
-
-def row_names(runs: Sequence[Run]) -> dict[Path, str]:
-    """Names of the rows; runs of one name are told apart by their folders."""
-    names = [run.name for run in runs]
-    return {run.path: run.name if names.count(run.name) == 1 else f"{run.name} ({told_apart(run, runs)})" for run in runs}
-
-
-def told_apart(run: Run, runs: Sequence[Run]) -> str:
-    """As much of the end of a run's path as no other run of its name has."""
-    own = run.path.resolve().parts
-    others = [other.path.resolve().parts for other in runs if other.name == run.name and other.path != run.path]
-    length = next((count for count in range(1, len(own)) if all(other[-count:] != own[-count:] for other in others)), len(own))
-    return "/".join(own[-length:])
 
 
 def _evaluated(evaluation: Evaluation) -> tuple[str, str]:

@@ -13,11 +13,13 @@ import numpy as np
 from segshift.data.dataset import open_domain
 from segshift.engine.run import Evaluation, Run, slug
 from segshift.errors import DataError, UnknownNameError, UserError, require_run, unknown_name
+from segshift.report.arms import group_seeds
 from segshift.report.canvas import COLUMN, Format
-from segshift.report.comparison import compare_runs, row_names
+from segshift.report.comparison import compare_runs
 from segshift.report.confusion_figure import confusion_figure
 from segshift.report.difference_figure import class_differences, difference_figure
 from segshift.report.learning import learning_figure
+from segshift.report.naming import row_names
 from segshift.report.overlays import Overlays, draw_overlays
 from segshift.report.picture_grid import overlay_figure
 from segshift.report.samples import draw_samples
@@ -139,12 +141,12 @@ def draw_images(gallery: Gallery) -> Iterator[Drawing]:
 
 
 def draw_differences(gallery: Gallery) -> Iterator[Drawing]:
-    """IoU by class of every run less that of the first, a figure a run and domain; runs of one name are seeds."""
+    """IoU by class of every run less that of the first, a figure a run and domain; runs that differ by their seed alone count as one."""
     found: dict[str, dict[str, list[Evaluation]]] = {}
-    for run in gallery.finished():
-        for evaluation in run.evaluations():
+    for name, arm in group_seeds(gallery.finished()).items():
+        for evaluation in (evaluation for run in arm for evaluation in run.evaluations()):
             if not gallery.domains or evaluation.name in gallery.domains:
-                found.setdefault(evaluation.name, {}).setdefault(run.name, []).append(evaluation)
+                found.setdefault(evaluation.name, {}).setdefault(name, []).append(evaluation)
     if all(len(by_name) < 2 for by_name in found.values()):
         gallery.note("a difference needs two runs that were tested on the same domain")
     for domain, by_name in found.items():
