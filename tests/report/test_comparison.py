@@ -68,10 +68,39 @@ def test_several_sources_group_their_descendants(make_run: MakeRun, shares: Shar
 
 def test_other_images_under_one_name_are_left_out_with_a_note(make_run: MakeRun, shares: Shares) -> None:
     source = make_run("source", {"fog": shares([0.5] * 12)}, fingerprints={"fog": "one"})
-    other = make_run("other", {"fog": shares([0.8] * 12)}, fingerprints={"fog": "two"}, domains={"fog": "streets::val"}, parent=source)
+    others = [
+        make_run(name, {"fog": shares([0.8] * 12)}, fingerprints={"fog": "two"}, domains={"fog": "streets::val"}, parent=source) for name in ("one", "two")
+    ]
+    comparison = compare_runs([source, *others])
+    assert [row.cells for row in comparison.rows[1:]] == [{}, {}]
+    (note,) = comparison.notes
+    assert note.startswith("fog: left out, as of other images than this column's streets::test: one (streets::val); two (streets::val); ")
+    assert f"segshift evaluate {source.path} --domain 'ANOTHER LABEL:=streets::val'" in note
+
+
+def test_a_label_of_other_images_is_found_under_the_source_models_own_label(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12), "val fog": shares([0.6] * 12)}, fingerprints={"fog": "one", "val fog": "two"})
+    other = make_run("other", {"fog": shares([0.8] * 12)}, fingerprints={"fog": "two"}, parent=source)
     comparison = compare_runs([source, other])
-    assert comparison.rows[1].cells == {}
-    assert any("other was evaluated on other images under the name fog (streets::val" in note for note in comparison.notes)
+    assert list(comparison.rows[1].cells) == ["val fog"]
+    assert comparison.rows[1].cells["val fog"].difference.value == pytest.approx(0.8 / 1.2 - 0.6 / 1.4)
+    assert not comparison.notes
+
+
+def test_every_round_of_a_stream_has_a_difference_whatever_its_source_model_calls_the_images(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.9] * 12), "val": shares([0.5] * 12)}, fingerprints={"fog": "other", "val": "one"})
+    rounds = [f"fog, round {number}" for number in (1, 2, 3)]
+    stream = make_run("stream", {name: shares([0.8] * 12) for name in rounds}, fingerprints=dict.fromkeys(rounds, "one"), parent=source)
+    cells = compare_runs([source, stream]).rows[1].cells
+    assert list(cells) == ["val", *rounds[1:]]
+    assert all(cell.difference.value == pytest.approx(0.8 / 1.2 - 0.5 / 1.5) for cell in cells.values())
+
+
+def test_what_lacks_a_difference_is_one_line(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"clear": shares([0.9] * 12)})
+    runs = [make_run(name, {"fog": shares([0.8] * 12), "rain": shares([0.8] * 12)}, parent=source) for name in ("one", "two")]
+    (note,) = compare_runs([source, *runs]).notes
+    assert note == "one; two on fog; rain: their source model was not evaluated on the same images, so there is no difference"
 
 
 def test_same_images_under_another_name_share_a_column(make_run: MakeRun, shares: Shares) -> None:

@@ -1,12 +1,12 @@
 """Runs side by side: each run's mIoU on each domain with its interval, and the difference to the source model on the same images.
 
-The source model of a run is its root ancestor. A column holds one data set only: an evaluation of the same name on other images
-(another fingerprint or other classes) is left out with a note, never mixed in.
+The source model of a run is its root ancestor. A column holds one data set only, under whatever label a run has it: an evaluation of its label on
+other images (another fingerprint) or of other classes is left out with a note, never mixed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -16,6 +16,7 @@ import numpy as np
 from segshift.engine.run import Evaluation, Run
 from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
 from segshift.metrics import FEW_BLOCKS, Interval, confidence_interval, paired_interval
+from segshift.report.matching import match_images, of_same_images
 from segshift.report.naming import row_names
 
 SAMPLES = 1000
@@ -147,7 +148,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
     for name in domains:
         if known and name not in known:
             raise unknown_name("evaluated domain", name, known)
-    matched = _match(evaluations, domains or known)
+    matched, left_out = match_images(evaluations, domains or known)
     if not matched:
         raise DataError(f"no evaluation in {', '.join(str(run.path) for run in runs)}: run `segshift evaluate RUN --domain DOMAIN` first")
     names = row_names([run for run, _, _ in ordered])
@@ -156,20 +157,53 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
         cells = {}
         for name, by_run in matched.items():
             if run.path in by_run:
-                before = by_run.get(source.path) or _of_same_images(by_run[run.path], evaluations.get(source.path, [])) if source and depth else None
-                cell = builder.cell(name, names[run.path], by_run[run.path], before, depth)
+                before = by_run.get(source.path) or of_same_images(by_run[run.path], evaluations.get(source.path, [])) if source and depth else None
+                cell = builder.cell(name, names[run.path], by_run[run.path], before)
                 if cell is not None:
                     cells[name] = cell
         if not evaluations[run.path]:
             builder.note(f"{names[run.path]} has no evaluation: `segshift evaluate {run.path} --domain DOMAIN`")
         rows.append(Row(run, names[run.path], str(source.path if source else run.path), depth, cells))
-    columns = tuple(column for name, column in builder.columns.items() if name in matched)
-    for column in columns:
-        if column.blocks == 1:
-            builder.note(f"{column.name} has one block of neighbouring frames, or one image: no interval can be given; test on more sequences")
-        elif column.blocks < WIDE_BLOCKS:
-            builder.note(f"{column.name} has only {column.blocks} blocks of images: few to tell an interval from; more sequences make it reliable")
+    columns = tuple(builder.columns.values())
+    builder.notes += _note_other_images(left_out, builder.columns, names, {run.path: source or run for run, source, _ in ordered})
+    builder.notes += [*_note_lacking(rows), *_note_few_blocks(columns)]
     return Comparison(tuple(rows), columns, tuple(builder.notes))
+
+
+def _note_other_images(
+    left_out: Mapping[str, Mapping[Path, Evaluation]], columns: Mapping[str, Column], names: Mapping[Path, str], sources: Mapping[Path, Run]
+) -> Iterator[str]:
+    """One line a label that stands for other images in some runs."""
+    for label, by_run in left_out.items():
+        if label in columns:
+            runs = "; ".join(f"{names[path]} ({evaluation.record['domain']})" for path, evaluation in by_run.items())
+            path, evaluation = next(iter(by_run.items()))
+            again = f"`segshift evaluate {sources[path].path} --domain 'ANOTHER LABEL:={evaluation.record['domain']}'`"
+            yield f"{label}: left out, as of other images than this column's {columns[label].domain}: {runs}; to compare them, {again}"
+
+
+def _note_lacking(rows: Sequence[Row]) -> Iterator[str]:
+    """One line for all runs that lack a difference on the same domains, as their source model was not tested there."""
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    known = {str(row.run.path) for row in rows if row.is_source}
+    for row in rows:
+        names = tuple(name for name, cell in row.cells.items() if cell.difference is None)
+        if row.depth and names and row.source in known:
+            lacking.setdefault((row.source, names), []).append(row.name)
+    for (_, names), runs in lacking.items():
+        what = "its source model was" if len(runs) == 1 else "their source model was"
+        yield f"{'; '.join(runs)} on {'; '.join(names)}: {what} not evaluated on the same images, so there is no difference"
+
+
+def _note_few_blocks(columns: Sequence[Column]) -> Iterator[str]:
+    """One line for all domains of so few blocks."""
+    for blocks in sorted({column.blocks for column in columns if column.blocks < WIDE_BLOCKS}):
+        names = [column.name for column in columns if column.blocks == blocks]
+        what = f"{'; '.join(names)} {'has' if len(names) == 1 else 'have'}"
+        if blocks == 1:
+            yield f"{what} one block of neighbouring frames, or one image: no interval can be given; test on more sequences"
+        else:
+            yield f"{what} only {blocks} blocks of images: few to tell an interval from; more sequences make it reliable"
 
 
 @dataclass
@@ -214,15 +248,12 @@ class _Builder:
             here = parent
         return here, depth
 
-    def cell(self, name: str, row: str, evaluation: Evaluation, source: Evaluation | None, depth: int) -> Cell | None:
-        """The figures of one evaluation, or None and a note where it is not of the column's images."""
+    def cell(self, name: str, row: str, evaluation: Evaluation, source: Evaluation | None) -> Cell | None:
+        """The figures of one evaluation, or None and a note where it is not of the column's classes."""
         record = evaluation.record
         column = self.columns.setdefault(
             name, Column(name, record["domain"], record["fingerprint"], tuple(record["classes"]), record["images"], len(set(evaluation.blocks)))
         )
-        if record["fingerprint"] != column.fingerprint:
-            self.note(f"{row} was evaluated on other images under the name {name} ({record['domain']}, not the {column.domain} of this column): left out")
-            return None
         if tuple(record["classes"]) != column.classes:
             self.note(f"{row} was scored on {len(record['classes'])} classes in {name}, this column on {len(column.classes)}: left out")
             return None
@@ -233,10 +264,8 @@ class _Builder:
         if not np.isclose(miou.value, record["miou"], atol=1e-6, equal_nan=True):
             raise WeightsError(f"{evaluation.arrays}: its matrices do not give the mIoU of its record: evaluate again")
         difference = None
-        if source is not None and source.record["fingerprint"] == column.fingerprint and tuple(source.record["classes"]) == column.classes:
+        if source is not None and tuple(source.record["classes"]) == column.classes:
             difference = _paired(evaluation, source)
-        elif depth:
-            self.note(f"{row} on {name}: its source model was not evaluated on the same images, so there is no difference")
         cell = Cell(evaluation, miou, difference)
         if cell.known:
             self.note(f"{name}: {cell.known}, so this is no test of it, nor of what was made from it: evaluate on other images")
@@ -258,30 +287,6 @@ def _paired(one: Evaluation, other: Evaluation) -> Interval:
         generator=np.random.default_rng(SEED),
         names=(one.names, other.names),
     )
-
-
-def _match(evaluations: Mapping[Path, list[Evaluation]], wanted: Iterable[str]) -> dict[str, dict[Path, Evaluation]]:
-    """Evaluations by column: those of its name, and of a run that has none of this name, one of the same images under another name."""
-    own = {path: {e.name: e for e in found} for path, found in evaluations.items()}
-    matched: dict[str, dict[Path, Evaluation]] = {}
-    taken: set[tuple[Path, str]] = set()
-    for name in wanted:
-        here = {path: found[name] for path, found in own.items() if name in found and (path, name) not in taken}
-        if not here:
-            continue
-        data = next(iter(here.values())).record["fingerprint"]
-        for path, found in own.items():
-            alias = next((e for e in found.values() if e.record["fingerprint"] == data and e.name not in matched), None)
-            if path not in here and name not in found and alias is not None:
-                here[path] = alias
-        taken |= {(path, e.name) for path, e in here.items()}
-        matched[name] = here
-    return matched
-
-
-def _of_same_images(evaluation: Evaluation, others: Iterable[Evaluation]) -> Evaluation | None:
-    """Of a later round of a stream the source model has no column of this name."""
-    return next((other for other in others if other.record["fingerprint"] == evaluation.record["fingerprint"]), None)
 
 
 def _evaluated(evaluation: Evaluation) -> tuple[str, str]:
