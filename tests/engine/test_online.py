@@ -186,7 +186,7 @@ def test_the_last_step_of_all_is_looked_at_too() -> None:
     guard(GREY)
     assert not torch.equal(model.weight, began.weight)
     guard.settle(GREY)
-    assert describe_trouble(guard.counts()) == "1 rollback in 1 batches (1 collapsed)"
+    assert describe_trouble(guard.counts()) == "1 rollback in 1 batch (1 collapsed)"
     assert torch.equal(model.weight, began.weight)
     steady, moved, _ = diverging(1.001)
     steady(GREY)

@@ -39,9 +39,12 @@ def write_run(
     blocks: list[str] | None = None,
     classes: tuple[str, ...] = CLASSES,
     known: Mapping[str, str] | None = None,
+    streams: Mapping[str, Mapping[str, int]] | None = None,
     **record: Any,
 ) -> Run:
-    """A run folder with an evaluation for each entry of `scores`; `record` overrides entries of run.json, `known` says what it knew of images."""
+    """A run folder with an evaluation for each entry of `scores`; `record` overrides entries of run.json, `known` says what it knew of images, `streams`
+    what its method counted while it was tested.
+    """
     path = folder / name
     path.mkdir(parents=True)
     content = {
@@ -89,6 +92,7 @@ def write_run(
             blocks,
             classes,
             (known or {}).get(label, ""),
+            (streams or {}).get(label),
         )
     return run
 
@@ -102,6 +106,7 @@ def write_scores(
     blocks: list[str] | None,
     classes: tuple[str, ...] = CLASSES,
     known: str = "",
+    stream: Mapping[str, int] | None = None,
 ) -> None:
     """An evaluation of known matrices."""
     total = confusions.sum(0)
@@ -119,7 +124,7 @@ def write_scores(
         "images": len(confusions),
         "size": [32, 64],
         "scored_at": "label size",
-        "protocol": {"prediction": "offline: fixed weights, evaluation mode", "batch_size": 8, "known_images": known},
+        "protocol": {"prediction": "offline: fixed weights, evaluation mode", "batch_size": 8, "known_images": known} | ({"stream": stream} if stream else {}),
         "definition": metrics.DEFINITION,
         "miou": float(metrics.miou(total)),
         "mean_accuracy": float(metrics.mean_accuracy(total)),

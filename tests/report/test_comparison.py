@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +11,9 @@ import pytest
 
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
-from segshift.report.comparison import compare_runs, open_runs
-from segshift.report.tables import footnotes
+from segshift.report.comparison import compare_runs
+from segshift.report.folders import open_runs
+from segshift.report.tables import footnotes, to_csv
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -94,6 +97,21 @@ def test_every_round_of_a_stream_has_a_difference_whatever_its_source_model_call
     cells = compare_runs([source, stream]).rows[1].cells
     assert list(cells) == ["val", *rounds[1:]]
     assert all(cell.difference.value == pytest.approx(0.8 / 1.2 - 0.5 / 1.5) for cell in cells.values())
+
+
+def test_what_was_taken_back_while_a_run_was_tested_is_one_line(make_run: MakeRun, shares: Shares) -> None:
+    scores = {name: shares([0.5] * 12) for name in ("clear", "fog", "night")}
+    source = make_run("source", scores)
+    quiet = {"batches": 12, "not_finite": 0, "collapsed": 0, "resets_of_the_method": 0}
+    streams = {"clear": quiet, "fog": quiet | {"not_finite": 1, "collapsed": 2}, "night": quiet | {"resets_of_the_method": 1}}
+    runs = [make_run("sar", scores, parent=source, streams=streams), make_run("tent", scores, parent=source, streams=dict.fromkeys(scores, quiet))]
+    comparison = compare_runs([source, *runs])
+    assert comparison.notes == ("sar: 3 rollbacks in 12 batches (1 not finite, 2 collapsed) on fog; 1 reset of its own in 12 batches on night",)
+    assert [row["trouble"] for row in csv.DictReader(io.StringIO(to_csv(comparison)))][3:6] == [
+        "",
+        "3 rollbacks in 12 batches (1 not finite, 2 collapsed)",
+        "1 reset of its own in 12 batches",
+    ]
 
 
 def test_what_lacks_a_difference_is_one_line(make_run: MakeRun, shares: Shares) -> None:

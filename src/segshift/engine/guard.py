@@ -114,11 +114,16 @@ class Guard:
 
 
 def describe_trouble(counts: Mapping[str, int]) -> str:
-    """What was rolled back, "" for nothing.
+    """What was rolled back, and how often the method took itself back; "" for neither.
 
-    >>> describe_trouble({"batches": 20, "not_finite": 1, "collapsed": 2})
+    >>> describe_trouble({"batches": 20, "not_finite": 1, "collapsed": 2, "resets_of_the_method": 0})
     '3 rollbacks in 20 batches (1 not finite, 2 collapsed)'
+    >>> describe_trouble({"batches": 20, "not_finite": 0, "collapsed": 0, "resets_of_the_method": 1})
+    '1 reset of its own in 20 batches'
     """
     parts = [f"{counts[key]} {key.replace('_', ' ')}" for key in ("not_finite", "collapsed") if counts[key]]
-    total = counts["not_finite"] + counts["collapsed"]
-    return f"{total} rollback{'s' if total != 1 else ''} in {counts['batches']} batches ({', '.join(parts)})" if parts else ""
+    total, own = counts["not_finite"] + counts["collapsed"], counts["resets_of_the_method"]
+    batches = f"in {counts['batches']} batch{'es' * (counts['batches'] != 1)}"
+    rollbacks = f"{total} rollback{'s' * (total != 1)} {batches} ({', '.join(parts)})" if parts else ""
+    resets = f"{own} reset{'s' * (own != 1)} of its own{'' if parts else f' {batches}'}" if own else ""
+    return ", ".join(filter(None, (rollbacks, resets)))

@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 
+from segshift.engine.guard import describe_trouble
 from segshift.engine.run import Evaluation, Run
 from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
 from segshift.metrics import FEW_BLOCKS, Interval, confidence_interval, paired_interval
@@ -62,6 +63,12 @@ class Cell:
     def known(self) -> str:
         """What the model already knew of these images, "" where nothing: a figure on images that were learned from is no test."""
         return str(self.evaluation.record.get("protocol", {}).get("known_images") or "")
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong while the method answered these images, "" for nothing or a model that only predicts."""
+        counts = self.evaluation.record.get("protocol", {}).get("stream")
+        return describe_trouble(counts) if counts else ""
 
 
 @final
@@ -116,26 +123,6 @@ class Comparison:
         return [*dict.fromkeys(str(cell.evaluation.record["definition"]) for cell in cells), INTERVAL]
 
 
-def open_runs(paths: Sequence[Path | str]) -> list[Run]:
-    """The runs of the folders; a folder of run folders stands for the finished runs in it, by time of creation.
-
-    Raises MissingDataError where a folder holds no run, RecipeError where a named run is not finished.
-    """
-    runs: dict[Path, Run] = {}
-    for path in map(Path, paths):
-        inside = [] if (path / "run.json").is_file() else sorted(path.glob("*/run.json"))
-        if inside:
-            found = [Run.open(file.parent) for file in inside]
-            found = sorted((run for run in found if run.record.get("status") == "finished"), key=_created)
-            if not found:
-                raise MissingDataError(f"{path} holds {len(inside)} run folders, none of them finished: go on with --resume first")
-        else:
-            found = [Run.open(path)]
-            found[0].require_finished()
-        runs.update({run.path.resolve(): run for run in found})
-    return list(runs.values())
-
-
 def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison:
     """The comparison of runs over `domains` (names of evaluations; none: all of them). Source models that are not named are added.
 
@@ -166,7 +153,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
         rows.append(Row(run, names[run.path], str(source.path if source else run.path), depth, cells))
     columns = tuple(builder.columns.values())
     builder.notes += _note_other_images(left_out, builder.columns, names, {run.path: source or run for run, source, _ in ordered})
-    builder.notes += [*_note_lacking(rows), *_note_few_blocks(columns)]
+    builder.notes += [*_note_lacking(rows), *_note_trouble(rows), *_note_few_blocks(columns)]
     return Comparison(tuple(rows), columns, tuple(builder.notes))
 
 
@@ -193,6 +180,13 @@ def _note_lacking(rows: Sequence[Row]) -> Iterator[str]:
     for (_, names), runs in lacking.items():
         what = "its source model was" if len(runs) == 1 else "their source model was"
         yield f"{'; '.join(runs)} on {'; '.join(names)}: {what} not evaluated on the same images, so there is no difference"
+
+
+def _note_trouble(rows: Sequence[Row]) -> Iterator[str]:
+    """One line a run: where answers were taken back while it was tested, and where its method began anew by itself."""
+    for row in rows:
+        if told := [f"{cell.trouble} on {name}" for name, cell in row.cells.items() if cell.trouble]:
+            yield f"{row.name}: {'; '.join(told)}"
 
 
 def _note_few_blocks(columns: Sequence[Column]) -> Iterator[str]:
@@ -291,7 +285,3 @@ def _paired(one: Evaluation, other: Evaluation) -> Interval:
 
 def _evaluated(evaluation: Evaluation) -> tuple[str, str]:
     return str(evaluation.record.get("created", "")), evaluation.name
-
-
-def _created(run: Run) -> tuple[str, str]:
-    return str((run.record.get("provenance") or {}).get("created", "")), run.name

@@ -49,6 +49,7 @@ FIELDS = (
     "data",
     "fingerprint",
     "known_images",
+    "trouble",
     "options",
     "seed",
     "architecture",
@@ -216,7 +217,7 @@ def _record(row: Row, column: Column) -> dict[str, object]:
     cell = row.cells.get(column.name)
     if cell is not None:
         line |= {key: cell.evaluation.record[key] for key in ("mean_accuracy", "accuracy", "dice", "images", "checkpoint")}
-        line |= {"known_images": cell.known}
+        line |= {"known_images": cell.known, "trouble": cell.trouble}
         line |= {"blocks": cell.miou.blocks, "miou": cell.miou.value, "low": _number(cell.miou.low), "high": _number(cell.miou.high)}
         if cell.difference is not None:
             difference = cell.difference
