@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,15 @@ def test_forms_hold_the_figures(comparison: StudyComparison, results: Results) -
         assert text.count("[") == text.count("]") == sum(entry.low is not None for row in scores.rows for entry in row)
         assert not re.search(r"\[[^\]]*\n", text)
         assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_run_that_adapts_on_its_tests_has_no_cost_of_its_own(comparison: StudyComparison) -> None:
+    row = comparison.rows[1]
+    for data, words in (({"target": None}, ["-", "-"]), ({"target": "streets::val"}, ["0.0", "11s"])):
+        online = replace(row, runs=tuple(replace(run, method="tent", recipe={**run.recipe, "data": data}) for run in row.runs))
+        cost = cost_form(replace(comparison, rows=(comparison.rows[0], online)))
+        assert [cost.rows[1][place].words() for place in (2, 4)] == words
+        assert any("keeps nothing of it" in note for note in cost.notes) == (words == ["-", "-"])
 
 
 def test_a_pivot_that_is_none_says_why(comparison: StudyComparison, results: Results) -> None:

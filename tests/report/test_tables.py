@@ -82,6 +82,29 @@ def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
     assert describe_method(tuned) == "supervised + cl"
 
 
+def test_an_online_run_is_not_free(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"fog": shares([0.5] * 4)}
+    source, learned = make_run("source", scores), {"said": "touches norms"}
+    online = {"parent": source, "online": True, "seconds": 3.0, "parameters_changed": 0, "statistics_changed": 0}
+    runs = [
+        make_run("tent", scores, method="tent", adaptation=learned, **online),
+        make_run("eata", scores, method="eata", adaptation=learned | {"fisher_images": 9}, **online),
+        make_run("none", scores, method="none", adaptation=learned, **online),
+    ]
+    comparison = compare_runs([source, *runs])
+    rows = {words[0]: words[1:] for line in printed(comparison, 160).partition("what it took")[2].splitlines() if (words := line.split())}
+    assert rows["source"][-2:] == ["13s", "0.25"]  # a second for four images
+    assert rows["tent"] == ["tent", "online", "online", "0", "online", "0.25"]
+    assert rows["eata"] == ["eata", "online", "online", "0", "3s", "0.25"]  # what it learned from the source
+    assert rows["none"] == ["none", "0", "0", "0", "online", "0.25"]
+    assert "online: the run adapts on each test while it is tested" in printed(comparison, 160)
+    lines = {row["run"]: row for row in csv.DictReader(io.StringIO(to_csv(comparison)))}
+    figures = ("parameters_changed", "statistics_changed", "seconds", "seconds_per_image")
+    found = {name: [lines[name][figure] for figure in figures] for name in ("tent", "eata", "none")}
+    assert found == {"tent": ["", "", "", "0.25"], "eata": ["", "", "3.0", "0.25"], "none": ["0", "0", "", "0.25"]}
+    assert "test, s/image" not in printed(compare_runs([source]), 160)
+
+
 def test_a_figure_on_known_images_is_marked(make_run: MakeRun, shares: Shares, comparison: Comparison) -> None:
     known = {"fog": "seen learned from the labels of 3 of these 12 images"}
     seen = compare_runs([make_run("seen", {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)}, known=known)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -103,6 +104,15 @@ def test_a_repair_must_beat_the_best_source(make_run: MakeRun, shares: Shares) -
     assert "weak does not beat it" in said
     assert "strong" not in said
     assert "every repair of another source model beats it" in str(compare_with_best_source(compare_runs([plain, strong, jitter])))
+
+
+def test_a_method_that_learns_while_it_is_tested_says_what_that_takes(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"clear": shares([0.9] * 12), "fog": shares([0.5] * 12)})
+    tent = make_run("tent", {"fog": shares([0.8] * 12)}, parent=source, method="tent", online=True, seconds=0.4, parameters_changed=0)
+    file = tent.path / "evaluations" / "fog.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": 3.0}))
+    (finding,) = describe_findings(compare_runs([source, tent]))
+    assert "with no label of the target, learning while it is tested, 3.0 times the time of source an image" in finding.repairs[0]
 
 
 def test_names_with_commas_are_told_apart(make_run: MakeRun, shares: Shares) -> None:

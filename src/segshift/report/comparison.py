@@ -87,12 +87,6 @@ class Row:
         """Whether it started from no other run."""
         return self.depth == 0
 
-    @property
-    def share(self) -> float | None:
-        """Changed parameters over all."""
-        changed, count = self.run.record.get("parameters_changed"), self.run.record.get("parameters")
-        return changed / count if count and changed is not None else None
-
 
 @final
 @dataclass(frozen=True)

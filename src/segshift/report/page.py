@@ -9,15 +9,16 @@ from typing import Any, final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from segshift.engine.logs import Reporter, duration
+from segshift.engine.logs import Reporter
 from segshift.engine.provenance import command_line, now
 from segshift.errors import UserError
 from segshift.report.comparison import Comparison, Row
+from segshift.report.costs import changed_parameters, changed_statistics, describe_tests, tests_are_timed, time_before_tests
 from segshift.report.figures import class_figure, degradation_figure, find_curves
 from segshift.report.overlays import draw_overlays
 from segshift.report.picture_grid import overlay_figure
 from segshift.report.shift import choose_domains
-from segshift.report.tables import changed_parameters, describe_method, legend, percent, protocol
+from segshift.report.tables import describe_method, legend, percent, protocol
 from segshift.report.words import compare_with_best_source, describe_findings
 
 REPAIRS_SHOWN = 3
@@ -50,7 +51,7 @@ def build_page(
     if domain is not None:
         comparison.column(domain)
     environment = Environment(loader=PackageLoader("segshift", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters |= {"percent": percent, "duration": duration}
+    environment.filters |= {"percent": percent}
     return environment.get_template("page.html.j2").render(
         title=title,
         created=now().replace("T", " ").replace("+00:00", " UTC"),
@@ -61,6 +62,7 @@ def build_page(
         figures=[*_curves(comparison), *_classes(comparison, domain), *_overlays(comparison, images, reporter, domain)],
         rows=[_describe_row(row) for row in comparison.rows],
         legend=legend(comparison),
+        timed=tests_are_timed(comparison),
         definitions=comparison.definitions(),
     )
 
@@ -130,9 +132,10 @@ def _describe_row(row: Row) -> dict[str, Any]:
         "method": describe_method(row.run),
         "sees": ", ".join(record.get("sees", ())) or "nothing",
         "changed": changed_parameters(row),
-        "statistics": f"{record.get('statistics_changed', 0):,}",
+        "statistics": changed_statistics(row),
         "labels": f"{record.get('labels_used', 0):,}",
-        "seconds": float(record.get("seconds", 0.0)),
+        "time": time_before_tests(row),
+        "tests": describe_tests(row),
         "protocol": protocol(row),
         "evaluation": _one_line(scored),
         "provenance": {

@@ -7,11 +7,14 @@ from math import isnan
 
 from segshift.engine.logs import duration
 from segshift.errors import DataError, unknown_name
+from segshift.methods import METHODS
 from segshift.metrics import Interval
 from segshift.report.forms import Entry, Form, mark_best
 from segshift.report.studies import StudyCell, StudyComparison, StudyRow
 from segshift.study.grid import title
+from segshift.study.rows import RunResult
 
+ONLINE = "no time and no change: the run adapts on each test while it is tested, and keeps nothing of it"
 RANK = "bold: the highest of a column, which may be no more than noise; rank: the mean over the domains of a run's place by mIoU, 1 is the best"
 
 
@@ -110,23 +113,30 @@ def classes_form(comparison: StudyComparison, domain: str, classes: Sequence[str
 
 
 def cost_form(comparison: StudyComparison) -> Form:
-    """Cost beside accuracy: what each run changed, the labels and the seconds it took, and mIoU."""
+    """Cost beside accuracy: what each run changed, the labels and the seconds it took, and mIoU; of a run that works while it is tested neither is known."""
     columns = ("run", "parameters", "changed, %", "target labels", "time", *(f"{domain} mIoU" for domain in comparison.domains))
     rows = []
     for row in comparison.rows:
         run = row.runs[0]
+        online = adapts_on_tests(run)
         cells = [row.cells.get(domain) for domain in comparison.domains]
         rows.append(
             (
                 _name(row, comparison),
                 Entry(f"{run.parameters:,}", plain=float(run.parameters)) if run.parameters else Entry(),
-                Entry(value=100 * row.share) if row.share is not None else Entry(),
+                Entry(value=100 * row.share) if row.share is not None and not online else Entry(),
                 Entry(str(run.labels_used or 0)),
-                Entry(duration(row.seconds), plain=round(row.seconds, 1)) if row.seconds == row.seconds else Entry(),
+                Entry(duration(row.seconds), plain=round(row.seconds, 1)) if row.seconds == row.seconds and not online else Entry(),
                 *(Entry(value=100 * cell.miou.value) if cell else Entry() for cell in cells),
             )
         )
-    return Form(_title(comparison, "what it took"), columns, tuple(rows), _notes(comparison), _breaks(comparison))
+    notes = ((ONLINE,) if any(adapts_on_tests(row.runs[0]) for row in comparison.rows) else ()) + _notes(comparison)
+    return Form(_title(comparison, "what it took"), columns, tuple(rows), notes, _breaks(comparison))
+
+
+def adapts_on_tests(run: RunResult) -> bool:
+    """Whether a run works while it is tested: what its folder says of time and change came before."""
+    return getattr(METHODS.get(run.method), "kind", None) == "online" and run.recipe["data"].get("target") is None
 
 
 def _name(row: StudyRow, comparison: StudyComparison) -> Entry:

@@ -12,13 +12,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segshift.engine.logs import duration
 from segshift.engine.run import Run
 from segshift.errors import UserError
 from segshift.methods import METHODS
 from segshift.metrics import Interval
 from segshift.options import option_types
 from segshift.report.comparison import Cell, Column, Comparison, Row
+from segshift.report.costs import (
+    ONLINE,
+    changed_parameters,
+    changed_share,
+    changed_statistics,
+    describe_tests,
+    learns_while_tested,
+    tests_are_timed,
+    time_before_tests,
+    works_only_while_tested,
+)
 
 NAME_WIDTH = 28
 FIELDS = (
@@ -41,6 +51,7 @@ FIELDS = (
     "statistics_changed",
     "labels_used",
     "seconds",
+    "seconds_per_image",
     "images",
     "blocks",
     "sees",
@@ -102,6 +113,9 @@ def cost_table(comparison: Comparison) -> Table:
     table.add_column("statistics", justify="right", overflow="fold")
     table.add_column("target labels", justify="right", overflow="fold")
     table.add_column("time", justify="right", overflow="fold")
+    timed = tests_are_timed(comparison)
+    if timed:
+        table.add_column("test, s/image", justify="right", overflow="fold")
     for group in comparison.groups():
         for row in group:
             record = row.run.record
@@ -109,9 +123,10 @@ def cost_table(comparison: Comparison) -> Table:
                 _indented(row),
                 Text(describe_method(row.run)),
                 changed_parameters(row),
-                f"{record.get('statistics_changed', 0):,}",
+                changed_statistics(row),
                 f"{record.get('labels_used', 0):,}",
-                duration(float(record.get("seconds", 0.0))),
+                time_before_tests(row),
+                *([describe_tests(row)] if timed else []),
                 end_section=row is group[-1],
             )
     return table
@@ -129,8 +144,9 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """What a cell's second line means, and what `no test` means where it occurs."""
-    return [LEGEND, KNOWN] if any(cell.known for row in comparison.rows for cell in row.cells.values()) else [LEGEND]
+    """What a cell's second line means, and what `no test` and `online` mean where they occur."""
+    known = any(cell.known for row in comparison.rows for cell in row.cells.values())
+    return [LEGEND, *[KNOWN] * known, *[ONLINE] * tests_are_timed(comparison)]
 
 
 def describe_method(run: Run) -> str:
@@ -171,14 +187,6 @@ def percent(interval: Interval, signed: bool = False) -> str:
     return f"{100 * interval.value:{sign}.1f} {bounds}"
 
 
-def changed_parameters(row: Row) -> str:
-    """Count and share of the parameters that changed."""
-    if row.share is None:
-        return "-"
-    changed = row.run.record["parameters_changed"]
-    return f"{changed:,} ({row.share:.1%})" if changed else "0"
-
-
 def to_csv(comparison: Comparison) -> str:
     """One line a run and domain; figures in [0, 1], empty where they do not exist."""
     out = io.StringIO()
@@ -199,11 +207,11 @@ def _record(row: Row, column: Column) -> dict[str, object]:
         "tuning": record.get("tuning"),
         "parent": parent.get("name") or parent.get("path"),
         "domain": column.name,
-        "parameters_changed": record.get("parameters_changed"),
-        "share": row.share,
-        "statistics_changed": record.get("statistics_changed"),
+        "parameters_changed": None if learns_while_tested(row) else record.get("parameters_changed"),
+        "share": changed_share(row),
+        "statistics_changed": None if learns_while_tested(row) else record.get("statistics_changed"),
         "labels_used": record.get("labels_used"),
-        "seconds": record.get("seconds"),
+        "seconds": None if works_only_while_tested(row) else record.get("seconds"),
         "sees": " ".join(record.get("sees", ())),
         "protocol": protocol(row),
         "data": column.domain,
@@ -217,7 +225,7 @@ def _record(row: Row, column: Column) -> dict[str, object]:
     cell = row.cells.get(column.name)
     if cell is not None:
         line |= {key: cell.evaluation.record[key] for key in ("mean_accuracy", "accuracy", "dice", "images", "checkpoint")}
-        line |= {"known_images": cell.known, "trouble": cell.trouble}
+        line |= {"known_images": cell.known, "trouble": cell.trouble, "seconds_per_image": cell.evaluation.record["seconds"] / cell.evaluation.record["images"]}
         line |= {"blocks": cell.miou.blocks, "miou": cell.miou.value, "low": _number(cell.miou.low), "high": _number(cell.miou.high)}
         if cell.difference is not None:
             difference = cell.difference

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from segshift.report.comparison import Cell, Comparison, Row, paired_difference
+from segshift.report.costs import changed_share, learns_while_tested, seconds_per_image
 from segshift.report.shift import choose_domains
 from segshift.report.tables import percent
 
@@ -108,7 +109,7 @@ def _repair(row: Row, source: Row, home: str, away: str) -> str:
             verdict = f"{row.name} gains {figures} points on {away}"  # nothing was lost, or no more than noise
     else:
         verdict = f"{row.name} makes {away} worse: {figures} points"
-    return f"{verdict}; {_price(row)}{_at_home(row.cells.get(home) if home != away else None, home)}."
+    return f"{verdict}; {_price(row, source)}{_at_home(row.cells.get(home) if home != away else None, home)}."
 
 
 def _score(cell: Cell) -> str:
@@ -116,11 +117,15 @@ def _score(cell: Cell) -> str:
     return f"{value} % mIoU {bounds}"
 
 
-def _price(row: Row) -> str:
+def _price(row: Row, source: Row) -> str:
     labels = int(row.run.record.get("labels_used", 0))
     cost = f"with {labels} labelled image{'s' * (labels != 1)} of the target" if labels else "with no label of the target"
-    if row.share:
-        return f"{cost}, changing {row.share:.1%} of the parameters"
+    if learns_while_tested(row):
+        own, plain = seconds_per_image(row), seconds_per_image(source)
+        return f"{cost}, learning while it is tested{f', {own / plain:.1f} times the time of {source.name} an image' if own and plain else ''}"
+    share = changed_share(row)
+    if share:
+        return f"{cost}, changing {share:.1%} of the parameters"
     statistics = int(row.run.record.get("statistics_changed", 0))
     return f"{cost}, changing no parameter{f' but {statistics:,} values of running statistics' if statistics else ''}"
 
