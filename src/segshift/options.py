@@ -38,7 +38,9 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], what: 
         try:
             converted[name] = TypeAdapter(known[name][0]).validate_python(value)
         except ValidationError as error:
-            problems.append(f"{what}: {name}: {error.errors()[0]['msg']} (got {value!r})")
+            kind = known[name][0]
+            words = f", or {' or '.join(map(str, literal_values(kind)))}" if plain_types(kind) and literal_values(kind) else ""
+            problems.append(f"{what}: {name}: {error.errors()[0]['msg']}{words} (got {value!r})")
     if problems:
         raise RecipeError("; ".join(problems))
     if isinstance(target, type):

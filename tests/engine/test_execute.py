@@ -111,6 +111,32 @@ def test_adabn_changes_statistics_alone_and_sees_no_label(source_run: Run, tmp_p
     assert other.record["weights_hash"] != run.record["weights_hash"]  # other source images, in another order
 
 
+@pytest.mark.parametrize("ratio", [0.01, 50])
+def test_a_ratio_that_the_source_cannot_give_leaves_no_folder(source_run: Run, tmp_path: Path, ratio: float) -> None:
+    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": ratio})
+    with pytest.raises(DataError, match=r"source_ratio .* auto"):
+        execute(recipe, tmp_path / "adabn", source_run)
+    assert not (tmp_path / "adabn").exists()
+
+
+def test_a_choice_of_the_ratio_shows_how_far_it_is(source_run: Run, tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+
+    class Counting(Reporter):
+        def begin(self, title: str, total: int, done: int = 0, later: int = 0) -> None:
+            told.append((title, total))
+            super().begin(title, total, done, later)
+
+        def advance(self, images: int, note: str = "") -> None:
+            told.append(("", images))
+
+    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": "auto"})
+    execute(recipe, tmp_path / "adabn", source_run, reporter=Counting(None))
+    title, total = told[0]
+    assert title == "adabn on the target"
+    assert total == sum(images for _, images in told[1:]) > 9 * 8  # unchanged and four ratios, each estimated and judged, on 8 images
+
+
 def test_adabn_says_how_much_of_a_transformer_it_reaches() -> None:
     model = create_model("segformer", encoder="mit_b0", classes=19, seed=0)
     console = Console(record=True, file=StringIO(), width=200)

@@ -27,8 +27,8 @@ from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.stepper import FabricStepper
-from segshift.errors import RecipeError, TrainingError, UserError, WeightsError
-from segshift.methods import METHODS, Supervised
+from segshift.errors import DataError, RecipeError, TrainingError, UserError, WeightsError
+from segshift.methods import METHODS, AdaBN, Supervised
 from segshift.models import create_model
 from segshift.tuning import create_tuning
 from segshift.types import Batch
@@ -113,11 +113,16 @@ def test_tests_are_looked_at_before_anything_is_trained(tiny: Callable[..., Reci
         assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_failed_before_it_had_weights_is_in_nobody_s_way(source_run: Run, tmp_path: Path) -> None:
+def test_a_run_that_failed_before_it_had_weights_is_in_nobody_s_way(source_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise DataError("an image is gone")
+
     tracked = ("compute.trackers=[tensorboard]",)
-    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 20}, changes=tracked)
-    with pytest.raises(UserError, match="asks for 160 source images"):
-        execute(recipe, tmp_path / "run", source_run)
+    recipe = adaptation_recipe(source_run.recipe, "adabn", target=TARGET, changes=tracked)
+    with monkeypatch.context() as patched:
+        patched.setattr(AdaBN, "adapt", fails)
+        with pytest.raises(DataError, match="an image is gone"):
+            execute(recipe, tmp_path / "run", source_run)
     assert Run.open(tmp_path / "run").record["status"] == "failed"
     assert (tmp_path / "run" / "tensorboard").is_dir()
     run = execute(adaptation_recipe(source_run.recipe, "adabn", target=TARGET, options={"source_ratio": 1}), tmp_path / "run", source_run)

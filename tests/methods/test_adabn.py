@@ -132,6 +132,8 @@ def test_bad_options_and_models_have_their_line() -> None:
         AdaBN(momentum=0.0)
     with pytest.raises(DataError, match="asks for 4 source images, but there are 2"):
         AdaBN(source_ratio=1.0).adapt(OneLayer(), Images(target=images(4, 0, 1, 0), source=images(2, 0, 1, 0)))
+    with pytest.raises(DataError, match="less than one source image: raise it, or take 0 or auto"):
+        AdaBN(source_ratio=0.1).count_images({"target": 4, "source": 2})
     with pytest.raises(ModelError, match="Conv2d has none"):
         AdaBN().begin(nn.Conv2d(3, 3, 1))
 

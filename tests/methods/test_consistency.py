@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segshift.errors import RecipeError
 from segshift.methods.adabn import RATIOS, AdaBN
 from segshift.methods.consistency import SCALE, agreement_on, consistency
+from segshift.types import Batch
 from tests.methods.pools import Images, OneLayer, images
 
 
@@ -130,6 +131,21 @@ def test_auto_tries_the_ratios_that_the_source_has_images_for() -> None:
     assert list(done["consistency"]) == ["unchanged", "0", "0.2", "0.5"]
     few = AdaBN(source_ratio="auto").adapt(OneLayer().eval(), Images(target=images(2, 1, 1, 0), source=images(10, 0, 1, 1)))
     assert list(few["consistency"]) == ["unchanged", "0", "0.5", "1"]  # 0.2 of two images is none
+
+
+@pytest.mark.parametrize("options", [{}, {"source_ratio": 0.5, "passes": 2}, {"source_ratio": "auto"}, {"source_ratio": "auto", "passes": 2}])
+@pytest.mark.parametrize("sources", [5, 20])
+def test_the_images_that_it_will_load_are_counted_before(options: dict[str, Any], sources: int) -> None:
+    class Counted(Images):
+        loaded = 0
+
+        def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
+            self.loaded += len(picks)
+            return super().load(picks, batch_size)
+
+    pool = Counted(target=images(10, 1, 1, 0), source=images(sources, 0, 1, 1))
+    AdaBN(**options).adapt(OneLayer().eval(), pool)
+    assert AdaBN(**options).count_images(pool.sizes) == pool.loaded
 
 
 def test_auto_is_one_way_to_mix_and_sees_the_source() -> None:

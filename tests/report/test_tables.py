@@ -78,6 +78,8 @@ def test_one_block_has_no_interval(make_run: MakeRun, shares: Shares) -> None:
 
 def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
     assert describe_method(make_run("one", method="adabn", method_options={"source_ratio": 0.2, "passes": 1}, tuning=None)) == "adabn source_ratio=0.2"
+    auto = make_run("three", method="adabn", method_options={"source_ratio": "auto"}, tuning=None, adaptation={"said": "", "chosen": "0.2"})
+    assert describe_method(auto) == "adabn source_ratio=auto (chose 0.2)"
     tuned = make_run("two", method="supervised", method_options={"domain": "target"}, tuning="cl")
     assert describe_method(tuned) == "supervised + cl"
 

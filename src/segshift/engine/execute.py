@@ -74,6 +74,7 @@ def execute(
             reporter.say(f"{plan.folder} is finished already (same recipe, data and parent): nothing runs again")
         else:
             if state == "new":
+                count_images(plan)
                 check_samples(plan)
             model = _build_model(plan, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
             if state == "new":
@@ -82,6 +83,13 @@ def execute(
             _perform(plan, model, fabric, resume, reporter, tracking)
         evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric, tracking)
     return Run.open(plan.folder)
+
+
+def count_images(plan: Plan) -> int:
+    """How many images an estimating method will load; DataError, before the run has a folder, where its options ask for more than there are."""
+    if plan.method.kind != "estimates":
+        return 0
+    return cast(EstimatingMethod, plan.method).count_images({role: len(dataset) for role, dataset in plan.seen.items()})
 
 
 def check_features(plan: Plan, model: SegmentationModel) -> None:
@@ -240,7 +248,8 @@ def _with_new_head(plan: Plan, parent: Run, reporter: Reporter) -> SegmentationM
 
 def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fabric: Fabric, reporter: Reporter) -> None:
     recipe, device = plan.recipe, fabric.device
-    pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed, fabric)
+    progress = reporter.advance if method.kind == "estimates" else None
+    pool = DomainPool(plan.seen, recipe.data.size, method.sees, device, recipe.compute.workers, recipe.seed, fabric, progress)
     at_hand = ", ".join(f"{count} {role} image{'s' * (count != 1)}" for role, count in pool.sizes.items())
     labels = ", ".join(sorted(seen.replace("_", " ") for seen in method.sees if seen.endswith("labels"))) or "no labels"
     if at_hand:
@@ -248,7 +257,8 @@ def _estimate(run: Run, plan: Plan, model: SegmentationModel, method: Method, fa
     if method.kind == "online":
         done = prepare_stream(run, plan, cast(OnlineMethod, method), pool, lambda: _build_model(plan, Reporter(None)).to(device).eval(), reporter)
     else:
-        done = cast(EstimatingMethod, method).adapt(model, pool)
+        with reporter.task(f"{recipe.method.name} on the target", count_images(plan)):
+            done = cast(EstimatingMethod, method).adapt(model, pool)
         state = {"identity": run.record["identity"], "model": dict(model.state_dict()), "predictor": None}
         on_first(fabric, lambda: save_state(run.path / "last.safetensors", state))
     if not all_finite(run.weights("last")):

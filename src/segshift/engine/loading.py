@@ -106,7 +106,7 @@ class DomainPool:
     """The images that a method may read by itself: only declared roles, never labels or depths unless declared.
 
     Target images whose labels it does not see come as a camera left them: those that cannot be read are left out, and told by `left_out`. All others must
-    be readable.
+    be readable. `progress` is told of images that are done with, those of all processes.
     """
 
     def __init__(
@@ -118,8 +118,10 @@ class DomainPool:
         workers: int = 0,
         seed: int = 0,
         fabric: Fabric | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         self.generator = generator_of(seed)
+        self._progress = progress
         self._fabric = fabric
         self._samples = {role: ResizedSamples(dataset, size) for role, dataset in datasets.items() if role in sees}
         self._sees = sees
@@ -146,6 +148,8 @@ class DomainPool:
                 require_most(self._left_out, self.sizes["target"])
             if raw is not None:
                 yield visible(to_batch(raw, self._device), next(iter(roles)), self._sees - hidden)
+            if self._progress is not None:
+                self._progress(processes * ((0 if raw is None else len(raw["names"])) + len(left_out)))
 
     def on_all(self, action: Callable[[], T]) -> list[T]:
         return on_all(self._fabric, action)

@@ -109,23 +109,20 @@ class AdaBN:
     def begin(self, model: nn.Module) -> None:
         require_batch_norm(model, "adabn")
 
+    def count_images(self, sizes: Mapping[str, int]) -> int:
+        targets, sources = sizes["target"], sizes.get("source", 0)
+        if self.source_ratio == "auto":
+            return targets + sum(self.passes * (targets + count) + targets for count in sources_to_try(targets, sources).values())
+        return self.passes * (targets + sources_wanted(self.source_ratio, targets, sources))
+
     @torch.no_grad()
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         layers = normalization_layers(model)
-        sources = pool.sizes.get("source", 0)
         chosen: dict[str, Any] = {}
         if self.source_ratio == "auto":
             touched, wanted, chosen = self._choose(model, layers, pool)
         else:
-            targets = pool.sizes["target"]
-            wanted = round(self.source_ratio * targets)
-            if wanted > sources:
-                raise DataError(
-                    f"source_ratio {self.source_ratio:g} of {targets} target images asks for {wanted} source images, "
-                    f"but there are {sources}: lower source_ratio or give a larger source"
-                )
-            if self.source_ratio > 0 and wanted == 0:
-                raise DataError(f"source_ratio {self.source_ratio:g} of {targets} target images is less than one source image: raise it")
+            wanted = sources_wanted(self.source_ratio, pool.sizes["target"], pool.sizes.get("source", 0))
             touched = self._estimate(model, layers, pool, wanted)
         targets = count_targets(pool)
         from_ = (
@@ -164,8 +161,7 @@ class AdaBN:
         found: dict[str, float] = {"unchanged": agree()}
         best, touched, kept = "unchanged", [], came
         targets, sources = count_targets(pool), pool.sizes.get("source", 0)
-        counts = {ratio: round(ratio * targets) for ratio in RATIOS}
-        counts = {ratio: count for ratio, count in counts.items() if count <= sources and (count or ratio == 0)}
+        counts = sources_to_try(targets, sources)
         for ratio, count in counts.items():
             write_all(layers, came)
             names = self._estimate(model, layers, pool, count)
@@ -220,6 +216,25 @@ class AdaBN:
         if self.source_weight > 0:
             return f", the source's statistics at weight {self.source_weight:g}"
         return f", the source's statistics as {self.pseudo_count:g} images" if self.pseudo_count > 0 else ""
+
+
+def sources_wanted(ratio: float, targets: int, sources: int) -> int:
+    """Source images for so many of the target; DataError where there are fewer, or a ratio above 0 comes to none."""
+    wanted = round(ratio * targets)
+    if wanted > sources:
+        raise DataError(
+            f"source_ratio {ratio:g} of {targets} target images asks for {wanted} source images, but there are {sources}: "
+            "lower source_ratio, give a larger source, or let auto choose among what there is"
+        )
+    if ratio > 0 and wanted == 0:
+        raise DataError(f"source_ratio {ratio:g} of {targets} target images is less than one source image: raise it, or take 0 or auto")
+    return wanted
+
+
+def sources_to_try(targets: int, sources: int) -> dict[float, int]:
+    """The ratios of "auto" that there are source images for, each with their number."""
+    counts = {ratio: round(ratio * targets) for ratio in RATIOS}
+    return {ratio: count for ratio, count in counts.items() if count <= sources and (count or ratio == 0)}
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:

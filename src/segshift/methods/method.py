@@ -148,6 +148,12 @@ class EstimatingMethod(Method, Protocol):
     def shares(self) -> bool:
         """Whether several processes may share the images: the result is theirs together."""
 
+    def count_images(self, sizes: Mapping[str, int]) -> int:
+        """How many images `adapt` will load from a pool of these sizes, each as often as it does.
+
+        Raises DataError where its options ask for more than there are.
+        """
+
     def adapt(self, model: nn.Module, pool: Pool) -> dict[str, Any]:
         """Changes the model in place; returns what is worth recording (images, layers, passes): `said` for a person, `remarks` on what may spoil it."""
 

@@ -150,7 +150,7 @@ def legend(comparison: Comparison) -> list[str]:
 
 
 def describe_method(run: Run) -> str:
-    """The method with the options that are not its defaults, and the tuning.
+    """The method with the options that are not its defaults, what `auto` among them chose, and the tuning.
 
     >>> from pathlib import Path
     >>> describe_method(Run(Path("r"), {"method": "adabn", "method_options": {"source_ratio": 0.2}, "tuning": None}))
@@ -159,6 +159,7 @@ def describe_method(run: Run) -> str:
     method = str(run.record["method"])
     defaults = {key: default for key, (_, default) in option_types(METHODS[method]).items()} if method in METHODS else {}
     options = _changed(run.record.get("method_options", {}), defaults, skip=("domain",))  # what it learns from stands beside it
+    options += [f"({key} {value})" for key, value in _chosen(run.record).items()]
     if not run.record.get("tuning"):
         return " ".join([method, *options])
     try:
@@ -216,7 +217,7 @@ def _record(row: Row, column: Column) -> dict[str, object]:
         "protocol": protocol(row),
         "data": column.domain,
         "fingerprint": column.fingerprint,
-        "options": " ".join(f"{key}={value}" for key, value in record.get("method_options", {}).items()),
+        "options": " ".join(f"{key}={value}" for key, value in {**record.get("method_options", {}), **_chosen(record)}.items()),
         "seed": record.get("seed"),
         "architecture": record["model"]["architecture"],
         "encoder": record["model"]["encoder"],
@@ -243,6 +244,12 @@ def _score_text(cell: Cell | None) -> Text:
         style = "dim" if cell.within_noise else "bold green" if cell.difference.value > 0 else "bold red"
         text.append(f"\n{'~' if cell.within_noise else ''}{percent(cell.difference, signed=True)}", style=style)
     return text
+
+
+def _chosen(record: Mapping[str, Any]) -> dict[str, str]:
+    """What a run chose by itself, where it was let choose."""
+    chosen = (record.get("adaptation") or {}).get("chosen")
+    return {"chose": chosen} if chosen else {}
 
 
 def _changed(options: Mapping[str, Any], defaults: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[str]:
