@@ -19,7 +19,7 @@ from segshift.engine.execute import execute
 from segshift.engine.guard import CHECK_EVERY, Guard, describe_trouble
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
-from segshift.errors import RecipeError
+from segshift.errors import RecipeError, UnknownNameError
 from segshift.methods import Tent
 from segshift.methods.adapted import AdaptedParameters
 from segshift.models.layers import normalization_layers
@@ -215,6 +215,37 @@ def test_bad_requests_have_their_line(source: Run, tmp_path: Path) -> None:
         execute(adaptation_recipe(source.recipe, "tent", tests={"fog": FOG}), tmp_path / "alone")
     with pytest.raises(RecipeError, match=r"data.target: method adabn sees the target"):
         adaptation_recipe(source.recipe, "adabn")
+    with pytest.raises(RecipeError, match="method none answers each batch for itself"):
+        adaptation_recipe(source.recipe, "none", target=TARGET)
+
+
+def test_a_run_that_would_be_a_copy_is_refused(source: Run) -> None:
+    with pytest.raises(RecipeError, match=r"no test is named: add --test \[LABEL:=\]DOMAIN, or --target DOMAIN"):
+        adaptation_recipe(source.recipe, "tent")
+    with pytest.raises(RecipeError, match=r"add --test \[LABEL:=\]DOMAIN$"):
+        adaptation_recipe(source.recipe, "none")
+    assert not adaptation_recipe(source.recipe, "eata").data.tests  # learns from the source before it is tested
+    with pytest.raises(RecipeError, match="no test is named"):
+        adaptation_recipe(source.recipe, "eata", options={"anchor": 0})
+
+
+def test_options_that_count_for_nothing_are_unknown(source: Run) -> None:
+    for method, option, known in (
+        ("tent", "dropout", "lr, optimizer, steps (method tent)"),
+        ("none", "lr", "none (method none)"),
+        ("supervised", "classifier", "domain, loss (method supervised); affine, dropout, statistics (tuning all)"),
+    ):
+        with pytest.raises(UnknownNameError) as caught:
+            adaptation_recipe(source.recipe, method, target=TARGET, options={option: 1})
+        assert str(caught.value).startswith(f"unknown option '{option}'")
+        assert str(caught.value).endswith(f"Known: {known}")
+
+
+def test_the_control_says_that_it_answers_and_no_more(source: Run, tmp_path: Path) -> None:
+    run = adapted(source, tmp_path / "none", "none")
+    answers = "online: answers each batch for itself, batches of 4 in time order"
+    assert run.record["protocol"] == f"sees nothing; from {source.name}; {answers}; touches no parameter and no statistic"
+    assert run.evaluations()[0].record["protocol"]["prediction"] == answers
 
 
 def test_later_rounds_are_compared_with_the_source_on_the_same_images(source: Run, tmp_path: Path) -> None:

@@ -133,4 +133,4 @@ def may_see(method: type) -> str:
     """What a method may see over its configurations: its defaults, and what its own options can add."""
     from segshift.engine.options import sees_of_configurations
 
-    return " | ".join(", ".join(sorted(sees)) for sees in sees_of_configurations(method))
+    return " | ".join(", ".join(sorted(sees)) or "nothing" for sees in sees_of_configurations(method))

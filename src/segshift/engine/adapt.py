@@ -64,7 +64,16 @@ def adaptation_recipe(
     network, before = (each.model.model_dump(exclude={"head"}) for each in (recipe, parent))
     if other := [f"model.{key}" for key, value in network.items() if value != before[key]]:
         raise RecipeError(f"{', '.join(other)}: a repair has the network of the run that it repairs; train another source model for another network")
+    require_work(recipe)
     return recipe
+
+
+def require_work(recipe: Recipe) -> None:
+    """RecipeError for a run that would be a copy of its parent: its method learns on its tests alone, and there is none."""
+    method = METHODS[recipe.method.name](**recipe.method.options)
+    if recipe.online and not recipe.data.tests and not method.sees - {"target"}:
+        or_target = ", or --target DOMAIN for a model that has adapted once" if getattr(method, "keeps", True) else ""
+        raise RecipeError(f"method {recipe.method.name} does all its work on what it is tested on, and no test is named: add --test [LABEL:=]DOMAIN{or_target}")
 
 
 def adapt(
@@ -135,7 +144,7 @@ def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any] | Do
         {
             "model": {"architecture": model.architecture, "encoder": model.encoder_name, "options": model.options},
             "method": {"name": "none"},
-            "data": {"target": str(dataset.domain), "size": size},
+            "data": {"size": size},
         }
     )
     write_atomic(folder / "recipe.yaml", recipe.to_yaml())

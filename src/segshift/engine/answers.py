@@ -60,4 +60,4 @@ class Answers:
 
     def protocol(self, batch_size: int) -> dict[str, Any]:
         """How the answers were made, for the record of an evaluation."""
-        return {"prediction": describe_stream(self.stream, batch_size), "stream": self.counts()}
+        return {"prediction": describe_stream(self.stream, batch_size, keeps=self.method.keeps), "stream": self.counts()}

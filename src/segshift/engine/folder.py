@@ -262,13 +262,13 @@ def _learned_space(datasets: Mapping[str, DomainDataset], method: Method, parent
 def _protocol(plan: Plan, model: SegmentationModel) -> str:
     """One line that goes with every figure of this run."""
     recipe = plan.recipe
-    seen = ", ".join(sorted(plan.method.sees))
+    seen = ", ".join(sorted(plan.method.sees)) or "nothing"
     domains = "; ".join(f"{role} {dataset.domain} ({len(dataset)} images)" for role, dataset in plan.datasets.items())
     if plan.method.kind == "trains":
         chosen = "best on its validation split" if "validation" in plan.datasets else "last checkpoint"
         how = f"offline training, {recipe.training.epochs} epochs, batch {recipe.training.batch_size}, {_epoch(plan)}{chosen}"
     elif plan.method.kind == "online":
-        how = describe_stream(recipe.stream, recipe.together, recipe.online)
+        how = describe_stream(recipe.stream, recipe.together, recipe.online, getattr(plan.method, "keeps", True))
     else:
         how = "offline: adapted on all target images at once, then fixed"
     return "; ".join(filter(None, (f"sees {seen}", _start(plan, model), how, domains)))

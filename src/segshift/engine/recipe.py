@@ -59,7 +59,7 @@ class Recipe(Section):
             for role in ROLES
             if role in sees and getattr(self.data, role) is None and not (role == "target" and method.kind == "online")
         ]
-        if method.kind == "online" and self.data.target is not None and not getattr(method, "keeps", True) and self.method.name != "none":
+        if method.kind == "online" and self.data.target is not None and not getattr(method, "keeps", True):
             problems.append(
                 f"data.target: method {self.method.name} answers each batch for itself and arrives at no model: leave the target out, and name tests"
             )

@@ -225,19 +225,23 @@ def name_rounds(label: str, rounds: int) -> list[str]:
     return [label] if rounds == 1 else [f"{label}, round {number}" for number in range(1, rounds + 1)]
 
 
-def describe_stream(stream: StreamRecipe, batch_size: int, online: bool = True) -> str:
-    """The protocol of a stream in words.
+def describe_stream(stream: StreamRecipe, batch_size: int, online: bool = True, keeps: bool = True) -> str:
+    """The protocol of a stream in words. A method that `keeps` nothing of a batch has nothing to reset.
 
     >>> describe_stream(StreamRecipe(reset="never"), 4)
     'online: adapts while it predicts, continual (never reset), batches of 4 in time order'
     >>> describe_stream(StreamRecipe(rounds=2), 4, online=False)
     'offline: adapts on the target, batches of 4 in time order, 2 times over, then fixed'
+    >>> describe_stream(StreamRecipe(), 4, keeps=False)
+    'online: answers each batch for itself, batches of 4 in time order'
     """
     if not online:
         often = "" if stream.rounds == 1 else f", {stream.rounds} times over"
         return f"offline: adapts on the target, batches of {batch_size} {'in time order' if stream.order == 'time' else 'shuffled'}{often}, then fixed"
     resets = {"batch": "episodic (reset before every batch)", "domain": "reset before every domain", "never": "continual (never reset)"}
     order = "in time order" if stream.order == "time" else "shuffled"
+    if not keeps:
+        return f"online: answers each batch for itself, batches of {batch_size} {order}"
     return f"online: adapts while it predicts, {resets[stream.reset]}, batches of {batch_size} {order}"
 
 

@@ -13,10 +13,14 @@ from segshift.methods.stateless import Stateless
 class NoAdaptation(Stateless):
     """The model as it is, in evaluation mode."""
 
-    summary: ClassVar[str] = "the model as it is: the control"
+    summary: ClassVar[str] = "no adaptation: the control that the others are held against"
     paper: ClassVar[str] = "-"
     version: ClassVar[int] = 1
 
+    @property
+    def sees(self) -> frozenset[str]:
+        return frozenset()
+
     def begin(self, model: nn.Module) -> None:
         self._model = model.eval().requires_grad_(False)
-        self.touches = "nothing"
+        self.touches = "no parameter and no statistic"
