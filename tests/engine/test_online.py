@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from segshift.data.domain import parse_domain
 from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.calibration import calibrate
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
 from segshift.engine.guard import CHECK_EVERY, Guard, describe_trouble
+from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UnknownNameError
@@ -239,6 +243,27 @@ def test_options_that_count_for_nothing_are_unknown(source: Run) -> None:
             adaptation_recipe(source.recipe, method, target=TARGET, options={option: 1})
         assert str(caught.value).startswith(f"unknown option '{option}'")
         assert str(caught.value).endswith(f"Known: {known}")
+
+
+def test_a_label_that_the_source_has_for_other_images_is_told(source: Run, tmp_path: Path) -> None:
+    def say(run: str, parent: Run = source, **tests: str) -> list[str]:
+        console = Console(record=True, file=StringIO(), width=400)
+        found = execute(adaptation_recipe(source.recipe, "prediction-bn", tests=tests), tmp_path / run, parent, reporter=Reporter(console))
+        assert found.record["status"] == "finished"
+        return [line for line in console.export_text().splitlines() if "label" in line]
+
+    (line,) = say("other", fog=TARGET, night=NIGHT)
+    assert line == (
+        f"test fog: {source.name} has this label for other images ({source.recipe.data.tests['fog']}), so the two are not compared: "
+        f"take another, --test 'LABEL:={parse_domain(TARGET)}'"
+    )
+    (line,) = say("swapped", fog=NIGHT)
+    assert line.endswith(f"take its label of these, --test 'night:={parse_domain(NIGHT)}'")
+    assert say("same", fog=FOG) == []
+    fixed = execute(adaptation_recipe(source.recipe, "adabn", target=TARGET), tmp_path / "adabn", source)
+    assert len(say("grandchild", fixed, fog=TARGET)) == 1
+    fixed.update(parent=fixed.record["parent"] | {"path": "../gone"})
+    assert say("orphan", fixed, fog=f"{TARGET}+rain@1") == []
 
 
 def test_the_control_says_that_it_answers_and_no_more(source: Run, tmp_path: Path) -> None:

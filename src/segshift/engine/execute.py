@@ -26,7 +26,7 @@ from segshift.engine.processes import create_fabric, on_first, require_one_proce
 from segshift.engine.provenance import describe_provenance
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
-from segshift.engine.samples import check_samples, describe_small, skips_unreadable
+from segshift.engine.samples import check_samples, describe_clashes, describe_small, skips_unreadable
 from segshift.engine.switches import show_selection, warn_of_phases
 from segshift.engine.trackers import require_installed
 from segshift.engine.tracking import Tracking
@@ -76,6 +76,8 @@ def execute(
             if state == "new":
                 count_images(plan)
                 check_samples(plan)
+                for line in describe_clashes(plan):
+                    reporter.say(line, "yellow")
             model = _build_model(plan, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
             if state == "new":
                 check_features(plan, model)

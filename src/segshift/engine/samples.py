@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from segshift.engine.folder import Plan
 from segshift.engine.loading import require_one_size
+from segshift.engine.run import Run
+from segshift.errors import UserError
 from segshift.methods import Method
 
 
@@ -37,3 +39,27 @@ def describe_small(plan: Plan) -> list[str]:
         + (", and an epoch one step" if role == first else "")
         for role, count in small.items()
     ]
+
+
+def describe_clashes(plan: Plan) -> list[str]:
+    """A line for each test whose label an ancestor has for other images: the two cannot be compared."""
+    lines: list[str] = []
+    here: Run | None = plan.parent
+    labels = {name: label for label in plan.tests for name in plan.recipe.rounds_of(label)}
+    while here is not None:
+        tested = here.evaluations()
+        for other in tested:
+            dataset = plan.tests[labels[other.name]] if other.name in labels else None
+            if dataset is None or dataset.fingerprint() == other.record["fingerprint"]:
+                continue
+            del labels[other.name]
+            same = next((each.name for each in tested if each.record["fingerprint"] == dataset.fingerprint()), None)
+            lines.append(
+                f"test {other.name}: {here.name} has this label for other images ({other.record['domain']}), so the two are not compared: "
+                + (f"take its label of these, --test '{same}:={dataset.domain}'" if same else f"take another, --test 'LABEL:={dataset.domain}'")
+            )
+        try:
+            here = here.parent()
+        except UserError:
+            here = None
+    return lines
