@@ -73,9 +73,12 @@ def test_an_alarm_on_other_images_of_the_source_is_counted_apart(script: ModuleT
         told = {name: value + 0.05 * index for name, value in figures.items()}
         pairs.append({"data": "streets", "shift": shift, "alarm": alarm, "miou": told, "true_miou": true, "true_accuracy": true})
         pairs[-1] |= {"accuracy": dict.fromkeys(("rehearsed", "doc", "atc"), true - 0.01 * index), "true_iou": {"road": true}}
+        pairs[-1]["margin"] = {"miou": 0.32, "accuracy": 0.025}
         pairs[-1]["iou"] = {name: {"road": value} for name, value in told.items()}
     script.print_errors(pairs)
-    assert capsys.readouterr().out.endswith("alarms on shifts: 2 of 3 (streets); on other images of the source: 1 of 1 (streets)\n")
+    printed = capsys.readouterr().out
+    assert "mIoU within the margin: 4 of 4 (streets)\naccuracy within the margin: 3 of 4 (streets)\n" in printed
+    assert printed.endswith("alarms on shifts: 2 of 3 (streets); on other images of the source: 1 of 1 (streets)\n")
     assert set(script.CONTROLS) <= {*script.STREETS, *script.CAMVID}
 
 

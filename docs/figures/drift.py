@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from segshift.data.dataset import open_domain
-from segshift.diagnose.drift import InputMoments, calibrate_alarm, layer_distances
+from segshift.diagnose.drift import PooledMoments, calibrate_alarm, layer_distances, normalization_distance
 from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.confidence import ShownImages, look_at
 from segshift.engine.drift import estimate_drift
@@ -63,7 +63,7 @@ def look(run: Run, data: str, shifts: Mapping[str, str]) -> list[dict[str, Any]]
         drift = estimate_drift(run, domain, VALIDATION[data])
         told, true = drift.estimates, drift.true_miou or 0
         print(f"{run.name} on {name}: rehearsed {100 * told.miou('rehearsed'):.1f}, soft {100 * told.miou('soft'):.1f}, true {100 * true:.1f}", flush=True)
-        found.append({"data": data, "model": run.name, "shift": name, **drift.to_json()})
+        found.append({"data": data, "model": f"{run.name}, seed {run.recipe.seed}", "shift": name, **drift.to_json()})
     return found
 
 
@@ -87,6 +87,9 @@ def print_errors(pairs: Sequence[Mapping[str, Any]]) -> None:
             of_classes = [(p["iou"][name][c], t) for p in pairs if p["data"] == data for c, t in p["true_iou"].items() if None not in (t, p["iou"][name][c])]
             cells.append(errors(of_classes))
         print(f"| IoU of a class: {title} | {' | '.join(cells)} |")
+    for name, estimated, margin, true in (("mIoU", "miou", "miou", "true_miou"), ("accuracy", "accuracy", "accuracy", "true_accuracy")):
+        within = {d: [abs(p[estimated]["rehearsed"] - p[true]) <= p["margin"][margin] for p in pairs if p["data"] == d] for d in sets}
+        print(f"\n{name} within the margin: {', '.join(f'{sum(hits)} of {len(hits)} ({data})' for data, hits in within.items())}", end="")
     print(f"\nalarms on shifts: {count_alarms([p for p in pairs if p['shift'] not in CONTROLS])}; ", end="")
     print(f"on other images of the source: {count_alarms([p for p in pairs if p['shift'] in CONTROLS])}")
 
@@ -104,21 +107,25 @@ def errors(pairs: Sequence[tuple[float, float]]) -> str:
     return f"{away.mean():.1f}, {away.max():.1f}, {spearmanr(estimated, true).statistic:.2f}"
 
 
-def print_alarms(run: Run, batches: int) -> None:
-    """The alarm on clean batches that the calibration has not seen, and in fog."""
-    calibration = calibrate(run, VALIDATION["streets"])
-    assert calibration.moments is not None
-    above = calibrate_alarm(calibration.moments, BATCH)
-    rates = {}
+def print_alarms(runs: Sequence[Run], batches: int) -> None:
+    """The alarm on clean batches that no calibration has seen, and in fog."""
+    models, sources = [run.load_model() for run in runs], [calibrate(run, VALIDATION["streets"]).moments for run in runs]
+    above = [calibrate_alarm(source, BATCH) for source in sources if source is not None]
+    rates: list[list[str]] = [[] for _ in runs]
     for name, domain, count in (("clean", "", batches), ("fog 0.005", "+fog=0.005", 30), ("fog 0.01", "+fog=0.01", 30)):
         scenes = open_domain(f"streets::test?count={count * BATCH}&seed=7&size=128x64{domain}", depth=False)
-        looked = run.load_model()
-        seen = InputMoments.join([part for shown in ShownImages(scenes, run.size) for part in look_at(looked, shown.image, "cpu")[1]])
-        source = calibration.moments.pooled
-        batches_of = [seen.pool(range(start, start + BATCH)) for start in range(0, len(seen), BATCH)]
-        distances = [float(layer_distances(batch, source, seen.sizes, seen.eps).mean()) for batch in batches_of]
-        rates[name] = f"{sum(distance > above for distance in distances)} of {len(distances)} ({name})"
-    print(f"{run.name}: alarms in batches of {BATCH}: {', '.join(rates.values())}; above {above:.3g}", flush=True)
+        batch, distances = [PooledMoments() for _ in runs], [list[float]() for _ in runs]
+        for shown in ShownImages(scenes, runs[0].size):
+            for index, (model, source) in enumerate(zip(models, sources, strict=True)):
+                assert source is not None
+                batch[index].add(look_at(model, shown.image, "cpu")[1][0])
+                if batch[index].images == BATCH:
+                    distances[index].append(float(normalization_distance(batch[index], source).mean()))
+                    batch[index] = PooledMoments()
+        for rate, limit, found in zip(rates, above, distances, strict=True):
+            rate.append(f"{sum(distance > limit for distance in found)} of {len(found)} ({name}; median {np.median(found):.3g})")
+    for run, limit, rate in zip(runs, above, rates, strict=True):
+        print(f"{run.name}, seed {run.recipe.seed}: alarms in batches of {BATCH}: {', '.join(rate)}; above {limit:.3g}", flush=True)
 
 
 def print_stretches(run: Run) -> None:
@@ -187,8 +194,8 @@ if __name__ == "__main__":
             given.pairs.write_text(json.dumps(measured))
     print_errors(measured)
     if given.clean:
-        for model in models.get("streets", []):
-            print_alarms(model, given.clean)
+        if "streets" in models:
+            print_alarms(models["streets"], given.clean)
         for model in models.get("camvid", []):
             print_stretches(model)
     draw(measured, [(run.name, calibrate(run, VALIDATION[data])) for data, runs in models.items() for run in runs[:1]], given.picture)

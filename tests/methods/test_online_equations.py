@@ -24,8 +24,10 @@ def test_entropy_has_its_closed_forms() -> None:
     sure = torch.zeros(1, 7, 1, 1)
     sure[0, 3] = 200.0
     assert float(pixel_entropy(sure)) == 0
-    assert float(effective_classes(torch.full((2, 7, 3, 3), 1 / 7))) == pytest.approx(7)
-    assert float(effective_classes(sure.softmax(1))) == pytest.approx(1)
+    assert float(effective_classes(sure)) == pytest.approx(1)
+    called = torch.eye(7)[torch.arange(42) % 7].T.reshape(7, 6, 7)[None]
+    assert float(effective_classes(called)) == pytest.approx(7)
+    assert float(effective_classes(1e-3 * called)) == pytest.approx(7)  # however unsure
 
 
 def test_prediction_time_batch_norm_is_the_forward_pass_in_training_mode() -> None:

@@ -33,7 +33,7 @@ class Answers:
         learned = load_state(run.checkpoint("last"), only=("method",)).get("method")
         if learned is not None:
             self.method.load_state_dict(learned)
-        self.guard = Guard(self.method, began)
+        self.guard = Guard(self.method, began, self.stream.least_classes)
         self._before = self.guard.counts()
 
     def predict(self, images: Tensor) -> Tensor:

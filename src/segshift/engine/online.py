@@ -56,7 +56,7 @@ def prepare_stream(run: Run, plan: Plan, method: OnlineMethod, pool: DomainPool,
 def adapt_offline(method: OnlineMethod, plan: Plan, pool: DomainPool, began: SegmentationModel, reporter: Reporter) -> Guard:
     """Passes the target through the method."""
     stream = plan.recipe.stream
-    guard = Guard(method, began.eval())
+    guard = Guard(method, began.eval(), stream.least_classes)
     count, batch_size = pool.sizes["target"], plan.recipe.together
     with reporter.task(f"{plan.recipe.method.name} on the target", count * stream.rounds):
         for round_ in range(stream.rounds):

@@ -211,13 +211,15 @@ class StreamRecipe(Section):
 
     With a `data.target` it works offline: it adapts on the target, `rounds` times over, and the model that it arrives at is tested as it is. Without
     one it works online: it adapts on each test while it is tested, the tests one after the other, `rounds` times. `reset` takes it back to its beginning
-    before every batch (episodic), before every domain, or never (continual).
+    before every batch (episodic), before every domain, or never (continual). A model that calls the pixels fewer than `least_classes` of the classes that it
+    called them as it began (see engine/guard.py) is taken back; at 0 only one whose answers are not finite.
     """
 
     batch_size: PositiveInt = 4
     order: Literal["time", "shuffled"] = "time"
     reset: Literal["batch", "domain", "never"] = "domain"
     rounds: PositiveInt = 1
+    least_classes: Annotated[float, Field(ge=0, lt=1)] = 0.9
 
 
 def name_rounds(label: str, rounds: int) -> list[str]:

@@ -21,7 +21,8 @@ def cross_entropy_of(teacher: Float[Tensor, "b k h w"], logits: Float[Tensor, "b
     return -(teacher * logits.log_softmax(1)).sum(1)
 
 
-def effective_classes(probabilities: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:
-    """How many classes a batch's predictions use: exp of the entropy of their mean, from 1 (all pixels of one class) to K."""
-    mean = probabilities.mean((0, 2, 3))
-    return torch.exp(-torch.special.xlogy(mean, mean).sum())
+def effective_classes(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:
+    """How many classes a batch's pixels are called: exp of the entropy of the classes' shares, from 1 (all pixels of one class) to K."""
+    called = logits.max(1).indices.flatten()
+    share = torch.bincount(called, minlength=logits.shape[1]).double() / len(called)
+    return torch.exp(-torch.special.xlogy(share, share).sum())
