@@ -26,6 +26,7 @@ from segshift.engine.run import Run
 from segshift.errors import RecipeError, UnknownNameError
 from segshift.methods import Tent
 from segshift.methods.adapted import AdaptedParameters
+from segshift.methods.entropy import effective_classes
 from segshift.models.layers import normalization_layers
 from segshift.predict import predict_images
 from segshift.report.comparison import compare_runs
@@ -145,7 +146,9 @@ class Diverges:
     def prepare(self, pool: Any) -> dict[str, Any]:
         return {}
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        self.adapted.reset()
+
     def model_state(self) -> dict[str, Tensor]:
         return {}
 
@@ -156,13 +159,13 @@ class Diverges:
         self.adapted.load_state_dict(state)
 
 
-def diverging(factor: float) -> tuple[Guard, torch.nn.Conv2d, torch.nn.Conv2d]:
+def diverging(factor: float, least_classes: float = 0.9) -> tuple[Guard, torch.nn.Conv2d, torch.nn.Conv2d]:
     """A guarded method whose bias grows by a factor a batch, its model, and the model as it began."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = torch.nn.Conv2d(3, 4, 1)
     began = deepcopy(model)
-    return Guard(Diverges(model, factor), began), model, began
+    return Guard(Diverges(model, factor), began, least_classes), model, began
 
 
 NOISE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -182,6 +185,52 @@ def test_a_collapse_is_rolled_back_to_what_answered_well() -> None:
     assert guard.counts()["collapsed"] == 1
     assert torch.equal(first, second)
     assert torch.equal(model.bias, began.bias)
+
+
+def test_at_0_only_what_is_not_finite_is_taken_back() -> None:
+    guard, _, began = diverging(1e4, least_classes=0.0)
+    began.register_forward_hook(lambda *_: pytest.fail("looked at the model as it began"))
+    for _ in range(3):
+        guard(NOISE)
+    assert describe_trouble(guard.counts()) == ""
+
+
+@pytest.mark.parametrize("target", [None, TARGET])
+def test_a_run_s_guard_is_as_strict_as_its_recipe_says(source: Run, tmp_path: Path, target: str | None) -> None:
+    def rollbacks(least: float) -> int:
+        changes = (f"stream.least_classes={least}", "stream.batch_size=1", "stream.reset=never")
+        run = adapted(source, tmp_path / str(least), "tent", target, changes, lr=0.1)
+        streams = [evaluation.record["protocol"]["stream"] for evaluation in run.evaluations()] if target is None else [run.record["adaptation"]]
+        return sum(stream["collapsed"] for stream in streams)
+
+    assert rollbacks(0) == 0
+    assert rollbacks(0.99) > 0
+
+
+def test_what_erodes_little_by_little_is_taken_back() -> None:
+    """The bias grows by 3 % a batch: no single step takes a tenth of the classes, a hundred take half of them."""
+
+    def classes(least: float) -> list[float]:
+        guard, _, began = diverging(1.03, least)
+        all_of_them = float(effective_classes(began(NOISE)))
+        return [float(effective_classes(guard(NOISE))) / all_of_them for _ in range(100)]
+
+    assert classes(0.0)[-1] < 0.6
+    assert min(classes(0.9)) > 0.7  # between two checks
+    assert min(classes(0.9)[50:]) >= 0.9
+
+
+def test_a_state_that_was_good_on_other_images_is_no_trap() -> None:
+    """On bright images the bias does not count, so it grows unseen; on dark ones no state since the beginning answers well."""
+    guard, model, began = diverging(1.5)
+    for _ in range(12):
+        guard(1e6 * NOISE)
+    assert guard.counts()["collapsed"] == 0
+    assert not torch.equal(model.bias, began.bias)
+    while not guard.counts()["collapsed"]:  # at the next check
+        answer = guard(NOISE)
+    assert torch.equal(model.bias, began.bias)
+    assert torch.equal(answer, began(NOISE))
 
 
 def test_the_last_step_of_all_is_looked_at_too() -> None:

@@ -57,8 +57,8 @@ def command(
     stretches = [drift.stretches for drift in found if drift.stretches is not None]
     if stretches:
         say.say(
-            f"the source is video, with room for {min(stretches)} such stretches of frames side by side, and the alarm rests on them: "
-            "add more of its drives by --source",
+            f"the source is video, in which {min(stretches)} stretches of frames find room side by side; the alarm rests on them: "
+            "a --source of more of its drives makes it surer",
             "dim",
         )
     for reason in dict.fromkeys(drift.no_alarm for drift in found if drift.no_alarm):

@@ -19,7 +19,7 @@ from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import mapping
 from segshift.diagnose.drift import CleanSets, InputMoments, clean_sets, describe_moments, read_moments
 from segshift.engine.checkpoint import load_state, save_state
-from segshift.engine.confidence import Shown, ShownImages, Signals, confusion_of, look_at
+from segshift.engine.confidence import ShownImages, Signals, confusion_of, look_at
 from segshift.engine.evaluate import images_known
 from segshift.engine.logs import Reporter
 from segshift.engine.rehearsal import rehearsals, rehearse
@@ -141,7 +141,7 @@ def _fit(
         for shown in images:
             seen, found = look_at(model, shown.image, device)
             moments += found
-            for logits, label in in_classes(shown, to_model).strips(seen):
+            for logits, label in shown.in_classes(to_model).strips(seen):
                 assert label is not None  # the domain is labelled
                 confusion += confusion_of(logits, label)
                 sample.update(logits, label)
@@ -151,7 +151,7 @@ def _fit(
         temperatures = fit_temperatures(torch.cat(sample.logits), torch.cat(sample.labels))
         before, signals = ConfidenceCounts(torch.ones_like(temperatures)), Signals(model, device, temperatures, labelled=True)
         for shown in images:
-            for logits, label in signals.look(in_classes(shown, to_model)):
+            for logits, label in signals.look(shown.in_classes(to_model)):
                 before.update(logits, label)
             reporter.advance(1)
         after = signals.counts
@@ -173,12 +173,6 @@ def _fit(
         rehearsal=Rehearsal((), np.zeros((0, 5))),
         rehearsed=rehearsed,
     )
-
-
-def in_classes(shown: Shown, to_model: Tensor) -> Shown:
-    """With its label, which it has, in the model's classes."""
-    assert shown.label is not None
-    return replace(shown, label=to_model[shown.label.long()])
 
 
 def labels_of(run: Run, dataset: DomainDataset) -> np.ndarray:

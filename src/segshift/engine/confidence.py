@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -34,6 +34,11 @@ class Shown:
     image: Tensor
     size: tuple[int, int]
     label: Tensor | None
+
+    def in_classes(self, to_model: Tensor) -> Shown:
+        """With its label, which it has, in the model's classes."""
+        assert self.label is not None
+        return replace(self, label=to_model[self.label.long()])
 
     def strips(self, logits: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Of logits (K, h', w'): those (1, K, rows, w) at its own size and their labels (1, rows, w), from the top: of large pictures a strip of rows at a

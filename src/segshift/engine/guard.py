@@ -6,7 +6,8 @@ as it began does, normalised by the batch as all methods that keep something do,
     exp H(q) < least_classes * exp H(q0)        q, q0 the shares of the batch's pixels that are called each class, H in nats
 
 Of called classes, not of probabilities, for a method that makes a model surer takes nothing away by that. Either leads back to the last state that was seen
-to answer well, and the batch is answered from there. A method answers before it learns, so that a state is known to be good, or not, by the next batch.
+to answer well, and the batch is answered from there; where that state does not answer this batch well either, to the beginning. A method answers before it
+learns, so that a state is known to be good, or not, by the next batch.
 """
 
 from __future__ import annotations
@@ -26,15 +27,12 @@ from segshift.models.layers import normalization_layers
 CHECK_EVERY = 10
 """Most batches between two checks for a collapse, each of which costs a forward pass and a copy of the method's state: 1, 2, 4, ... where it is young."""
 
-LEAST_CLASSES = 0.9
-"""Chosen on rounds over fog, night, rain and snow: TENT falls below it in the third, a point or two down, EATA and SAR in four rounds never."""
-
 
 @final
 class Guard:
     """A method at work on a stream. `began` is the model as it was before the method had it, in evaluation mode; it belongs to the guard."""
 
-    def __init__(self, method: OnlineMethod, began: nn.Module, least_classes: float = LEAST_CLASSES) -> None:
+    def __init__(self, method: OnlineMethod, began: nn.Module, least_classes: float) -> None:
         self._method, self._began, self._least_classes = method, began, least_classes
         self._good: dict[str, Any] | None = method.state_dict() if method.keeps else None
         if method.keeps:
@@ -52,7 +50,7 @@ class Guard:
         self._wait -= 1
         before = self._method.state_dict() if self._wait == 0 else None
         logits = self._method.adapt_and_predict(images)
-        if self._breaks(logits, None if before is None else images):
+        if self._breaks(logits, None if before is None else images, count=True):
             return self._again(images)
         if before is not None:
             self._good = before
@@ -64,28 +62,34 @@ class Guard:
         if self._good is None:
             return
         state = self._method.state_dict()
-        broken = self._breaks(self._method.adapt_and_predict(images), images)
+        broken = self._breaks(self._method.adapt_and_predict(images), images, count=True)
         self._method.load_state_dict(self._good if broken else state)
 
-    def _breaks(self, logits: Tensor, images: Tensor | None) -> bool:
-        """Whether an answer is broken or, with the images it answers, collapsed; it is counted."""
+    def _breaks(self, logits: Tensor, images: Tensor | None, count: bool) -> bool:
+        """Whether an answer is broken or, with the images it answers, collapsed."""
         finite = bool(torch.isfinite(logits).all())
         collapsed = finite and images is not None and self._fewer_classes(logits, images)
-        self.broken += not finite
-        self.collapsed += collapsed
+        self.broken += count and not finite
+        self.collapsed += count and collapsed
         return collapsed or not finite
 
     def _again(self, images: Tensor) -> Tensor:
-        """The answer of the last good state, which learns nothing from what led astray."""
+        """The answer of the last good state, or of the beginning; it learns nothing from what led astray."""
         assert self._good is not None  # there is one to go back to
         self._method.load_state_dict(self._good)
         logits = self._method.adapt_and_predict(images)
+        if self._breaks(logits, images, count=False):  # good on other batches: it may have eroded there without being seen
+            self._method.reset()
+            self._good = self._method.state_dict()
+            logits = self._method.adapt_and_predict(images)
         self._method.load_state_dict(self._good)
         self._wait = self._gap = 1
         return logits
 
     @torch.no_grad()
     def _fewer_classes(self, logits: Tensor, images: Tensor) -> bool:
+        if self._least_classes == 0:
+            return False
         return bool(effective_classes(logits) < self._least_classes * effective_classes(self._began(images)))
 
     def reset(self) -> None:

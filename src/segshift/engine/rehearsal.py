@@ -58,7 +58,7 @@ def rehearse(
             if isinstance(item, Failure):
                 raise item.error
             for look, shown in zip(looks, item, strict=True):
-                look.add(replace(shown, label=to_model[shown.label.long()]))
+                look.add(shown.in_classes(to_model))
             reporter.advance(1)
     clean, *corrupted = looks
     return Rehearsal(CORRUPTIONS, np.array([lost(clean, seen) for seen in corrupted]))

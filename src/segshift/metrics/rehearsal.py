@@ -67,12 +67,17 @@ class Rehearsal:
     @property
     def iou_margin(self) -> float:
         """What WITHIN of the `iou_errors` stay below; NaN below two corruptions."""
-        return float(np.quantile(self.iou_errors, WITHIN))
+        return margin(self.iou_errors)
 
     @property
     def accuracy_margin(self) -> float:
         """The same of the `accuracy_errors`."""
-        return float(np.quantile(self.accuracy_errors, WITHIN))
+        return margin(self.accuracy_errors)
+
+
+def margin(errors: Float[np.ndarray, " n"]) -> float:
+    """What WITHIN of the errors stay below; NaN without one."""
+    return float(np.quantile(errors, WITHIN)) if len(errors) else float("nan")
 
 
 def fit(causes: Float[np.ndarray, "n 2"], lost: Float[np.ndarray, " n"]) -> tuple[float, float]:

@@ -148,7 +148,7 @@ class _Watcher:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.run.recipe.seed)
             method.begin(self.run.load_model().to(self.device))
-        return Guard(method, deepcopy(self.model))
+        return Guard(method, deepcopy(self.model), self.run.recipe.stream.least_classes)
 
     def take(self, frames: dict[Path, Stamp]) -> int:
         """One batch: looks, estimates, adapts, predicts, and writes its line, if there is anything; gives the number of readable frames."""
