@@ -21,6 +21,8 @@ from segshift.metrics import mean_interval
 from segshift.study.results import Results
 
 COLORS = {"none": "#333333", "prediction-bn": "#b08900", "tent": "#c8553d", "eata": "#4f772d", "sar": "#7b2d8b", "cotta": "#2a6f97"}
+WORDS = {"source": "", "stream": "", "unguarded": ", never taken back", "domain": ", reset before each weather"}
+STYLES = {"stream": "-", "unguarded": ":"}
 Streams = dict[tuple[str, str, str], dict[int, dict[int, dict[str, float]]]]
 """mIoU by weather, round, seed; the key is source model, entry, method."""
 
@@ -64,8 +66,7 @@ def print_table(streams: Streams, rollbacks: Mapping[tuple[str, str, str], str])
         if entry == "source":
             continue
         cells = [shown(mean_interval(values)) if (values := of_round(seeds, number)) else "" for number in chosen]
-        reset = " (reset before each weather)" if entry == "domain" else ""
-        print(f"| {source} | `{method}`{reset} | {' | '.join(cells)} | {rollbacks[source, entry, method]} |")
+        print(f"| {source} | `{method}`{WORDS[entry]} | {' | '.join(cells)} | {rollbacks[source, entry, method]} |")
 
 
 def draw(streams: Streams, path: Path) -> None:
@@ -75,12 +76,12 @@ def draw(streams: Streams, path: Path) -> None:
     panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]
     for axes, source in zip(panels, sources, strict=True):
         for (its, entry, method), seeds in streams.items():
-            if its != source or entry != "stream":
+            if its != source or entry not in STYLES:
                 continue
             numbers = sorted(next(iter(seeds.values())))
             curves = np.array([[100 * np.mean([*rounds[number].values()]) for number in numbers] for rounds in seeds.values()])
-            axes.plot(numbers, curves.T, color=COLORS[method], linewidth=0.6, alpha=0.35)
-            axes.plot(numbers, curves.mean(0), color=COLORS[method], linewidth=1.6, label=method)
+            axes.plot(numbers, curves.T, STYLES[entry], color=COLORS[method], linewidth=0.6, alpha=0.35)
+            axes.plot(numbers, curves.mean(0), STYLES[entry], color=COLORS[method], linewidth=1.6, label=method + WORDS[entry])
         axes.set_title(f"{source} source", fontsize=9)
         axes.set_xlabel("round over fog, night, rain, snow", fontsize=8)
         axes.grid(linewidth=0.3)
