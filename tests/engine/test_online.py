@@ -30,6 +30,7 @@ from segshift.methods.entropy import effective_classes
 from segshift.models.layers import normalization_layers
 from segshift.predict import predict_images
 from segshift.report.comparison import compare_runs
+from segshift.report.costs import changed_parameters, time_before_tests
 
 FOG = "streets::test?count=6&size=64x32+fog=0.02"
 NIGHT = "streets::test?count=6&size=64x32+night@3"
@@ -63,6 +64,17 @@ def test_without_adaptation_an_online_run_scores_as_its_source(source: Run, tmp_
     assert run.record["weights_hash"] == source.record["weights_hash"]
     before, after = confusions(source), confusions(run)
     assert all(np.array_equal(before[name], after[name]) for name in ("fog", "night"))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "before"),
+    [("none", {}, False), ("prediction-bn", {}, False), ("tent", {}, False), ("eata", {"anchor": 0}, False), ("eata", {"fisher_images": 4}, True)],
+)
+def test_a_run_says_what_it_took_before_its_tests(source: Run, tmp_path: Path, method: str, options: dict[str, Any], before: bool) -> None:
+    run = adapted(source, tmp_path / "run", method, **options)
+    row = next(row for row in compare_runs([source, run]).rows if not row.is_source)
+    assert (time_before_tests(row) != "online") == before
+    assert (changed_parameters(row) == "online") == (method in ("tent", "eata"))
 
 
 def test_reset_makes_a_domain_s_figures_independent_of_what_came_before(source: Run, tmp_path: Path) -> None:

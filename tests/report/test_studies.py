@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from segshift.cli import main
@@ -20,11 +21,13 @@ from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.errors import DataError, RecipeError, UnknownNameError
 from segshift.metrics import miou, paired_jackknife, paired_p_value
+from segshift.report import study_figures
 from segshift.report.forms import Entry, Form, escape, print_form, to_csv, to_latex
-from segshift.report.studies import StudyComparison, class_means, compare_study
+from segshift.report.studies import StudyComparison, StudyRow, class_means, compare_study
+from segshift.report.study_figures import study_cost_figure
 from segshift.report.study_forms import make_forms
 from segshift.report.study_page import build_study_page
-from segshift.report.study_tables import classes_form, cost_form, differences_form, pivot_form, scores_form
+from segshift.report.study_tables import NO_CHANGE, NO_TIME, classes_form, cost_form, differences_form, pivot_form, scores_form
 from segshift.report.study_words import describe_study
 from segshift.study.grid import Planned
 from segshift.study.results import Results
@@ -218,13 +221,58 @@ def test_forms_hold_the_figures(comparison: StudyComparison, results: Results) -
         assert max(map(len, text.splitlines())) <= width
 
 
-def test_a_run_that_adapts_on_its_tests_has_no_cost_of_its_own(comparison: StudyComparison) -> None:
-    row = comparison.rows[1]
-    for data, words in (({"target": None}, ["-", "-"]), ({"target": "streets::val"}, ["0.0", "11s"])):
-        online = replace(row, runs=tuple(replace(run, method="tent", recipe={**run.recipe, "data": data}) for run in row.runs))
-        cost = cost_form(replace(comparison, rows=(comparison.rows[0], online)))
-        assert [cost.rows[1][place].words() for place in (2, 4)] == words
-        assert any("keeps nothing of it" in note for note in cost.notes) == (words == ["-", "-"])
+def as_method(row: StudyRow, method: str, target: str | None = None, sees: tuple[str, ...] = ("target",)) -> StudyRow:
+    """The row as one of runs of this method, which are online without a target."""
+    return replace(row, runs=tuple(replace(run, method=method, sees=sees, recipe={**run.recipe, "data": {"target": target}}) for run in row.runs))
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "sees", "words"),
+    [
+        ("tent", None, ("target",), ["-", "-"]),
+        ("tent", "streets::val", ("target",), ["0.0", "11s"]),
+        ("eata", None, ("source", "target"), ["-", "11s"]),  # measured its anchor on the source
+        ("eata", None, ("target",), ["-", "-"]),
+        ("ttn", None, ("source", "source_labels", "target"), ["0.0", "11s"]),
+        ("prediction-bn", None, ("target",), ["0.0", "-"]),
+        ("none", None, (), ["0.0", "-"]),
+    ],
+)
+def test_a_run_that_adapts_on_its_tests_has_no_cost_of_its_own(
+    comparison: StudyComparison, method: str, target: str | None, sees: tuple[str, ...], words: list[str]
+) -> None:
+    cost = cost_form(replace(comparison, rows=(comparison.rows[0], as_method(comparison.rows[1], method, target, sees))))
+    assert [cost.rows[1][place].words() for place in (2, 4)] == words
+    assert [note in cost.notes for note in (NO_CHANGE, NO_TIME)] == [word == "-" for word in words]
+
+
+def test_a_cost_that_comes_with_each_test_is_not_drawn(comparison: StudyComparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, list[float]]] = []
+
+    def look(figure: Figure, *_: object) -> bytes:
+        drawn[:] = [(axes.get_xlabel(), [float(bar.lines[0].get_xdata()[0]) for bar in axes.containers]) for axes in figure.axes]
+        return b""
+
+    monkeypatch.setattr(study_figures, "render", look)
+    source, good, idle = comparison.rows[:3]
+    changed = replace(good, runs=tuple(replace(run, parameters_changed=500) for run in good.runs))
+    study_cost_figure([source, changed, idle], "fog")
+    assert drawn == [("seconds", [11, 11]), ("labelled target images", [16, 0]), ("parameters changed, %", [50, 0])]
+    study_cost_figure([source, changed, as_method(idle, "tent")], "fog")
+    assert drawn == [("seconds", [11]), ("labelled target images", [16, 0])]
+    study_cost_figure([source, changed, as_method(idle, "none", sees=())], "fog")
+    assert drawn == [("seconds", [11]), ("labelled target images", [16, 0]), ("parameters changed, %", [50, 0])]
+    study_cost_figure([source, as_method(good, "tent"), as_method(idle, "tent")], "fog")
+    assert drawn == [("labelled target images", [16, 0])]
+
+
+def test_the_page_says_what_is_not_drawn(results: Results, comparison: StudyComparison) -> None:
+    source, good, idle = comparison.rows[:3]
+    page = build_study_page(results, replace(comparison, rows=(source, good, as_method(idle, "tent"))))
+    assert f"Not drawn, as it is taken on each test anew: seconds: {idle.title}." in page
+    assert "Not drawn" not in build_study_page(results, comparison)
+    nothing = build_study_page(results, replace(comparison, rows=(source, as_method(idle, "tent"))))
+    assert "Accuracy against cost" not in nothing
 
 
 def test_a_pivot_that_is_none_says_why(comparison: StudyComparison, results: Results) -> None:

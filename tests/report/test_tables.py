@@ -86,11 +86,11 @@ def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
 
 def test_an_online_run_is_not_free(make_run: MakeRun, shares: Shares) -> None:
     scores = {"fog": shares([0.5] * 4)}
-    source, learned = make_run("source", scores), {"said": "touches norms"}
+    source, learned = make_run("source", scores), {"said": "touches norms", "remarks": []}
     online = {"parent": source, "online": True, "seconds": 3.0, "parameters_changed": 0, "statistics_changed": 0}
     runs = [
         make_run("tent", scores, method="tent", adaptation=learned, **online),
-        make_run("eata", scores, method="eata", adaptation=learned | {"fisher_images": 9}, **online),
+        make_run("eata", scores, method="eata", sees=["source", "target"], adaptation=learned | {"fisher_images": 9}, **online),
         make_run("none", scores, method="none", adaptation=learned, **online),
     ]
     comparison = compare_runs([source, *runs])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from segshift.engine.logs import duration
 from segshift.methods import METHODS
 from segshift.report.comparison import Comparison, Row
@@ -15,14 +17,24 @@ def tests_are_timed(comparison: Comparison) -> bool:
     return any(row.run.record.get("online") for row in comparison.rows)
 
 
+def outlives_a_batch(method: str) -> bool:
+    """Whether what an online method learns on a batch outlives it: then the tests change the model, else nothing does."""
+    return bool(getattr(METHODS.get(method), "keeps", True))
+
+
+def sees_tests_alone(sees: Iterable[str]) -> bool:
+    """Whether an online method of these `sees` did nothing before its tests: what it prepares, it prepares from the source."""
+    return not set(sees) - {"target"}
+
+
 def learns_while_tested(row: Row) -> bool:
     """Whether the tests change a run, each anew: its folder holds the weights that it begins with."""
-    return bool(row.run.record.get("online")) and bool(getattr(METHODS.get(str(row.run.record["method"])), "keeps", True))
+    return bool(row.run.record.get("online")) and outlives_a_batch(str(row.run.record["method"]))
 
 
 def works_only_while_tested(row: Row) -> bool:
     """Whether a run did nothing before its tests, such as learning from the source."""
-    return bool(row.run.record.get("online")) and not set(row.run.record.get("adaptation") or ()) - {"said"}
+    return bool(row.run.record.get("online")) and sees_tests_alone(row.run.record.get("sees", ()))
 
 
 def changed_share(row: Row) -> float | None:

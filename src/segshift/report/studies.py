@@ -15,7 +15,9 @@ from typing import Any, final
 import numpy as np
 
 from segshift.errors import DataError, RecipeError, unknown_name
+from segshift.methods import METHODS
 from segshift.metrics import Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
+from segshift.report.costs import outlives_a_batch, sees_tests_alone
 from segshift.study.grid import SEED
 from segshift.study.plan import read_plan
 from segshift.study.results import Results
@@ -71,14 +73,34 @@ class StudyRow:
         return self.title == self.source
 
     @property
-    def share(self) -> float | None:
-        """Changed parameters over all."""
+    def online(self) -> bool:
+        """Whether its runs adapt on what they are tested on, while they are tested."""
         run = self.runs[0]
-        return run.parameters_changed / run.parameters if run.parameters and run.parameters_changed is not None else None
+        return getattr(METHODS.get(run.method), "kind", None) == "online" and run.recipe["data"].get("target") is None
+
+    @property
+    def learns_while_tested(self) -> bool:
+        """Whether the tests change its models, each anew."""
+        return self.online and outlives_a_batch(self.runs[0].method)
+
+    @property
+    def works_only_while_tested(self) -> bool:
+        """Whether its runs did nothing before their tests."""
+        return self.online and sees_tests_alone(self.runs[0].sees)
+
+    @property
+    def share(self) -> float | None:
+        """Changed parameters over all, None where they change while it is tested."""
+        run = self.runs[0]
+        if self.learns_while_tested or not run.parameters or run.parameters_changed is None:
+            return None
+        return run.parameters_changed / run.parameters
 
     @property
     def seconds(self) -> float:
-        """Mean over the seeds."""
+        """Mean over the seeds of what came before the tests, NaN where nothing did."""
+        if self.works_only_while_tested:
+            return float("nan")
         known = [run.seconds for run in self.runs if run.seconds is not None]
         return float(np.mean(known)) if known else float("nan")
 

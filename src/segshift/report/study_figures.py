@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from matplotlib.ticker import LogLocator
@@ -14,9 +15,9 @@ SECONDS = "seconds"
 COSTS: dict[str, Callable[[StudyRow], float]] = {
     SECONDS: lambda row: row.seconds,
     "labelled target images": lambda row: float(row.runs[0].labels_used or 0),
-    "parameters changed, %": lambda row: 100 * (row.share or 0.0),
+    "parameters changed, %": lambda row: math.nan if row.learns_while_tested else 100 * (row.share or 0.0),
 }
-"""What a repair takes, by the name on the axis."""
+"""What a repair takes, by the name on the axis; NaN for what it takes on each test anew."""
 
 
 def study_curve_figure(rows: Sequence[StudyRow], curve: Curve, format: Format = "svg", inline: bool = False) -> bytes:
@@ -28,17 +29,26 @@ def study_curve_figure(rows: Sequence[StudyRow], curve: Curve, format: Format = 
         return render(figure, format, inline, f"mIoU over {curve.weather}")
 
 
+def known_costs(rows: Sequence[StudyRow], domain: str) -> dict[str, list[float]]:
+    """What the repairs took, by axis: seconds where any are known, and what they differ in. NaN is left out."""
+    repairs = [row for row in rows if domain in row.cells and not row.is_source]
+    costs = {name: [value for row in repairs if not math.isnan(value := read(row))] for name, read in COSTS.items()}
+    return {name: values for name, values in costs.items() if len(set(values)) > (name != SECONDS)}
+
+
 def study_cost_figure(rows: Sequence[StudyRow], domain: str, format: Format = "svg", inline: bool = False) -> bytes:
-    """mIoU on a domain against seconds (logarithmic), target labels and share of changed parameters, where repairs differ in it."""
+    """mIoU on a domain against seconds (logarithmic), target labels and share of changed parameters, where `known_costs` has any."""
     shown = [(place, row) for place, row in enumerate(rows) if domain in row.cells]
-    repairs = [row for _, row in shown if not row.is_source]
-    costs = {name: [read(row) for row in repairs] for name, read in COSTS.items()}
-    names = [name for name, values in costs.items() if name == SECONDS or len(set(values)) > 1]
+    costs = known_costs(rows, domain)
+    names, named = list(costs), set[str]()
     with canvas(2.6 * len(names) + 2.6, max(3.2, 0.2 * len(shown) + 1.0)) as figure:
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, names, strict=True):
             for place, row in shown:
-                label, color = plain(row.title) if axes is panels[0] else None, color_of(place, row)
+                if math.isnan(COSTS[name](row)) and not row.is_source:
+                    continue
+                label, color = None if row.title in named else plain(row.title), color_of(place, row)
+                named.add(row.title)
                 if row.is_source:
                     axes.axhline(100 * row.cells[domain].miou.value, color=color, linewidth=1.2, linestyle="--", label=label)
                     continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,8 +13,8 @@ from segshift.engine.logs import duration
 from segshift.engine.provenance import command_line, now
 from segshift.report.figures import find_curves
 from segshift.report.page import PageFigure
-from segshift.report.studies import StudyComparison
-from segshift.report.study_figures import study_cost_figure, study_curve_figure
+from segshift.report.studies import StudyComparison, StudyRow
+from segshift.report.study_figures import COSTS, known_costs, study_cost_figure, study_curve_figure
 from segshift.report.study_forms import make_forms
 from segshift.report.study_words import describe_study
 from segshift.study.results import Results
@@ -50,11 +52,22 @@ def _costs(comparison: StudyComparison) -> list[PageFigure]:
     figures = []
     for domain, data in comparison.domains.items():
         for group in comparison.groups():
-            if sum(domain in row.cells for row in group) > 1 and domain in group[0].cells:
+            if domain in group[0].cells and known_costs(group, domain):
                 svg = Markup(study_cost_figure(group, domain, inline=True).decode())
-                caption = f"The dashed line is the source model. Seconds of adapting, without evaluation, mean over the seeds. {data}."
+                caption = (
+                    f"The dashed line is the source model. Seconds of adapting, without evaluation, mean over the seeds.{_left_out(group, domain)} {data}."
+                )
                 figures.append(PageFigure(f"Accuracy against cost on {domain}: {group[0].title} and its repairs", svg, caption, wide=True))
     return figures
+
+
+def _left_out(group: Sequence[StudyRow], domain: str) -> str:
+    """Which repairs a panel of costs lacks, as they take that on each test anew."""
+    lacking = {
+        axis: [row.title for row in group if domain in row.cells and not row.is_source and math.isnan(COSTS[axis](row))] for axis in known_costs(group, domain)
+    }
+    told = "; ".join(f"{axis}: {', '.join(titles)}" for axis, titles in lacking.items() if titles)
+    return f" Not drawn, as it is taken on each test anew: {told}." if told else ""
 
 
 def _recipes(comparison: StudyComparison, folder: Path) -> dict[str, str]:

@@ -7,14 +7,13 @@ from math import isnan
 
 from segshift.engine.logs import duration
 from segshift.errors import DataError, unknown_name
-from segshift.methods import METHODS
 from segshift.metrics import Interval
 from segshift.report.forms import Entry, Form, mark_best
 from segshift.report.studies import StudyCell, StudyComparison, StudyRow
 from segshift.study.grid import title
-from segshift.study.rows import RunResult
 
-ONLINE = "no time and no change: the run adapts on each test while it is tested, and keeps nothing of it"
+NO_CHANGE = "no change is told of a run that adapts on each test while it is tested, and keeps nothing of it"
+NO_TIME = "no time is told of a run that does all its work while it is tested"
 RANK = "bold: the highest of a column, which may be no more than noise; rank: the mean over the domains of a run's place by mIoU, 1 is the best"
 
 
@@ -113,30 +112,25 @@ def classes_form(comparison: StudyComparison, domain: str, classes: Sequence[str
 
 
 def cost_form(comparison: StudyComparison) -> Form:
-    """Cost beside accuracy: what each run changed, the labels and the seconds it took, and mIoU; of a run that works while it is tested neither is known."""
+    """Cost beside accuracy: what each run changed, the labels and the seconds it took, and mIoU; what a run does while it is tested is not told."""
     columns = ("run", "parameters", "changed, %", "target labels", "time", *(f"{domain} mIoU" for domain in comparison.domains))
     rows = []
     for row in comparison.rows:
         run = row.runs[0]
-        online = adapts_on_tests(run)
         cells = [row.cells.get(domain) for domain in comparison.domains]
         rows.append(
             (
                 _name(row, comparison),
                 Entry(f"{run.parameters:,}", plain=float(run.parameters)) if run.parameters else Entry(),
-                Entry(value=100 * row.share) if row.share is not None and not online else Entry(),
+                Entry(value=100 * row.share) if row.share is not None else Entry(),
                 Entry(str(run.labels_used or 0)),
-                Entry(duration(row.seconds), plain=round(row.seconds, 1)) if row.seconds == row.seconds and not online else Entry(),
+                Entry(duration(row.seconds), plain=round(row.seconds, 1)) if row.seconds == row.seconds else Entry(),
                 *(Entry(value=100 * cell.miou.value) if cell else Entry() for cell in cells),
             )
         )
-    notes = ((ONLINE,) if any(adapts_on_tests(row.runs[0]) for row in comparison.rows) else ()) + _notes(comparison)
-    return Form(_title(comparison, "what it took"), columns, tuple(rows), notes, _breaks(comparison))
-
-
-def adapts_on_tests(run: RunResult) -> bool:
-    """Whether a run works while it is tested: what its folder says of time and change came before."""
-    return getattr(METHODS.get(run.method), "kind", None) == "online" and run.recipe["data"].get("target") is None
+    no_change = (NO_CHANGE,) if any(row.learns_while_tested for row in comparison.rows) else ()
+    no_time = (NO_TIME,) if any(row.works_only_while_tested for row in comparison.rows) else ()
+    return Form(_title(comparison, "what it took"), columns, tuple(rows), (*no_change, *no_time, *_notes(comparison)), _breaks(comparison))
 
 
 def _name(row: StudyRow, comparison: StudyComparison) -> Entry:
