@@ -76,3 +76,27 @@ def test_repairs_of_other_parents_are_other_arms(make_run: MakeRun) -> None:
     found = group_seeds(made)
     assert list(found) == ["a parent.lr=0.1", "a parent.lr=0.2"]
     assert [[run.path.name for run in arm] for arm in found.values()] == [["c0", "c1"], ["c2", "c3"]]
+
+
+def repair(make_run: MakeRun, folder: str, seed: int, parent: Run) -> Run:
+    return with_recipe(make_run(folder, parent=parent, seed=seed, method="tent"), seed, {"method": {"name": "tent"}, "data": {}})
+
+
+def test_what_a_parent_is_called_is_no_difference(make_run: MakeRun) -> None:
+    parents = [with_recipe(make_run(f"p{seed}", seed=seed), seed, {"optimizer": {"lr": 0.1}}) for seed in (0, 1)]
+    for parent in parents:
+        parent.update(name=f"source-{parent.record['seed']}")
+    made = [repair(make_run, f"c{seed}", seed, parent) for seed, parent in enumerate(parents)]
+    assert {name: [run.path.name for run in arm] for name, arm in group_seeds(made).items()} == {"a": ["c0", "c1"]}
+    again = repair(make_run, "again", 0, parents[1])
+    assert list(group_seeds([made[0], again])) == ["a parent=source-0", "a parent=source-1"]  # of one seed, so each by itself
+
+
+def test_a_parent_s_name_stands_where_all_of_an_arm_have_it(make_run: MakeRun) -> None:
+    rates = {f"source-{lr}-{seed}": (lr, seed) for lr in (0.1, 0.2) for seed in (0, 1)}
+    parents = {name: with_recipe(make_run(name, seed=seed), seed, {"optimizer": {"lr": lr}}) for name, (lr, seed) in rates.items()}
+    for name, parent in parents.items():
+        parent.update(name=name)
+    made = [repair(make_run, f"c-{name}", rates[name][1], parent) for name, parent in parents.items()]
+    assert list(group_seeds(made)) == ["a parent.lr=0.1", "a parent.lr=0.2"]
+    assert list(group_seeds(made[::2])) == ["a parent=source-0.1-0", "a parent=source-0.2-0"]

@@ -32,7 +32,7 @@ def group_seeds(runs: Sequence[Run]) -> dict[str, list[Run]]:
         arms: dict[Settings, list[Run]] = {}
         for run, settings in zip(same, settings_apart(same), strict=True):
             arms.setdefault(tuple(sorted(settings.items())), []).append(run)
-        names = name_apart([arm[0] for arm in arms.values()], seed=False)
+        names = name_apart(list(arms.values()), seed=False)
         for title, arm in zip(names, arms.values(), strict=True):
             if len({run.record.get("seed") for run in arm}) == len(arm):
                 found[title] = arm

@@ -26,15 +26,22 @@ def row_names(runs: Sequence[Run]) -> dict[Path, str]:
     found: dict[Path, str] = {}
     for name in dict.fromkeys(run.name for run in runs):
         same = [run for run in runs if run.name == name]
-        found |= dict(zip([run.path for run in same], name_apart(same), strict=True))
+        found |= dict(zip([run.path for run in same], name_apart([[run] for run in same]), strict=True))
     return {run.path: found[run.path] for run in runs}
 
 
-def name_apart(runs: Sequence[Run], seed: bool = True) -> list[str]:
-    """Names of runs that share theirs, by what differs between them; `seed` is among it or not."""
+def name_apart(arms: Sequence[Sequence[Run]], seed: bool = True) -> list[str]:
+    """Names of arms (runs that may differ by their seed) that share theirs, by what differs between them; `seed` is among it or not.
+
+    The parent's name, which is no setting, is shown where all of an arm's runs have the one.
+    """
+    runs = [arm[0] for arm in arms]
     if len(runs) == 1:
         return [runs[0].name]
     settings = [{**each, **({"seed": str(run.record.get("seed"))} if seed else {})} for each, run in zip(settings_apart(runs), runs, strict=True)]
+    for each, arm in zip(settings, arms, strict=True):
+        if len(parents := {str(run.record["parent"].get("name")) for run in arm if run.record.get("parent")}) == 1:
+            each["parent"] = parents.pop()
     keys = [key for key in settings[0] if all(key in each for each in settings) and len({each[key] for each in settings}) > 1]
     own = [key for key in keys if not key.startswith("parent") and not key.endswith(".hash")]
     above = [key for key in keys if key.startswith("parent.") and not key.endswith(".hash")]
@@ -47,7 +54,7 @@ def name_apart(runs: Sequence[Run], seed: bool = True) -> list[str]:
     return [f"{run.name} ({told_apart(run, runs)})" for run in runs]
 
 
-def settings_apart(runs: Sequence[Run]) -> list[Settings]:
+def settings_apart(runs: Sequence[Run]) -> list[dict[str, str]]:
     """The settings of each run; what is its seed in all of them is written {seed}, so that runs that differ in nothing else have the same."""
     settings = [settings_of(run) for run in runs]
     unseeded = [{key: _without_seed(value, run.record.get("seed")) for key, value in each.items()} for each, run in zip(settings, runs, strict=True)]
@@ -61,7 +68,7 @@ def settings_apart(runs: Sequence[Run]) -> list[Settings]:
 
 def settings_of(run: Run) -> dict[str, str]:
     """What makes a run the run it is, but for its seed: its recipe's values by dotted key, defaults of options among them, its data's hashes, and
-    the same of its parent. A recipe that cannot be read counts by what the run's record says.
+    the same of its parent, whatever that is called. A recipe that cannot be read counts by what the run's record says.
     """
     record = run.record
     try:
@@ -80,7 +87,7 @@ def settings_of(run: Run) -> dict[str, str]:
             above = settings_of(parent) if parent is not None else {}
         except UserError:
             above = {"hash": record["parent"]["identity"]}
-        found |= {"parent": str(record["parent"].get("name")), **{f"parent.{key}": value for key, value in above.items()}}
+        found |= {f"parent.{key}": value for key, value in above.items()}
     return found
 
 
