@@ -90,6 +90,25 @@ def test_a_label_of_other_images_is_found_under_the_source_models_own_label(make
     assert not comparison.notes
 
 
+def test_swapped_labels_are_paired_by_their_images(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12), "val": shares([0.6] * 12)}, fingerprints={"fog": "one", "val": "two"})
+    other = make_run("other", {"fog": shares([0.8] * 12), "val": shares([0.7] * 12)}, fingerprints={"fog": "two", "val": "one"}, parent=source)
+    comparison = compare_runs([source, other])
+    cells = comparison.rows[1].cells
+    assert {name: (cell.evaluation.name, cell.difference is not None) for name, cell in cells.items()} == {"fog": ("val", True), "val": ("fog", True)}
+    assert not comparison.notes
+
+
+def test_a_figure_stands_under_its_own_label_where_another_run_has_it(make_run: MakeRun, shares: Shares) -> None:
+    same = {"a": "one", "b": "one"}
+    source = make_run("source", {"a": shares([0.5] * 12), "b": shares([0.6] * 12)}, fingerprints=same)
+    other = make_run("other", {"b": shares([0.8] * 12)}, fingerprints=same, parent=source)
+    comparison = compare_runs([source, other])
+    assert [list(row.cells) for row in comparison.rows] == [["a", "b"], ["b"]]
+    assert comparison.rows[1].cells["b"].difference.value == pytest.approx(0.8 / 1.2 - 0.6 / 1.4)  # to that of the same label
+    assert list(compare_runs([source, other], ["a"]).rows[1].cells) == ["a"]  # where b has no column
+
+
 def test_every_round_of_a_stream_has_a_difference_whatever_its_source_model_calls_the_images(make_run: MakeRun, shares: Shares) -> None:
     source = make_run("source", {"fog": shares([0.9] * 12), "val": shares([0.5] * 12)}, fingerprints={"fog": "other", "val": "one"})
     rounds = [f"fog, round {number}" for number in (1, 2, 3)]
