@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,30 @@ def test_a_layer_that_is_called_twice_is_counted_twice() -> None:
     seen = torch.cat([values.flatten(), torch.full((16,), 5.0)])
     assert float(module.norm.running_mean) == pytest.approx(float(seen.mean()))
     assert float(module.norm.running_var) == pytest.approx(float(seen.var()))
+
+
+class Signals(nn.Module):
+    """What takes (n, c, l)."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return self.norm(signals)
+
+
+@pytest.mark.parametrize("kind", [lambda x: x, lambda x: [x], lambda x: (x, torch.zeros(len(x), 1, 5)), lambda x: [x, torch.zeros(len(x))]])
+def test_signals_are_no_images(kind: Any) -> None:
+    signals, module = torch.rand(6, 3, 5, generator=torch.Generator().manual_seed(0)), Signals(nn.BatchNorm1d(3))
+    assert adapt_statistics(module, [kind(part) for part in signals.split(3)]) == {"norm": 6 * 5}
+    assert module.norm.running_mean == pytest.approx(signals.mean((0, 2)), abs=1e-6)
+
+
+def test_a_map_of_one_pixel_is_no_image_of_one_colour() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AdaptationWarning)
+        assert adapt_statistics(Signals(nn.BatchNorm2d(3)), [torch.rand(4, 3, 1, 1)]) == {"norm": 4}
 
 
 def test_one_value_a_channel_is_no_statistic() -> None:

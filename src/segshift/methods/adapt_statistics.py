@@ -23,7 +23,8 @@ def adapt_statistics(
     """AdaBN for any module with batch norm (a detector, a classifier): its running statistics become those of these batches, in place.
 
     A batch is what the module takes, or a tuple or list (images, ...) with that first, as a DataLoader of labelled images gives; a list of (c, h, w) images
-    alone goes through whole. `forward(module, batch)` says it otherwise and gets all of the batch. The module is in evaluation mode, and afterwards as it was.
+    alone goes through whole, unless all batch norms are BatchNorm1d: such a network knows no images, and (n, c, l) tensors in a list are batches too.
+    `forward(module, batch)` says it otherwise and gets all of the batch. The module is in evaluation mode, and afterwards as it was.
     `source_weight` in [0, 1) is that of the statistics that the module came with. Gives the number of values a channel that each layer was counted on.
 
     Raises ModelError for a module without batch norm, or whose batch norms are frozen, RecipeError for another weight, DataError where there is no batch, or
@@ -41,11 +42,11 @@ def adapt_statistics(
     require_batches(batches)
     layers = require_batch_norm(module, "adapt_statistics")
     exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
-    batch, constant = None, 0
+    batch, constant, knows_images = None, 0, not all(isinstance(layer, nn.BatchNorm1d) for layer in layers.values())
     with batch_statistics(module, layers) as measured:
         for batch in batches:
             measured.clear()
-            images = images_of(batch)
+            images = images_of(batch, knows_images)
             if all_images(images) or (isinstance(images, Tensor) and images.ndim == 4):
                 constant += len(constant_images(images))
             if forward is None:
@@ -96,15 +97,17 @@ def pass_through(module: nn.Module, images: Any) -> None:
         ) from error
 
 
-def images_of(batch: Any) -> Any:
-    """What the module gets of a batch: the first of a tuple or list (images, ...), of all else the whole.
+def images_of(batch: Any, knows_images: bool = True) -> Any:
+    """What the module gets of a batch: the first of a tuple or list (images, ...), of all else the whole, as a list of images where it knows such.
 
     >>> [images_of(batch).shape for batch in (torch.zeros(2, 3, 8, 8), (torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8)), [torch.zeros(2, 3, 8, 8)])]
     [torch.Size([2, 3, 8, 8]), torch.Size([2, 3, 8, 8]), torch.Size([2, 3, 8, 8])]
     >>> len(images_of([torch.zeros(3, 8, 8), torch.zeros(3, 9, 7)])), len(images_of(([torch.zeros(3, 8, 8)] * 2, [{"boxes": None}] * 2)))
     (2, 2)
+    >>> images_of([torch.zeros(8, 1, 5), torch.zeros(8, 2, 5)], knows_images=False).shape
+    torch.Size([8, 1, 5])
     """
-    if not isinstance(batch, tuple | list) or not batch or all_images(batch):
+    if not isinstance(batch, tuple | list) or not batch or (knows_images and all_images(batch)):
         return batch
     return batch[0] if isinstance(batch[0], Tensor) or all_images(batch[0]) else batch
 

@@ -51,13 +51,16 @@ def name_some(names: Collection[str]) -> str:
 
 
 def constant_images(images: Iterable[Num[Tensor, "c h w"]]) -> list[int]:
-    """The places of the images that have one value a channel.
+    """The places of the images that have one value a channel in all of their pixels, of which one alone, as of pooled features, says nothing.
 
     >>> import torch
     >>> constant_images(torch.stack([torch.zeros(3, 8, 8), torch.eye(8).expand(3, 8, 8), torch.arange(3.0)[:, None, None].expand(3, 8, 8)]))
     [0, 2]
+    >>> constant_images(torch.zeros(2, 3, 1, 1))
+    []
     """
-    return [place for place, image in enumerate(images) if _constant(image[:, ::16, ::16]) and _constant(image)]  # few pixels settle it for most
+    # few pixels settle it for most
+    return [place for place, image in enumerate(images) if image[0].numel() > 1 and _constant(image[:, ::16, ::16]) and _constant(image)]
 
 
 def _constant(image: Tensor) -> bool:
