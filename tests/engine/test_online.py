@@ -284,9 +284,9 @@ def test_bad_requests_have_their_line(source: Run, tmp_path: Path) -> None:
 
 
 def test_a_run_that_would_be_a_copy_is_refused(source: Run) -> None:
-    with pytest.raises(RecipeError, match=r"no test is named: add --test \[LABEL:=\]DOMAIN, or --target DOMAIN"):
+    with pytest.raises(RecipeError, match=r"name one \(tests: of a study, data\.tests of a recipe, --test on the command line\); or name a target"):
         adaptation_recipe(source.recipe, "tent")
-    with pytest.raises(RecipeError, match=r"add --test \[LABEL:=\]DOMAIN$"):
+    with pytest.raises(RecipeError, match=r"--test on the command line\)$"):
         adaptation_recipe(source.recipe, "none")
     assert not adaptation_recipe(source.recipe, "eata").data.tests  # learns from the source before it is tested
     with pytest.raises(RecipeError, match="no test is named"):

@@ -132,6 +132,7 @@ CHILD = {"parent": "a", "target": "streets::val?count=4"}
         ({"a": {"recipe": TINY}, "b": CHILD, "c": CHILD | {"diagnose": "b"}}, "runs.c: diagnose: tuning all has no use for a diagnosis; use top-k"),
         ({"a": {"recipe": TINY, "diagnose": "a"}}, "diagnose: only with a parent"),
         ({"a": {"recipe": TINY}, "b": CHILD, "c": CHILD | {"diagnose": {"runs": "b", "threshold": 0}}}, "runs.c.diagnose.threshold"),
+        ({"a": {"recipe": TINY}, "b": {"parent": "a", "method": "tent", "tests": {}}}, r"runs.b: .*no test is named: name one \(tests: of a study"),
         ({"a": {"run": "nowhere"}}, "nowhere is no run folder"),
     ],
 )

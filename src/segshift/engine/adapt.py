@@ -72,8 +72,9 @@ def require_work(recipe: Recipe) -> None:
     """RecipeError for a run that would be a copy of its parent: its method learns on its tests alone, and there is none."""
     method = METHODS[recipe.method.name](**recipe.method.options)
     if recipe.online and not recipe.data.tests and not method.sees - {"target"}:
-        or_target = ", or --target DOMAIN for a model that has adapted once" if getattr(method, "keeps", True) else ""
-        raise RecipeError(f"method {recipe.method.name} does all its work on what it is tested on, and no test is named: add --test [LABEL:=]DOMAIN{or_target}")
+        said = "tests: of a study, data.tests of a recipe, --test on the command line"
+        or_target = "; or name a target (target:, data.target, --target) for a model that has adapted once" if getattr(method, "keeps", True) else ""
+        raise RecipeError(f"method {recipe.method.name} does all its work on what it is tested on, and no test is named: name one ({said}){or_target}")
 
 
 def adapt(
