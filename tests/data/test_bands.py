@@ -162,6 +162,7 @@ def test_a_folder_of_mixed_files_is_sorted_batched_and_read_again(tmp_path: Path
         found = list(batches)
         assert [len(batch) for batch in found] == [2, 2, 1]
         assert torch.equal(torch.cat(found), torch.stack([torch.from_numpy(stored[name].astype(np.float32)) / 65535 for name in order]))
+    assert torch.equal(batches.read(tmp_path / "d.tif")[0], found[2][0])
     listed = BandImages([tmp_path / "d.tif", str(tmp_path / "a.tif")])
     assert torch.equal(next(iter(listed))[0], torch.cat(found)[4])
 

@@ -117,8 +117,8 @@ class BandImages:
             self._told = True
             warnings.warn(narrow, DataWarning, stacklevel=2)
 
-    def read(self, path: Path, seen: Spans) -> tuple[Float[Tensor, "c h w"], int]:
-        """One picture as the network sees it, and how many bands its file has; `seen` takes in what is stored."""
+    def read(self, path: Path, seen: Spans | None = None) -> tuple[Float[Tensor, "c h w"], int]:
+        """One picture as the network sees it, and how many bands its file has; `seen` takes in what is stored, where it is given."""
         stored, declared = read_bands(path, self.bands_first)
         count = len(stored)
         if self.bands is not None:
@@ -129,7 +129,8 @@ class BandImages:
         if scale is None:
             raise RecipeError(f"{path}: values of {stored.dtype}, whose range is not known: give scale=, by which they are divided")
         image = torch.from_numpy(fill(path, stored, declared if self.nodata is None else self.nodata))
-        seen.take(image, scale if self.scale is None and stored.dtype.kind == "u" else None)
+        if seen is not None:
+            seen.take(image, scale if self.scale is None and stored.dtype.kind == "u" else None)
         image = image / scale
         if self.mean is not None:
             image = image - column("mean", self.mean, len(image))
