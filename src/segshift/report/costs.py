@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from segshift.engine.logs import duration
 from segshift.methods import METHODS
@@ -64,9 +64,9 @@ def time_before_tests(row: Row) -> str:
     return WHILE_TESTED if works_only_while_tested(row) else duration(float(row.run.record.get("seconds", 0.0)))
 
 
-def seconds_per_image(row: Row) -> float | None:
-    """Time of its tests over their images, reading them included; None where there are none."""
-    tests = [cell.evaluation.record for cell in row.cells.values()]
+def seconds_per_image(row: Row, columns: Container[str] | None = None) -> float | None:
+    """Time of its tests over their images, reading them included, of these columns or of all; None where there are none."""
+    tests = [cell.evaluation.record for name, cell in row.cells.items() if columns is None or name in columns]
     images = sum(test["images"] for test in tests)
     return sum(test["seconds"] for test in tests) / images if images else None
 

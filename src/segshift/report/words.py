@@ -121,7 +121,8 @@ def _price(row: Row, source: Row) -> str:
     labels = int(row.run.record.get("labels_used", 0))
     cost = f"with {labels} labelled image{'s' * (labels != 1)} of the target" if labels else "with no label of the target"
     if learns_while_tested(row):
-        own, plain = seconds_per_image(row), seconds_per_image(source)
+        both = row.cells.keys() & source.cells.keys()
+        own, plain = seconds_per_image(row, both), seconds_per_image(source, both)
         return f"{cost}, learning while it is tested{f', {own / plain:.1f} times the time of {source.name} an image' if own and plain else ''}"
     share = changed_share(row)
     if share:
