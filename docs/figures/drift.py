@@ -23,6 +23,7 @@ from scipy.stats import spearmanr
 from segshift.data.dataset import open_domain
 from segshift.diagnose.drift import PooledMoments, calibrate_alarm, layer_distances, normalization_distance
 from segshift.engine.calibration import Calibration, calibrate
+from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import ShownImages, look_at
 from segshift.engine.drift import estimate_drift
 from segshift.engine.run import Run
@@ -56,15 +57,16 @@ COLORS = {"rehearsed": "#222222", "soft": "#2a6f97", "soft-difference": "#c8553d
 BATCH = 16
 
 
-def look(run: Run, data: str, shifts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is estimated and what is true on each shift."""
-    found = []
+def look(run: Run, data: str, shifts: Mapping[str, str], pairs: list[dict[str, Any]]) -> None:
+    """Adds to the pairs what is estimated and what is true on each shift that is not among them."""
+    model = f"{run.name}, seed {run.recipe.seed}"
     for name, domain in shifts.items():
+        if any((pair["data"], pair["model"], pair["shift"]) == (data, model, name) for pair in pairs):
+            continue
         drift = estimate_drift(run, domain, VALIDATION[data])
         told, true = drift.estimates, drift.true_miou or 0
-        print(f"{run.name} on {name}: rehearsed {100 * told.miou('rehearsed'):.1f}, soft {100 * told.miou('soft'):.1f}, true {100 * true:.1f}", flush=True)
-        found.append({"data": data, "model": f"{run.name}, seed {run.recipe.seed}", "shift": name, **drift.to_json()})
-    return found
+        print(f"{model} on {name}: rehearsed {100 * told.miou('rehearsed'):.1f}, soft {100 * told.miou('soft'):.1f}, true {100 * true:.1f}", flush=True)
+        pairs.append({"data": data, "model": model, "shift": name, **drift.to_json()})
 
 
 def sources_of(folder: Path) -> list[Run]:
@@ -183,15 +185,15 @@ if __name__ == "__main__":
     parser.add_argument("--streets", type=Path)
     parser.add_argument("--camvid", type=Path)
     parser.add_argument("--clean", type=int, default=0, help="batches")
-    parser.add_argument("--pairs", type=Path, help="where all figures are kept; read instead where it is there")
+    parser.add_argument("--pairs", type=Path, help="where all figures are kept; what is there already is not measured again")
     given = parser.parse_args()
     models = {data: sources_of(folder) for data, folder in (("streets", given.streets), ("camvid", given.camvid)) if folder is not None}
-    if given.pairs is not None and given.pairs.is_file():
-        measured = json.loads(given.pairs.read_text())
-    else:
-        measured = [pair for data, runs in models.items() for run in runs for pair in look(run, data, STREETS if data == "streets" else CAMVID)]
-        if given.pairs is not None:
-            given.pairs.write_text(json.dumps(measured))
+    measured: list[dict[str, Any]] = json.loads(given.pairs.read_text()) if given.pairs is not None and given.pairs.is_file() else []
+    for data, runs in models.items():
+        for run in runs:
+            look(run, data, STREETS if data == "streets" else CAMVID, measured)
+            if given.pairs is not None:
+                write_atomic(given.pairs, json.dumps(measured))
     print_errors(measured)
     if given.clean:
         if "streets" in models:

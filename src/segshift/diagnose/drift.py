@@ -115,7 +115,7 @@ def watch_inputs(model: nn.Module) -> Iterator[list[InputMoments]]:
         flat = values.detach().flatten(2) if values.ndim > 2 else values.detach()[..., None]
         flat = flat.float()
         mean = flat.mean(2)
-        variance = torch.linalg.vector_norm(flat - mean[..., None], dim=2).square_() / flat.shape[2]  # eight times as fast as torch.var_mean on a CPU
+        variance = (flat - mean[..., None]).square_().mean(2)  # eight times as fast as torch.var_mean on a CPU
         seen[name] = mean.cpu(), variance.cpu()
 
     def collect() -> None:
