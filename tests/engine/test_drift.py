@@ -14,7 +14,6 @@ from PIL import Image
 from rich.console import Console
 
 from segshift.cli import main
-from segshift.cli.drift import describe
 from segshift.data.dataset import open_domain
 from segshift.diagnose.drift import PooledMoments, watch_inputs
 from segshift.engine.adapt import adaptation_recipe
@@ -275,10 +274,10 @@ def test_unlabelled_and_foreign_domains(source: Run, tmp_path: Path, mini_camvid
 
 def test_the_command_prints_and_writes_it(source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["drift", str(source.path), CLEAR, f"{CLEAR}+fog=0.05", "--out", str(tmp_path / "drift.json")])
+        main(["drift", str(source.path), CLEAR, f"dense:={CLEAR}+fog=0.05", "--out", str(tmp_path / "drift.json")])
     assert not ended.value.code
     said = " ".join(capsys.readouterr().out.split())
-    assert "ALARM" in said
+    assert "dense: 12 images ALARM" in said
     assert "9 of 10 rehearsals (13 corruptions of the source) stay within" in said
     clear, fog = json.loads((tmp_path / "drift.json").read_text())
     assert fog["distance"] > clear["distance"]
@@ -321,8 +320,10 @@ def test_an_unreadable_image_costs_itself_alone(source: Run, tmp_path: Path) -> 
     assert (found.images, [*found.unreadable]) == (3, ["cut"])
     assert found.distance == pytest.approx(whole.distance)
     assert found.estimates.miou("rehearsed") == pytest.approx(whole.estimates.miou("rehearsed"))
-    first, *others = describe(found)
-    assert first == f"folder:{tmp_path}: 3 images, 1 left out, unreadable"
+    first, *others = str(found).splitlines()
+    assert first == f"folder:{tmp_path}: 3 images, 1 left out, unreadable (cut)"
+    assert found.miou == found.estimates.miou("rehearsed")
+    assert len(repr(found)) < 500
     assert len(others) == 3
     assert max(map(len, others)) <= 80
     for index in range(3):

@@ -20,8 +20,12 @@ def reporter() -> Reporter:
 
 
 def label_and_domain(text: str) -> tuple[str, str]:
-    """`[LABEL:=]DOMAIN`; without a label the domain is its own."""
+    """`[LABEL:=]DOMAIN`; without a label the domain is its own. DataError for LABEL=DOMAIN, which lacks its colon."""
     label, separator, domain = text.partition(":=")
+    if not separator and "=" in text.split(":")[0].split("?")[0].split("+")[0]:
+        from segshift.errors import DataError
+
+        raise DataError(f"{text!r}: a label stands before := ({text.replace('=', ':=', 1)!r})")
     return (label, domain) if separator else (text, text)
 
 

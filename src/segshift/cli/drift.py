@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    domain: Annotated[list[str], typer.Argument(help="Domains to look at, with or without labels: NAME[:ROOT[:SPLIT]][?filters][+weather].")],
+    domain: Annotated[list[str], typer.Argument(help="Domains to look at, with or without labels: [LABEL:=]NAME[:ROOT[:SPLIT]][?filters][+weather].")],
     source: Annotated[str | None, typer.Option(help="Labelled split that the run did not learn from (default: the run's validation split).")] = None,
     false_alarms: Annotated[float, typer.Option(min=0.001, max=0.5, help="Share of clean sets of as many images that may raise the alarm.")] = 0.01,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -26,8 +25,9 @@ def command(
 
     require_run(run)
     import json
+    from dataclasses import replace
 
-    from segshift.cli.console import reporter
+    from segshift.cli.console import label_and_domain, reporter
     from segshift.data.dataset import open_domain
     from segshift.engine.checkpoint import write_atomic
     from segshift.engine.drift import estimate_drift
@@ -37,12 +37,14 @@ def command(
 
     opened = Run.open(run)
     say, chosen = reporter(), choose_device(device)
-    datasets = [open_domain(name, depth=False) for name in domain]  # a wrong name costs nothing
+    named = [label_and_domain(text) for text in domain]
+    datasets = [(label, name, open_domain(name, depth=False)) for label, name in named]  # a wrong name costs nothing
     found: list[Drift] = []
     failed = None
-    for dataset in datasets:
+    for label, name, dataset in datasets:
         try:
-            found.append(estimate_drift(opened, dataset, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say))
+            drift = estimate_drift(opened, dataset, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say)
+            found.append(replace(drift, label=label if label != name else ""))
         except UserError as error:
             if not found:
                 raise
@@ -51,9 +53,10 @@ def command(
     calibration = found[0].calibration
     say.say(f"{opened.name}, estimated without labels; on its source, {calibration.domain}, it scores {100 * calibration.source.miou:.1f} % mIoU")
     for drift in found:
-        for line in describe(drift):
+        for line in drift.lines():
             say.say(line, "bold red" if drift.alarm and line.startswith("  ALARM") else None)
-    say.say(f"+-: what 9 of 10 rehearsals ({len(calibration.rehearsal.names)} corruptions of the source) stay within, each estimated from the others", "dim")
+    corruptions = len(calibration.rehearsal.names)
+    say.say(f"+-: what 9 of 10 rehearsals ({corruptions} corruptions of the source) stay within; what other scenes cost comes on top", "dim")
     stretches = [drift.stretches for drift in found if drift.stretches is not None]
     if stretches:
         say.say(
@@ -68,30 +71,3 @@ def command(
         say.say(f"written: {out}")
     if failed is not None:
         raise failed
-
-
-def describe(drift: Drift) -> list[str]:
-    """Lines of at most 80 characters but for the domain's, which comes first."""
-    skipped = f", {len(drift.unreadable)} left out, unreadable" if drift.unreadable else ""
-    lines = [f"{drift.domain}: {drift.images} images{skipped}"]
-    if drift.distance is not None and drift.alarm_above is None:
-        lines.append(f"  distance  {drift.distance:.2g}")
-    elif drift.distance is not None:
-        lines.append(f"  {'ALARM   ' if drift.alarm else 'no alarm'}  distance {drift.distance:.2g}, alarm above {drift.alarm_above:.2g}")
-    told, rehearsal = drift.estimates, drift.calibration.rehearsal
-    others = {"soft": told.miou("soft"), "difference": told.miou("soft-difference"), "ATC": told.miou("atc")}
-    lines.append(line_of("mIoU", told.miou("rehearsed"), rehearsal.iou_margin, others, drift.true_miou))
-    others = {"DoC": told.accuracy["doc"], "ATC": told.accuracy["atc"]}
-    lines.append(line_of("accuracy", told.accuracy["rehearsed"], rehearsal.accuracy_margin, others, drift.true_accuracy))
-    return lines
-
-
-def line_of(name: str, value: float, margin: float, others: Mapping[str, float], true: float | None) -> str:
-    """An estimate in per cent with its margin, the other estimates, and what the labels say.
-
-    >>> line_of("mIoU", 0.305, 0.04, {"soft": 0.35}, 0.29)
-    '  mIoU      30.5 +-4.0  (soft 35.0)  labels: 29.0'
-    """
-    beside = ", ".join(f"{other} {100 * estimate:.1f}" for other, estimate in others.items())
-    labels = "" if true is None else f"  labels: {100 * true:.1f}"
-    return f"  {name:8}  {100 * value:.1f} +-{100 * margin:.1f}  ({beside}){labels}"

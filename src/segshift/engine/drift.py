@@ -16,19 +16,20 @@ from segshift.engine.confidence import ShownImages, Signals, confusion_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Run
 from segshift.errors import DataError
+from segshift.methods.target_images import name_some
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import Estimates, estimate
 from segshift.metrics.rehearsal import add_rehearsed
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drift:
     """`distance` of the batch norms' inputs, None without batch norm, and the `alarm_above` of as many source images, None where `no_alarm` says why; the
     distance a layer; estimates; and, where the domain has labels of the model's classes, the `confusion` that they give.
 
     `stretches` is how many sets of so many frames the source's videos have room for, None where its images are independent; `unreadable` images, of which
-    `images` counts none, by name with the reason.
+    `images` counts none, by name with the reason. `label` is what the domain is called where it is shown. `str()` gives what `segshift drift` prints.
     """
 
     domain: str
@@ -43,6 +44,23 @@ class Drift:
     stretches: int | None = None
     no_alarm: str = ""
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        return f"<Drift {self}>"
+
+    @property
+    def miou(self) -> float:
+        """The estimated mIoU in [0, 1], "rehearsed" among the `estimates`."""
+        return self.estimates.miou("rehearsed")
+
+    @property
+    def accuracy(self) -> float:
+        """The estimated accuracy in [0, 1], "rehearsed" among the `estimates`."""
+        return self.estimates.accuracy["rehearsed"]
 
     @property
     def alarm(self) -> bool | None:
@@ -64,11 +82,27 @@ class Drift:
         """None without labels, NaN where all are void."""
         return None if self.confusion is None else float(metrics.accuracy(self.confusion))
 
+    def lines(self) -> list[str]:
+        """What is found, in lines of at most 80 characters but for the domain's, which comes first."""
+        skipped = f", {len(self.unreadable)} left out, unreadable ({name_some([*self.unreadable])})" if self.unreadable else ""
+        lines = [f"{self.label or self.domain}: {self.images} images{skipped}"]
+        if self.distance is not None and self.alarm_above is None:
+            lines.append(f"  distance  {self.distance:.2g}")
+        elif self.distance is not None:
+            lines.append(f"  {'ALARM   ' if self.alarm else 'no alarm'}  distance {self.distance:.2g}, alarm above {self.alarm_above:.2g}")
+        told, rehearsal = self.estimates, self.calibration.rehearsal
+        others = {"soft": told.miou("soft"), "difference": told.miou("soft-difference"), "ATC": told.miou("atc")}
+        lines.append(line_of("mIoU", self.miou, rehearsal.iou_margin, others, self.true_miou))
+        others = {"DoC": told.accuracy["doc"], "ATC": told.accuracy["atc"]}
+        lines.append(line_of("accuracy", self.accuracy, rehearsal.accuracy_margin, others, self.true_accuracy))
+        return lines
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         by_class = {name: dict(zip(self.classes, map(_number, values), strict=True)) for name, values in self.estimates.iou.items()}
         iou, source, rehearsal = self.true_iou, self.calibration.source, self.calibration.rehearsal
         return {
+            "label": self.label or self.domain,
             "domain": self.domain,
             "images": self.images,
             "unreadable": dict(self.unreadable),
@@ -89,6 +123,17 @@ class Drift:
         }
 
 
+def line_of(name: str, value: float, margin: float, others: Mapping[str, float], true: float | None) -> str:
+    """An estimate in per cent with its margin, the other estimates, and what the labels say.
+
+    >>> line_of("mIoU", 0.305, 0.04, {"soft": 0.35}, 0.29)
+    '  mIoU      30.5 +-4.0  (soft 35.0)  labels: 29.0'
+    """
+    beside = ", ".join(f"{other} {100 * estimate:.1f}" for other, estimate in others.items())
+    labels = "" if true is None else f"  labels: {100 * true:.1f}"
+    return f"  {name:8}  {100 * value:.1f} +-{100 * margin:.1f}  ({beside}){labels}"
+
+
 def estimate_drift(
     run: Run | str,
     domain: str | Mapping[str, Any] | DomainDataset,
@@ -102,7 +147,7 @@ def estimate_drift(
     """How far a domain lies from the source of a run, and what the run scores there, without its labels; labels score the estimates only.
 
         drift = ss.estimate_drift("runs/source", "folder:incoming")
-        print(drift.alarm, drift.estimates.miou("rehearsed"))
+        print(drift, drift.alarm, drift.miou)
 
     `source` as in `calibrate`; `false_alarms` is the share of clean sets of as many images that may raise the alarm. Where the source has too few images for
     an alarm, the rest stands without it. Images that cannot be read are left out, as long as they are at most half of them (else DataError).

@@ -44,6 +44,8 @@ def name_apart(arms: Sequence[Sequence[Run]], seed: bool = True) -> list[str]:
             each["parent"] = parents.pop()
     keys = [key for key in settings[0] if all(key in each for each in settings) and len({each[key] for each in settings}) > 1]
     own = [key for key in keys if not key.startswith("parent") and not key.endswith(".hash")]
+    if "method.source_ratio" in own and "data.source" in own and len({each["data.source"] for each in settings} - {"null"}) == 1:
+        own.remove("data.source")  # a ratio of 0 needs none
     above = [key for key in keys if key.startswith("parent.") and not key.endswith(".hash")]
     for shown in (own, [*own, *(key for key in keys if key == "parent")], [*own, *above]):
         if 0 < len(shown) <= MOST:

@@ -170,10 +170,12 @@ class _Watcher:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
         counted = f"{line['images']} frame{'s' if line['images'] != 1 else ''}"
-        words = f"{counted}, distance {line['distance']:.3g}{', ALARM' if line.get('alarm') else ''}" if "distance" in line else ""
-        estimated = f"mIoU, rehearsed, {100 * line['miou']:.1f} %" if "miou" in line else "no readable frame"
+        above = f" ({'ALARM, ' if line['alarm'] else 'alarm '}above {line['alarm_above']:.2g})" if "alarm" in line else ""
+        words = [counted, f"distance {line['distance']:.2g}{above}"] if "distance" in line else [counted]
+        margin, before = 100 * self.calibration.rehearsal.iou_margin, " before it adapts" if self.guard is not None else ""
+        told = ", ".join([*words, f"mIoU {100 * line['miou']:.1f} +-{margin:.1f} %{before}"]) if "miou" in line else "no readable frame"
         bad = f"; {len(unreadable)} unreadable" if unreadable else ""
-        self.reporter.say(f"batch {line['batch']}: {', '.join(filter(None, (words, estimated)))}{bad}", "red" if line.get("alarm") else None)
+        self.reporter.say(f"batch {line['batch']}: {told}{bad}", "red" if line.get("alarm") else None)
         return len(pictures)
 
     @torch.no_grad()
