@@ -50,7 +50,7 @@ def name_some(names: Collection[str]) -> str:
     return ", ".join([*list(names)[:3], *(["..."] if len(names) > 3 else [])])
 
 
-def constant_images(images: Iterable[Num[Tensor, "c h w"]]) -> list[int]:
+def constant_images(images: Iterable[Num[Tensor, "c _h _w"]]) -> list[int]:
     """The places of the images that have one value a channel in all of their pixels, of which one alone, as of pooled features, says nothing.
 
     >>> import torch
