@@ -200,4 +200,4 @@ if __name__ == "__main__":
             print_alarms(models["streets"], given.clean)
         for model in models.get("camvid", []):
             print_stretches(model)
-    draw(measured, [(run.name, calibrate(run, VALIDATION[data])) for data, runs in models.items() for run in runs[:1]], given.picture)
+    draw(measured, [(data, calibrate(runs[0], VALIDATION[data])) for data, runs in models.items()], given.picture)
