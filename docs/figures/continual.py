@@ -62,7 +62,7 @@ def print_table(streams: Streams, rollbacks: Mapping[tuple[str, str, str], str])
     last = max(number for seeds in streams.values() for rounds in seeds.values() for number in rounds)
     chosen = [number for number in (1, 2, 5, last) if number <= last]
     print(f"| source | method | {' | '.join(f'round {number}' for number in chosen)} | rolled back, own resets |\n|---|---|{'---|' * len(chosen)}---|")
-    for (source, entry, method), seeds in streams.items():
+    for (source, entry, method), seeds in sorted(streams.items(), key=lambda item: (item[0][0] != "plain", item[0][2], item[0][1])):
         if entry == "source":
             continue
         cells = [shown(mean_interval(values)) if (values := of_round(seeds, number)) else "" for number in chosen]
