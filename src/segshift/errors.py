@@ -6,7 +6,7 @@ The command line prints that line and exits with 1; a traceback is shown only wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -101,3 +101,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     near = get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+def name_some(names: Collection[str]) -> str:
+    """The first three names.
+
+    >>> name_some(["a", "b", "c", "d"]), name_some(["a"])
+    ('a, b, c, ...', 'a')
+    """
+    return ", ".join([*list(names)[:3], *(["..."] if len(names) > 3 else [])])

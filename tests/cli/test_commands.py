@@ -12,10 +12,11 @@ import pytest
 
 import segshift
 from segshift.cli import main
+from segshift.cli.console import label_and_domain
 from segshift.cli.listing import TABLES
 from segshift.data.catalog import DATASETS
 from segshift.engine.trackers import TRACKERS
-from segshift.errors import DataWarning
+from segshift.errors import DataError, DataWarning
 from segshift.methods import METHODS
 from segshift.models import MODELS
 from segshift.models.catalog import REFUSED
@@ -208,3 +209,11 @@ def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[st
     assert read_options(["--loss", "[:"]) == {"loss": "[:"}  # no YAML: left to the method to refuse
     with pytest.raises(RecipeError, match="needs a value"):
         read_options(["--source-ratio"])
+
+
+def test_a_label_without_its_colon_is_answered_with_it() -> None:
+    assert label_and_domain("fog:=streets+fog=0.02") == ("fog", "streets+fog=0.02")
+    for alone in ("streets+fog=0.02", "streets?look=camera", "folder:a=b"):
+        assert label_and_domain(alone) == (alone, alone)
+    with pytest.raises(DataError, match=re.escape("a label stands before := ('day:=camvid::test?first=3')")):
+        label_and_domain("day=camvid::test?first=3")

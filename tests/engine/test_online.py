@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,11 @@ from segshift.engine.adapt import adapt, adaptation_recipe
 from segshift.engine.calibration import calibrate
 from segshift.engine.evaluate import evaluate_run
 from segshift.engine.execute import execute
-from segshift.engine.guard import CHECK_EVERY, Guard, describe_trouble
 from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UnknownNameError
 from segshift.methods import Tent
-from segshift.methods.adapted import AdaptedParameters
-from segshift.methods.entropy import effective_classes
 from segshift.models.layers import normalization_layers
 from segshift.predict import predict_images
 from segshift.report.comparison import compare_runs
@@ -138,75 +134,6 @@ def test_what_is_learned_before_the_stream_is_kept_for_later_tests(source: Run, 
     assert run.record["adaptation"]["source_images"] == 2
 
 
-class Diverges:
-    """Answers that grow until they are not finite, or that use one class alone."""
-
-    kind, summary, paper, version = "online", "toy", "-", 1
-    keeps, resets, touches, sees = True, 0, "everything", frozenset({"target"})
-
-    def __init__(self, model: torch.nn.Module, factor: float) -> None:
-        self.adapted = AdaptedParameters(model, dict(model.named_parameters()), "sgd", 0.1)
-        self.model, self.factor = model, factor
-
-    def adapt_and_predict(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits = self.model(images)
-            self.model.bias.mul_(self.factor)
-        return logits
-
-    def begin(self, model: Any) -> None: ...
-    def prepare(self, pool: Any) -> dict[str, Any]:
-        return {}
-
-    def reset(self) -> None:
-        self.adapted.reset()
-
-    def model_state(self) -> dict[str, Tensor]:
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.adapted.state_dict()
-
-    def load_state_dict(self, state: Any) -> None:
-        self.adapted.load_state_dict(state)
-
-
-def diverging(factor: float, least_classes: float = 0.9) -> tuple[Guard, torch.nn.Conv2d, torch.nn.Conv2d]:
-    """A guarded method whose bias grows by a factor a batch, its model, and the model as it began."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = torch.nn.Conv2d(3, 4, 1)
-    began = deepcopy(model)
-    return Guard(Diverges(model, factor), began, least_classes), model, began
-
-
-NOISE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-def test_what_diverges_is_rolled_back_and_told() -> None:
-    guard, model, began = diverging(math.inf)
-    answers = [guard(NOISE) for _ in range(2)]  # the second meets weights that are not finite
-    assert all(bool(answer.isfinite().all()) for answer in answers)
-    assert describe_trouble(guard.counts()) == "1 rollback in 2 batches (1 not finite)"
-    assert torch.equal(model.bias, began.bias)
-
-
-def test_a_collapse_is_rolled_back_to_what_answered_well() -> None:
-    guard, model, began = diverging(1e4)
-    first, second = guard(NOISE), guard(NOISE)  # the first answer is the model as it began, and leads to one class alone
-    assert guard.counts()["collapsed"] == 1
-    assert torch.equal(first, second)
-    assert torch.equal(model.bias, began.bias)
-
-
-def test_at_0_only_what_is_not_finite_is_taken_back() -> None:
-    guard, _, began = diverging(1e4, least_classes=0.0)
-    began.register_forward_hook(lambda *_: pytest.fail("looked at the model as it began"))
-    for _ in range(3):
-        guard(NOISE)
-    assert describe_trouble(guard.counts()) == ""
-
-
 @pytest.mark.parametrize("target", [None, TARGET])
 def test_a_run_s_guard_is_as_strict_as_its_recipe_says(source: Run, tmp_path: Path, target: str | None) -> None:
     def rollbacks(least: float) -> int:
@@ -217,57 +144,6 @@ def test_a_run_s_guard_is_as_strict_as_its_recipe_says(source: Run, tmp_path: Pa
 
     assert rollbacks(0) == 0
     assert rollbacks(0.99) > 0
-
-
-def test_what_erodes_little_by_little_is_taken_back() -> None:
-    """The bias grows by 3 % a batch: no single step takes a tenth of the classes, a hundred take half of them."""
-
-    def classes(least: float) -> list[float]:
-        guard, _, began = diverging(1.03, least)
-        all_of_them = float(effective_classes(began(NOISE)))
-        return [float(effective_classes(guard(NOISE))) / all_of_them for _ in range(100)]
-
-    assert classes(0.0)[-1] < 0.6
-    assert min(classes(0.9)) > 0.7  # between two checks
-    assert min(classes(0.9)[50:]) >= 0.9
-
-
-def test_a_state_that_was_good_on_other_images_is_no_trap() -> None:
-    """On bright images the bias does not count, so it grows unseen; on dark ones no state since the beginning answers well."""
-    guard, model, began = diverging(1.5)
-    for _ in range(12):
-        guard(1e6 * NOISE)
-    assert guard.counts()["collapsed"] == 0
-    assert not torch.equal(model.bias, began.bias)
-    while not guard.counts()["collapsed"]:  # at the next check
-        answer = guard(NOISE)
-    assert torch.equal(model.bias, began.bias)
-    assert torch.equal(answer, began(NOISE))
-
-
-def test_the_last_step_of_all_is_looked_at_too() -> None:
-    guard, model, began = diverging(1e4)
-    guard(NOISE)
-    assert not torch.equal(model.bias, began.bias)
-    guard.settle(NOISE)
-    assert describe_trouble(guard.counts()) == "1 rollback in 1 batch (1 collapsed)"
-    assert torch.equal(model.bias, began.bias)
-    steady, moved, _ = diverging(1.001)
-    steady(NOISE)
-    after = moved.bias.clone()
-    steady.settle(NOISE)
-    assert torch.equal(moved.bias, after)
-    assert describe_trouble(steady.counts()) == ""
-
-
-def test_checks_grow_rare_while_all_is_well() -> None:
-    guard, _, began = diverging(1.001)
-    looked = []
-    began.register_forward_hook(lambda *_: looked.append(guard.batches))
-    for _ in range(40):
-        guard(NOISE)
-    assert looked == [1, 2, 4, 8, 16, 26, 36]
-    assert looked[-1] - looked[-2] == CHECK_EVERY
 
 
 def test_bad_requests_have_their_line(source: Run, tmp_path: Path) -> None:

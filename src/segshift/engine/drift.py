@@ -15,8 +15,7 @@ from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.confidence import ShownImages, Signals, confusion_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Run
-from segshift.errors import DataError
-from segshift.methods.target_images import name_some
+from segshift.errors import DataError, name_some
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import Estimates, estimate
 from segshift.metrics.rehearsal import add_rehearsed

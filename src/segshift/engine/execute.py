@@ -31,9 +31,8 @@ from segshift.engine.switches import show_selection, warn_of_phases
 from segshift.engine.trackers import require_installed
 from segshift.engine.tracking import Tracking
 from segshift.engine.train import Interrupted, all_finite, run_training
-from segshift.errors import DataError, MissingDataError, RecipeError, TrainingError
+from segshift.errors import DataError, MissingDataError, RecipeError, TrainingError, name_some
 from segshift.methods import EstimatingMethod, Method, OnlineMethod, TrainingMethod
-from segshift.methods.target_images import name_some
 from segshift.models import SegmentationModel, create_model, load_checked
 from segshift.tuning import Tuning, create_tuning
 from segshift.tuning.tuning import within

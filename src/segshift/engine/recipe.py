@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -128,3 +129,15 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """The complete recipe, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a recipe's content by dotted key.
+
+    >>> flatten({"seed": 0, "data": {"size": [64, 128]}})
+    {'seed': 0, 'data.size': [64, 128]}
+    """
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

@@ -235,17 +235,22 @@ def describe_stream(stream: StreamRecipe, batch_size: int, online: bool = True, 
     'online: adapts while it predicts, continual (never reset), batches of 4 in time order'
     >>> describe_stream(StreamRecipe(rounds=2), 4, online=False)
     'offline: adapts on the target, batches of 4 in time order, 2 times over, then fixed'
+    >>> describe_stream(StreamRecipe(least_classes=0), 4)
+    'online: adapts while it predicts, reset before every domain, batches of 4 in time order, taken back only where not finite'
     >>> describe_stream(StreamRecipe(), 4, keeps=False)
     'online: answers each batch for itself, batches of 4 in time order'
     """
+    guarded = "" if stream.least_classes == StreamRecipe().least_classes else f", taken back below {stream.least_classes:g} of its classes"
+    if stream.least_classes == 0:
+        guarded = ", taken back only where not finite"
     if not online:
         often = "" if stream.rounds == 1 else f", {stream.rounds} times over"
-        return f"offline: adapts on the target, batches of {batch_size} {'in time order' if stream.order == 'time' else 'shuffled'}{often}, then fixed"
+        return f"offline: adapts on the target, batches of {batch_size} {'in time order' if stream.order == 'time' else 'shuffled'}{often}{guarded}, then fixed"
     resets = {"batch": "episodic (reset before every batch)", "domain": "reset before every domain", "never": "continual (never reset)"}
     order = "in time order" if stream.order == "time" else "shuffled"
     if not keeps:
         return f"online: answers each batch for itself, batches of {batch_size} {order}"
-    return f"online: adapts while it predicts, {resets[stream.reset]}, batches of {batch_size} {order}"
+    return f"online: adapts while it predicts, {resets[stream.reset]}, batches of {batch_size} {order}{guarded}"
 
 
 class ComputeRecipe(Section):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from jaxtyping import Num
 from torch import Tensor
 
+from segshift.errors import name_some
 from segshift.methods.method import Pool
 
 STABLE = 16
@@ -39,15 +40,6 @@ def describe_constant(count: int, names: Collection[str] = ()) -> str:
     named = f" ({name_some(names)})" if names else ""
     images, taken = ("image is", "a scene") if count == 1 else ("images are", "scenes")
     return f"{count} {images} of one colour{named}, which the statistics take for {taken}: leave such images out"
-
-
-def name_some(names: Collection[str]) -> str:
-    """The first three names.
-
-    >>> name_some(["a", "b", "c", "d"]), name_some(["a"])
-    ('a, b, c, ...', 'a')
-    """
-    return ", ".join([*list(names)[:3], *(["..."] if len(names) > 3 else [])])
 
 
 def constant_images(images: Iterable[Num[Tensor, "c _h _w"]]) -> list[int]:

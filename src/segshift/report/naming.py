@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segshift.engine.recipe import flatten
 from segshift.engine.run import Run
 from segshift.errors import UserError
 from segshift.methods import METHODS
@@ -81,7 +82,7 @@ def settings_of(run: Run) -> dict[str, str]:
     method = METHODS.get(str(record.get("method")))
     if method is not None and method.kind != "trains":
         content = {section: values for section, values in content.items() if section not in TRAINS_ALONE}
-    found = _defaults(run) | {key: _write(value) for key, value in _flatten(content).items()}
+    found = _defaults(run) | {key: _write(value) for key, value in flatten(content).items()}
     found |= {f"data.{role}.hash": data["fingerprint"] for role, data in (record.get("data") or {}).items()}
     if record.get("parent"):
         try:
@@ -115,13 +116,6 @@ def _defaults(run: Run) -> dict[str, str]:
         found |= {f"method.{key}": _write(default) for key, (_, default) in option_types(METHODS[record["method"]]).items()}
     if record.get("tuning") in TUNINGS:
         found |= {f"tuning.{key}": _write(default) for key, (_, default) in option_types(TUNINGS[record["tuning"]].options, ("model",)).items()}
-    return found
-
-
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        found |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
 
 

@@ -17,6 +17,7 @@ from segshift.data.label_space import LabelSpace
 from segshift.data.place import tell_layout_once
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.folder import Opened, create_method, describe_comparison, identify, open_all, open_tests
+from segshift.engine.recipe import flatten
 from segshift.engine.run import Run
 from segshift.errors import RecipeError, UserError
 from segshift.study.grid import Planned
@@ -233,17 +234,10 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """`section.key: old -> new` for all values of the recipes that differ, or that the data did."""
-    one, other = _flat(old["recipe"]), _flat(new["recipe"])
+    one, other = flatten(old["recipe"]), flatten(new["recipe"])
     found = [f"{key}: {one.get(key)} -> {other.get(key)}" for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
     if not found and old["parent"] is None and new["parent"] is None:
         return ["its data or its method's version are others"]
-    return found
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
 
 
