@@ -6,6 +6,8 @@ The command line prints that line and exits with 1; a traceback is shown only wi
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -101,6 +103,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     near = get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """A warning at the line that led here from outside segshift, and outside what decorates its functions."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ("segshift", "torch", "jaxtyping"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def name_some(names: Collection[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,10 +39,8 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], what: 
             value = str(value).split(",")
         try:
             converted[name] = TypeAdapter(known[name][0]).validate_python(value)
-        except ValidationError as error:
-            kind = known[name][0]
-            words = f", or {' or '.join(map(str, literal_values(kind)))}" if plain_types(kind) and literal_values(kind) else ""
-            problems.append(f"{what}: {name}: {error.errors()[0]['msg']}{words} (got {value!r})")
+        except ValidationError:
+            problems.append(f"{what}: {name} is {value!r}, and takes {describe_type(known[name][0])}")
     if problems:
         raise RecipeError("; ".join(problems))
     if isinstance(target, type):
@@ -55,6 +55,26 @@ def describe_options(target: Callable[..., Any], skip: Iterable[str] = ()) -> st
         shown = [*(getattr(part, "__name__", str(part)) for part in plain_types(kind)), *map(str, literal_values(kind))]
         words.append(f"--{name.replace('_', '-')} {'|'.join(shown)} ({default})")
     return "  ".join(words)
+
+
+KINDS = {int: "a whole number", float: "a number such as 0.5", bool: "true or false", str: "text", Path: "a path"}
+
+
+def describe_type(kind: Any) -> str:
+    """The values that a type allows, in words.
+
+    >>> describe_type(float | Literal["auto"]), describe_type(Literal["exact", "ema"]), describe_type(int | None)
+    ('a number such as 0.5 or auto', 'exact or ema', 'a whole number or none')
+    >>> describe_type(tuple[float, ...])
+    'values with commas between them, each a number such as 0.5'
+    """
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return f"values with commas between them, each {describe_type(get_args(kind)[0])}"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(describe_type, get_args(kind)))
+    return "none" if kind is NoneType else KINDS.get(kind, str(getattr(kind, "__name__", kind)))
 
 
 def literal_values(kind: Any) -> tuple[Any, ...]:

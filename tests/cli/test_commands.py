@@ -6,13 +6,15 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import segshift
 from segshift.cli import main
-from segshift.cli.console import label_and_domain
+from segshift.cli.console import label_and_domain, reporter, resumable
 from segshift.cli.listing import TABLES
 from segshift.data.catalog import DATASETS
 from segshift.engine.trackers import TRACKERS
@@ -20,6 +22,7 @@ from segshift.errors import DataError, DataWarning
 from segshift.methods import METHODS
 from segshift.models import MODELS
 from segshift.models.catalog import REFUSED
+from segshift.options import check_options, describe_type, option_types
 from segshift.tuning import TUNINGS
 from segshift.weather import WEATHER
 
@@ -209,6 +212,22 @@ def test_options_of_methods_are_those_of_python(capsys: pytest.CaptureFixture[st
     assert read_options(["--loss", "[:"]) == {"loss": "[:"}  # no YAML: left to the method to refuse
     with pytest.raises(RecipeError, match="needs a value"):
         read_options(["--source-ratio"])
+    with pytest.raises(RecipeError, match=re.escape("method adabn: source_ratio is '50%', and takes a number such as 0.5 or auto")):
+        check_options(METHODS["adabn"], read_options(["--source-ratio", "50%"]), "method adabn")
+
+
+@pytest.mark.parametrize("target", [*METHODS.values(), *(entry.options for entry in TUNINGS.values())])
+def test_every_option_s_type_has_words(target: Callable[..., Any]) -> None:
+    for name, (kind, _) in option_types(target, skip=("model",)).items():
+        assert not re.search(r"[\[\]<>]|\b(int|float|str|bool)\b", describe_type(kind)), name
+
+
+def test_stopped_by_ctrl_c_a_command_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["segshift", "adapt", "runs/a b", "--method", "adabn"])
+    with pytest.raises(SystemExit) as stopped, resumable(reporter()):
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130
+    assert capsys.readouterr().out == "stopped; what was finished is kept. Go on with: segshift adapt 'runs/a b' --method adabn --resume\n"
 
 
 def test_a_label_without_its_colon_is_answered_with_it() -> None:

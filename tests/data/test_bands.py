@@ -20,6 +20,7 @@ from PIL import Image
 from segshift.data.band_file import SUFFIXES, read_bands
 from segshift.data.bands import BandImages
 from segshift.errors import DataError, DataWarning, MissingDataError, RecipeError, UserError
+from segshift.methods.adapt_statistics import adapt_statistics
 
 tifffile = pytest.importorskip("tifffile")
 H, W = 20, 28
@@ -381,6 +382,9 @@ def test_a_damaged_file_is_named_or_left_out(tmp_path: Path, name: str, damage: 
     with pytest.warns(DataWarning, match=f"1 of 2 files are left out, the first: {re.escape(str(tmp_path / name))}: "):
         (batch,) = BandImages(tmp_path, skip_bad=True, scale=1)
     np.testing.assert_array_equal(batch[0], stored)
+    with pytest.warns(DataWarning, match="are left out") as told:
+        adapt_statistics(torch.nn.BatchNorm2d(len(stored)), BandImages(tmp_path, skip_bad=True, scale=1))
+    assert told[0].filename == __file__  # the caller's line, through the library's
 
 
 def test_tiff_without_its_extra_has_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

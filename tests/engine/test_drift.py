@@ -343,6 +343,17 @@ def test_an_interruption_costs_the_rehearsals_alone(source: Run, tmp_path: Path,
         assert calibrate(run).rehearsal.points == pytest.approx(calibrate(source).rehearsal.points)
 
 
+def test_a_stopped_command_prints_what_it_found_and_how_it_goes_on(source: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    judged = iter([estimate_drift(source, CLEAR)])
+    monkeypatch.setattr("segshift.engine.drift.estimate_drift", lambda *_, **__: next(judged, None) or (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(SystemExit) as stopped:
+        main(["drift", str(source.path), f"clear:={CLEAR}", f"again:={CLEAR}"])
+    said = capsys.readouterr().out
+    assert stopped.value.code == 130
+    assert "stopped at again; a finished calibration is kept" in said
+    assert "\nclear: " in said
+
+
 def test_what_the_run_learned_from_is_no_source_to_calibrate_on(source: Run) -> None:
     with pytest.raises(DataError, match="learned from the labels of"):
         calibrate(source, source.recipe.data.source)

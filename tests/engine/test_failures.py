@@ -27,9 +27,10 @@ from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import Run
 from segshift.engine.stepper import FabricStepper
-from segshift.errors import DataError, RecipeError, TrainingError, UserError, WeightsError
+from segshift.errors import DataError, ModelError, RecipeError, TrainingError, UserError, WeightsError
 from segshift.methods import METHODS, AdaBN, Supervised
 from segshift.models import create_model
+from segshift.models.layers import normalization_layers
 from segshift.tuning import create_tuning
 from segshift.types import Batch
 
@@ -214,3 +215,16 @@ def test_clipping_bounds_the_gradient_whatever_the_precision(precision: Literal[
     stepper.update()
     moved = torch.stack([(p.detach() - b).norm() for p, b in zip(model.parameters(), before, strict=True)]).norm()
     assert float(moved) == pytest.approx(0.25, rel=1e-2)
+
+
+@pytest.mark.parametrize(("method", "domains"), [("adabn", {"target": TARGET}), ("prediction-bn", {"tests": {"fog": TARGET}}), ("eata", {"target": TARGET})])
+def test_a_model_without_norms_is_refused_before_there_is_a_folder(
+    source_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, domains: dict[str, Any]
+) -> None:
+    bare = source_run.load_model()
+    for name in normalization_layers(bare):
+        bare.set_submodule(name, torch.nn.Identity())
+    monkeypatch.setattr(Run, "load_model", lambda *_: bare)
+    with pytest.raises(ModelError, match=f"{method} .*norm.* has none: "):
+        execute(adaptation_recipe(source_run.recipe, method, **domains), tmp_path / "run", source_run)
+    assert not (tmp_path / "run").exists()

@@ -223,8 +223,8 @@ def test_a_selection_is_told_in_a_line(model: SegmentationModel) -> None:
         ("cv", {"k": 3}, "tuning cv has no option 'k'. Known: first_convolutions, affine, statistics, dropout"),
         ("auto-snr", {"treshold": 0.1}, "did you mean 'threshold'"),
         ("all", {"k": 1}, "tuning all has no option 'k'. Known: affine"),
-        ("cv", {"first_convolutions": 2.5}, "tuning cv: first_convolutions: Input should be a valid integer"),
-        ("random-k", {"k": "x"}, "tuning random-k: k: Input should be a valid integer"),
+        ("cv", {"first_convolutions": 2.5}, "tuning cv: first_convolutions is 2.5, and takes a whole number"),
+        ("random-k", {"k": "x"}, "tuning random-k: k is 'x', and takes a whole number"),
     ],
 )
 def test_wrong_options_are_named(tuning: str, options: dict[str, Any], says: str, model: SegmentationModel) -> None:

@@ -52,7 +52,7 @@ def track_changes(track: list[str] | None) -> tuple[str, ...]:
 
 @contextmanager
 def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
-    """Turns an interruption into one line with the command that goes on."""
+    """Turns an interruption into one line with the command that goes on: training saves its position, all else what is finished."""
     import shlex
     import sys
 
@@ -60,7 +60,8 @@ def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
 
     try:
         yield
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt) as stopped:
         again = [word for word in sys.argv[1:] if word != option] + [option] * bool(option)
-        say.say(f"stopped; everything is saved. Go on with: segshift {shlex.join(again)}")
+        kept = "everything is saved" if isinstance(stopped, Interrupted) else "what was finished is kept"
+        say.say(f"stopped; {kept}. Go on with: segshift {shlex.join(again)}")
         raise SystemExit(130) from None

@@ -40,12 +40,14 @@ def command(
     named = [label_and_domain(text) for text in domain]
     datasets = [(label, name, open_domain(name, depth=False)) for label, name in named]  # a wrong name costs nothing
     found: list[Drift] = []
-    failed = None
+    failed: UserError | KeyboardInterrupt | None = None
     for label, name, dataset in datasets:
         try:
             drift = estimate_drift(opened, dataset, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say)
             found.append(replace(drift, label=label if label != name else ""))
-        except UserError as error:
+        except (UserError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                say.say(f"stopped at {label}; a finished calibration is kept, and the same command goes on with it")
             if not found:
                 raise
             failed = error  # those before it are not lost

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from segshift.data.band_file import SUFFIXES, read_bands
 from segshift.data.band_spans import Spans
-from segshift.errors import DataError, DataWarning, MissingDataError, RecipeError
+from segshift.errors import DataError, DataWarning, MissingDataError, RecipeError, warn
 
 RANGES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
 """What stored values are divided by when no `scale` is given; other types have no range of their own."""
@@ -111,11 +110,11 @@ class BandImages:
         if batch:
             yield torch.stack(batch)
         if bad:
-            warnings.warn(f"{len(bad)} of {len(self.paths)} files are left out, the first: {bad[0]}", DataWarning, stacklevel=2)
+            warn(f"{len(bad)} of {len(self.paths)} files are left out, the first: {bad[0]}", DataWarning)
         narrow = seen.describe(self.std)
         if narrow and not self._told:
             self._told = True
-            warnings.warn(narrow, DataWarning, stacklevel=2)
+            warn(narrow, DataWarning)
 
     def read(self, path: Path, seen: Spans | None = None) -> tuple[Float[Tensor, "c h w"], int]:
         """One picture as the network sees it, and how many bands its file has; `seen` takes in what is stored, where it is given."""

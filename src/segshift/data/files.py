@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from segshift.data.catalog import Entry, Layout
 from segshift.data.coded_labels import COLORS, read_colors, read_first_channel, read_polygons
 from segshift.data.images import IDS, read_camera, read_depth, read_image, read_label
 from segshift.data.label_space import LabelSpace
-from segshift.errors import DataError, DataWarning, MissingDataError, UnknownColorWarning
+from segshift.errors import DataError, DataWarning, MissingDataError, UnknownColorWarning, warn
 from segshift.types import Sample
 from segshift.weather.depth import Camera
 from segshift.weather.view import Refine
@@ -123,7 +122,7 @@ class FileSource:
         if example is not None:
             if not self.unknown:
                 message = f"{path}: {count} of {raw.size} pixels have a colour that is no class (first {example}): void, here and wherever else"
-                warnings.warn(UnknownColorWarning(message, example), stacklevel=2)
+                warn(UnknownColorWarning(message, example))
             self.unknown[label] = count
         return raw
 
@@ -151,7 +150,7 @@ class FileSource:
         """The same of every image from who has read them all; told, unless reading told of one."""
         found = {files.label: count for files, count in zip(self.files, counts, strict=True) if files.label and count}
         if found and not self.unknown:
-            warnings.warn(f"{self.root}: {describe_unknown(found)}", DataWarning, stacklevel=3)
+            warn(f"{self.root}: {describe_unknown(found)}", DataWarning)
         for label, count in found.items():
             self.unknown[label] = count
 

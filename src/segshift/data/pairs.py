@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
 from segshift.data.place import Place, some
-from segshift.errors import DataError, DataWarning
+from segshift.errors import DataError, DataWarning, warn
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CHUNK = 256
@@ -48,7 +47,7 @@ def leave_out(place: Place, images: dict[str, str]) -> dict[str, str]:
         raise DataError(f"{message}: the copy is not whole, extract all archives of images and of labels again")
     for name in left_out:
         del images[name]
-    warnings.warn(f"{message}: left out", DataWarning, stacklevel=2)
+    warn(f"{message}: left out", DataWarning)
     return left_out
 
 

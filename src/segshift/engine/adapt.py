@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -21,7 +20,7 @@ from segshift.engine.options import sort_options
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.recipe import Recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
-from segshift.errors import AdaptationWarning, ModelError, RecipeError
+from segshift.errors import AdaptationWarning, ModelError, RecipeError, warn
 from segshift.methods import METHODS
 from segshift.models import SegmentationModel
 from segshift.options import check_options, option_types
@@ -122,7 +121,7 @@ def adapt(
         run = execute(recipe, out or Path(folder) / "adapted", parent, resume, reporter)
         if reporter is None:
             for remark in run.record.get("adaptation", {}).get("remarks", ()):
-                warnings.warn(f"{method}: {remark}", AdaptationWarning, stacklevel=2)
+                warn(f"{method}: {remark}", AdaptationWarning)
         return run.load_model()
 
 

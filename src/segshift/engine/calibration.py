@@ -96,6 +96,8 @@ def calibrate(
             kept = None
     reporter = reporter or Reporter(None)
     to_model = torch.as_tensor(labels_of(run, dataset))
+    if kept is None or not kept.rehearsal.names:
+        reporter.say(f"{run.name} is calibrated on {dataset.domain} once, which takes longest; its folder keeps it")
     if kept is None:
         kept = _fit(run, dataset, to_model, wanted, device, workers, reporter)
         with suppress(TrainingError):

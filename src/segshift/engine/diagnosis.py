@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from segshift.diagnose import Diagnosis, ParameterShift, compare_states
 from segshift.engine.run import Run
-from segshift.errors import ModelError, RecipeError, UserError
+from segshift.errors import ModelError, RecipeError, UserError, warn
 from segshift.models import SegmentationModel
 from segshift.models.layers import Layer, layers
 
@@ -40,7 +39,7 @@ def compare_parameters(clean: Subject, other: Subject, threshold: float = 0.01, 
     runs = {what: _run(subject) for what, subject in subjects.items() if not isinstance(subject, SegmentationModel)}
     for what in ("other", "null"):
         if "clean" in runs and what in runs and not began_alike(runs["clean"], runs[what]):
-            warnings.warn(f"{runs[what].path} {_DIFFERENT.format(runs['clean'].path)}", stacklevel=2)
+            warn(f"{runs[what].path} {_DIFFERENT.format(runs['clean'].path)}")
     control = None if null is None else _state(null)
     return compare_states(_anatomy(clean), _state(clean), _state(other), threshold, granularity, control)
 

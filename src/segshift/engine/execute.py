@@ -80,6 +80,7 @@ def execute(
             model = _build_model(plan, reporter).to(memory_format=torch.channels_last)  # a tenth to a fifth faster on a CPU
             if state == "new":
                 check_features(plan, model)
+                check_layers(plan, model)
                 on_first(fabric, lambda: begin_run(plan, model))
             _perform(plan, model, fabric, resume, reporter, tracking)
         evaluate_tests(Run.open(plan.folder), recipe, plan.tests, fabric.device, reporter, fabric, tracking)
@@ -101,6 +102,13 @@ def check_features(plan: Plan, model: SegmentationModel) -> None:
         with torch.random.fork_rng(devices=[]):
             trial.prepare(copied)
         require_frozen_encoder(copied, trial, tuning.name)
+
+
+def check_layers(plan: Plan, model: SegmentationModel) -> None:
+    """Refuses a model that has not what the method works on, before the run has a folder."""
+    if plan.method.kind != "trains":  # one that trains begins with what its tuning puts into the model
+        with torch.random.fork_rng(devices=[]):
+            create_method(plan.recipe).begin(deepcopy(model))
 
 
 @contextmanager
@@ -183,7 +191,7 @@ def keep_decoded(plan: Plan, folder: str, reporter: Reporter) -> None:
         except (DataError, MissingDataError) as error:
             if role not in skips_unreadable(plan.method):
                 raise
-            reporter.say(f"{role}: read from its files, as no cache can be made: {error}", "yellow")
+            reporter.say(f"{role}: read from its files each time, as a cache holds whole data sets alone: {error}", "yellow")
     if "validation" in plan.datasets:  # scored at the labels' own size
         read_cached(plan.datasets["validation"], folder, None, "cache validation", reporter)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segshift.errors import AdaptationWarning, DataError, ModelError, RecipeError, UserError
+from segshift.errors import AdaptationWarning, DataError, ModelError, RecipeError, UserError, warn
 from segshift.methods.adabn import interpolate
 from segshift.methods.normalization import Moments, batch_statistics, read_statistics, require_batch_norm, write_statistics
 from segshift.methods.target_images import constant_images, describe_constant
@@ -68,7 +67,7 @@ def adapt_statistics(
         before = [value.double().cpu() for value in read_statistics(layers[name])]
         write_statistics(layers[name], *interpolate(exact[name].unbiased(), (before[0], before[1]), source_weight))
     if constant:
-        warnings.warn(f"adapt_statistics: {describe_constant(constant)}", AdaptationWarning, stacklevel=2)
+        warn(f"adapt_statistics: {describe_constant(constant)}", AdaptationWarning)
     return counted
 
 
