@@ -31,6 +31,7 @@ from segshift.cli import (
     watch,
     weather,
 )
+from segshift.cli.console import STOPPED
 
 app = typer.Typer(
     name="segshift",
@@ -59,10 +60,6 @@ app.command("predict")(predict.command)
 app.command("download")(download.command)
 app.command("list", help=listing.HELP, no_args_is_help=True)(listing.command)
 app.add_typer(recipe.app, name="recipe")
-
-
-STOPPED = 130
-"""What a shell gives a program that Ctrl-C ended."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from segshift.engine.logs import Reporter
 
 
+STOPPED = 130
+"""What a shell gives a program that Ctrl-C ended."""
+
+
 def reporter() -> Reporter:
     """Live progress on a terminal, plain lines elsewhere; of several processes the first alone speaks."""
     from rich.console import Console
@@ -64,4 +68,4 @@ def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
         again = [word for word in sys.argv[1:] if word != option] + [option] * bool(option)
         kept = "everything is saved" if isinstance(stopped, Interrupted) else "what was finished is kept"
         say.say(f"stopped; {kept}. Go on with: segshift {shlex.join(again)}")
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None

@@ -27,7 +27,7 @@ def command(
     import json
     from dataclasses import replace
 
-    from segshift.cli.console import label_and_domain, reporter
+    from segshift.cli.console import STOPPED, label_and_domain, reporter
     from segshift.data.dataset import open_domain
     from segshift.engine.checkpoint import write_atomic
     from segshift.engine.drift import estimate_drift
@@ -40,7 +40,7 @@ def command(
     named = [label_and_domain(text) for text in domain]
     datasets = [(label, name, open_domain(name, depth=False)) for label, name in named]  # a wrong name costs nothing
     found: list[Drift] = []
-    failed: UserError | KeyboardInterrupt | None = None
+    failed: UserError | SystemExit | None = None
     for label, name, dataset in datasets:
         try:
             drift = estimate_drift(opened, dataset, source, false_alarms=false_alarms, device=chosen, workers=workers, reporter=say)
@@ -48,10 +48,10 @@ def command(
         except (UserError, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt):
                 say.say(f"stopped at {label}; a finished calibration is kept, and the same command goes on with it")
+            failed = SystemExit(STOPPED) if isinstance(error, KeyboardInterrupt) else error
             if not found:
-                raise
-            failed = error  # those before it are not lost
-            break
+                raise failed from None
+            break  # those before it are not lost
     calibration = found[0].calibration
     say.say(f"{opened.name}, estimated without labels; on its source, {calibration.domain}, it scores {100 * calibration.source.miou:.1f} % mIoU")
     for drift in found:
