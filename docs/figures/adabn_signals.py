@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from segshift.data.dataset import open_domain
 from segshift.data.transforms import resize_sample
-from segshift.diagnose.drift import InputMoments, normalization_distance, watch_inputs
+from segshift.diagnose.drift import InputMoments, normalization_distance, over_layers, watch_inputs
 from segshift.engine.run import Run
 from segshift.methods.consistency import consistency
 from segshift.metrics.calibration import ConfidenceCounts
@@ -71,7 +71,7 @@ def distance(model: nn.Module, images: Tensor, source: Tensor) -> float:
             for batch in batches(part):
                 model(batch.images)
         moments.append(InputMoments.join(found))
-    return float(normalization_distance(*moments).mean())
+    return float(over_layers(normalization_distance(*moments)))
 
 
 def read_pairs(folder: Path, count: int) -> list[tuple[dict[str, float], float]]:

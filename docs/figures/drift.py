@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from segshift.data.dataset import open_domain
-from segshift.diagnose.drift import PooledMoments, calibrate_alarm, layer_distances, normalization_distance
+from segshift.diagnose.drift import PooledMoments, calibrate_alarm, layer_distances, normalization_distance, over_layers
 from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import ShownImages, look_at
@@ -122,7 +122,7 @@ def print_alarms(runs: Sequence[Run], batches: int) -> None:
                 assert source is not None
                 batch[index].add(look_at(model, shown.image, "cpu")[1][0])
                 if batch[index].images == BATCH:
-                    distances[index].append(float(normalization_distance(batch[index], source).mean()))
+                    distances[index].append(float(over_layers(normalization_distance(batch[index], source))))
                     batch[index] = PooledMoments()
         for rate, limit, found in zip(rates, above, distances, strict=True):
             rate.append(f"{sum(distance > limit for distance in found)} of {len(found)} ({name}; median {np.median(found):.3g})")
@@ -140,7 +140,7 @@ def print_stretches(run: Run) -> None:
         for start in range(len(moments) - images + 1):
             others = [i for i in range(len(moments)) if not start <= i < start + images]
             stretch = moments.pool(range(start, start + images))
-            distances.append(float(layer_distances(stretch, moments.pool(others), moments.sizes, moments.eps).mean()))
+            distances.append(float(over_layers(layer_distances(stretch, moments.pool(others), moments.sizes, moments.eps))))
         counted, independent = (sum(distance > limit for distance in distances) for limit in above)
         print(f"{run.name}: alarms in {len(distances)} stretches of {images} clean frames: {counted} (were frames independent: {independent})", flush=True)
 

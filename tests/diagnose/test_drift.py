@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,10 +18,12 @@ from segshift.diagnose.drift import (
     describe_moments,
     layer_distances,
     normalization_distance,
+    over_layers,
     read_moments,
     runs_of,
     watch_inputs,
 )
+from segshift.engine.checkpoint import load_state, save_state
 from segshift.errors import DataError, ModelError, RecipeError
 from segshift.models import create_model
 
@@ -105,12 +108,12 @@ def test_clean_sets_raise_the_alarm_as_often_as_said_and_shifted_ones_do() -> No
     for seed in range(10):
         source = varied(60, seed)
         above = calibrate_alarm(source, 8, false_alarms=0.05)
-        found += [float(normalization_distance(varied(8, 1000 + 100 * seed + i), source).mean()) > above for i in range(40)]
+        found += [float(over_layers(normalization_distance(varied(8, 1000 + 100 * seed + i), source))) > above for i in range(40)]
     # 5 % of 400 sets that share ten sources: a standard error of 1 to 2 points; new images lie a little further away than drawn ones.
     assert 0.02 <= sum(found) / 400 <= 0.11
     source = varied(60, 0)
     above = calibrate_alarm(source, 8, false_alarms=0.05)
-    assert all(float(normalization_distance(measured(drawn(8, 2.0, 1.4, seed)), source).mean()) > above for seed in range(20))
+    assert all(float(over_layers(normalization_distance(measured(drawn(8, 2.0, 1.4, seed)), source))) > above for seed in range(20))
     assert calibrate_alarm(source, 8, 0.01) > above
     assert calibrate_alarm(source, 4, 0.05) > above  # fewer images vary more
     assert clean_sets(source, 8).typical < above
@@ -132,7 +135,7 @@ def test_drawn_distances_are_those_of_pooled_moments(images: int) -> None:
     assert size == 3  # of which there is room for twenty
     for start, distance in enumerate(found.distances.tolist()):
         outside = [i for i in range(60) if not start - gap <= i < start + size + gap]
-        expected = layer_distances(source.pool(range(start, start + size)), source.pool(outside), source.sizes, source.eps).mean()
+        expected = over_layers(layer_distances(source.pool(range(start, start + size)), source.pool(outside), source.sizes, source.eps))
         assert distance == pytest.approx(float(expected), rel=1e-4)  # single precision
 
 
@@ -145,7 +148,7 @@ def test_of_a_video_sets_are_stretches_not_frames_at_random() -> None:
         wrong, above = calibrate_alarm(replace(source, blocks=()), 16), calibrate_alarm(source, 16)
         for start in range(0, 400 - 16, 16):
             pooled = later.pool(range(start, start + 16))
-            distance = float(layer_distances(pooled, source.pooled, source.sizes, source.eps).mean())
+            distance = float(over_layers(layer_distances(pooled, source.pooled, source.sizes, source.eps)))
             random.append(distance > wrong)
             stretches.append(distance > above)
     assert sum(random) / len(random) > 0.5
@@ -170,13 +173,19 @@ def test_longer_sets_than_the_video_has_room_for_are_judged_by_shorter_ones() ->
     assert runs_of(()) == []
 
 
-def test_moments_survive_the_disk() -> None:
+def test_moments_survive_the_disk(tmp_path: Path) -> None:
     before = replace(measured(drawn(4, 0.0, 1.0, 0)), blocks=("a/0", "a/0", "a/1", "a/1"))
-    after = read_moments(describe_moments(before))
-    assert after.layers == before.layers
+    save_state(tmp_path / "moments", {"moments": describe_moments(before)})
+    after = read_moments(load_state(tmp_path / "moments")["moments"])
+    assert (after.layers, after.sizes, after.eps) == (before.layers, before.sizes, before.eps)
     assert torch.equal(after.means, before.means)
-    assert after.eps == before.eps
+    assert torch.equal(after.variances, before.variances)
     assert after.blocks == before.blocks == ("a/0", "a/0", "a/1", "a/1")
+
+
+def test_one_layer_in_which_single_images_reach_far_does_not_decide() -> None:
+    assert over_layers(torch.tensor([[0.1, 0.2, 50.0], [0.3, 0.1, 0.2]])).tolist() == pytest.approx([0.2, 0.2])
+    assert float(over_layers(torch.tensor([1.0, 3.0]))) == 2
 
 
 def test_what_cannot_be_measured_has_its_line() -> None:

@@ -1,10 +1,13 @@
 """Has the domain shifted? How far the inputs of a model's batch norms lie from those that it saw on the source, without a label.
 
-    D_l = mean over channels of [(mean_T - mean_S)^2 + (std_T - std_S)^2] / (var_S + eps_l)        D = mean over layers l             (1)
+    D_l = mean over channels of [(mean_T - mean_S)^2 + (std_T - std_S)^2] / (var_S + eps_l)      D = median over layers l           (1)
 
 mean and std are those of layer l's input over images and pixels, in evaluation mode, eps_l the layer's own, T a set of images of the target and S the
 source's validation split. A small set is never quite the source: the alarm lies above (1 - false alarms) of the distances between as many source images
 and the others. Frames of a video resemble one another, so of a video those sets are stretches of it, never frames at random.
+
+The median over layers, where a mean is usual: one or two layers in which single images reach far decide a mean, and the alarm then misses light fog
+with one model and rises too often with another (docs/test-time.md).
 """
 
 from __future__ import annotations
@@ -143,9 +146,14 @@ def layer_distances(target: Moments, source: Moments, sizes: Sequence[int], eps:
 
 
 def normalization_distance(target: InputMoments | PooledMoments, source: InputMoments) -> Float[Tensor, " layers"]:
-    """D_l of (1) between two sets of images; D is their mean."""
+    """D_l of (1) between two sets of images."""
     _require_same((target.layers, target.sizes), source)
     return layer_distances(target.pooled, source.pooled, source.sizes, source.eps)
+
+
+def over_layers(distances: Float[Tensor, "... layers"]) -> Float[Tensor, ...]:
+    """D of (1), given D_l."""
+    return distances.quantile(0.5, dim=-1)
 
 
 @final
@@ -259,7 +267,7 @@ def _distances(source: InputMoments, inside: Float[Tensor, "d n"], outside: Floa
     """D of (1) between two sets of images a row, given by how often each image is in them: pooled moments are products with moments, a layer at a time."""
     inside, outside = inside / inside.sum(1, keepdim=True), outside / outside.sum(1, keepdim=True)
     center, spread = source.pooled
-    found = torch.zeros(len(inside))
+    found = []
     parts = (torch.split(values, list(source.sizes), -1) for values in (source.means, source.variances, center, spread))
     for mean, variance, middle, width, eps in zip(*parts, source.eps, strict=True):
         # In the source's deviations around its mean, single precision cancels nothing.
@@ -267,8 +275,8 @@ def _distances(source: InputMoments, inside: Float[Tensor, "d n"], outside: Floa
         means = ((mean - middle) / unit.sqrt()).float()
         seconds = (variance / unit).float() + means**2
         (mean_t, std_t, _), (mean_s, std_s, var_s) = (_pool(weights, means, seconds) for weights in (inside, outside))
-        found += (((mean_t - mean_s) ** 2 + (std_t - std_s) ** 2) / (var_s + (eps / unit).float())).mean(1)
-    return found / len(source.sizes)
+        found.append((((mean_t - mean_s) ** 2 + (std_t - std_s) ** 2) / (var_s + (eps / unit).float())).mean(1))
+    return over_layers(torch.stack(found, 1))
 
 
 def _pool(weights: Tensor, means: Tensor, seconds: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,7 +31,7 @@ from segshift.metrics.rehearsal import Rehearsal
 from segshift.models import SegmentationModel
 from segshift.types import IGNORE
 
-VERSION = 5
+VERSION = 6
 PIXELS = 5000
 """Pixels of each predicted class that temperatures are fitted on, drawn from the whole split."""
 

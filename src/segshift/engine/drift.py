@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from segshift.data.dataset import DomainDataset, open_domain
-from segshift.diagnose.drift import CleanSets, normalization_distance, require_rate
+from segshift.diagnose.drift import CleanSets, normalization_distance, over_layers, require_rate
 from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.confidence import ShownImages, Signals, confusion_of
 from segshift.engine.logs import Reporter
@@ -201,7 +201,7 @@ def judge(calibration: Calibration, signals: Signals) -> Judgement:
     no_alarm = "the model has no batch norm, so there is no distance and no alarm: the estimates from confidence stand alone"
     if signals.pooled is not None and calibration.moments is not None:
         distances = normalization_distance(signals.pooled, calibration.moments)
-        layers, distance = dict(zip(signals.pooled.layers, distances.tolist(), strict=True)), float(distances.mean())
+        layers, distance = dict(zip(signals.pooled.layers, distances.tolist(), strict=True)), float(over_layers(distances))
         try:
             clean, no_alarm = calibration.clean_sets(signals.images), ""
         except DataError as error:  # a source of too few images

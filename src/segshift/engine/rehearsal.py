@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from segshift.data.dataset import DomainDataset
-from segshift.diagnose.drift import layer_distances
+from segshift.diagnose.drift import layer_distances, over_layers
 from segshift.engine.confidence import Shown, Signals, confusion_of, load_each, show
 from segshift.engine.loading import Failure
 from segshift.engine.logs import Reporter
@@ -107,7 +107,7 @@ def lost(clean: Look, corrupted: Look) -> list[float]:
     consistency = (before.agreement.by_class() - after.agreement.by_class()).numpy()
     distance = 0.0
     if before.pooled is not None and after.pooled is not None:
-        distance = float(layer_distances(after.pooled.pooled, before.pooled.pooled, before.pooled.sizes, before.pooled.eps).mean())
+        distance = float(over_layers(layer_distances(after.pooled.pooled, before.pooled.pooled, before.pooled.sizes, before.pooled.eps)))
     accuracy = float(metrics.accuracy(clean.confusion) - metrics.accuracy(corrupted.confusion))
     of_shown = [float(values[shown].mean()) if shown.any() else 0.0 for values in (consistency, iou)]
     return [of_shown[0], before.counts.mean_confidence - after.counts.mean_confidence, distance, of_shown[1], accuracy]
