@@ -41,6 +41,12 @@ class Images:
     def on_all(self, action: Callable[[], object]) -> list[object]:
         return [action()]
 
+    def left_out(self) -> dict[str, str]:
+        return {}
+
+    def constant(self) -> list[str]:
+        return []
+
     def load(self, picks: Sequence[tuple[str, int]], batch_size: int) -> Iterator[Batch]:
         for _ in range(0, len(picks), batch_size):
             yield Batch(self.images, None, None, ())

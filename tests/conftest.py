@@ -32,6 +32,16 @@ def as_a_user() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_rehearsals() -> Iterator[None]:
+    """Three corruptions of thirteen: each costs a calibration three forward passes an image."""
+    from segshift.engine import rehearsal  # after the hook
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal, "CORRUPTIONS", ("c_fog@4", "c_brightness@5", "c_gaussian_noise@2"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def camvid() -> Path:
     """The folder of real images; tests that use it are skipped without it."""

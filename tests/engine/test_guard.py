@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segshift.engine.guard import CHECK_EVERY, Guard, describe_trouble
+from segshift.methods import Tent
 from segshift.methods.adapted import AdaptedParameters
 from segshift.methods.entropy import effective_classes
 
@@ -39,7 +40,7 @@ class Diverges:
         self.adapted.reset()
 
     def model_state(self) -> dict[str, Tensor]:
-        return {}
+        return dict(self.model.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         return self.adapted.state_dict()
@@ -133,3 +134,38 @@ def test_checks_grow_rare_while_all_is_well() -> None:
         guard(NOISE)
     assert looked == [1, 2, 4, 8, 16, 26, 36]
     assert looked[-1] - looked[-2] == CHECK_EVERY
+
+
+def test_several_steps_a_batch_are_taken_back_to_the_model_as_it_began() -> None:
+    """The answer to a batch comes after all steps but one, so the state that they started from says nothing of it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 1), torch.nn.BatchNorm2d(6)).eval()
+    began, method = deepcopy(model), Tent(lr=1e30, steps=2)
+    method.begin(model)
+    guard = Guard(method, began, 0.9)
+    answers = [guard(NOISE) for _ in range(3)]
+    assert guard.counts()["collapsed"] == 3
+    for answer in answers:
+        assert float(effective_classes(answer)) == pytest.approx(float(effective_classes(began(NOISE))))
+    untouched = Tent(lr=1e30, steps=2)
+    untouched.begin(deepcopy(began))
+    settled = Guard(untouched, deepcopy(began), 0.9)
+    settled.settle(NOISE)  # no step has led anywhere
+    assert describe_trouble(settled.counts()) == ""
+
+
+def test_a_reset_of_its_own_in_steps_that_are_taken_back_is_not_counted() -> None:
+    guard, model, _ = diverging(1e4)
+
+    class ResetsToo(Diverges):
+        def adapt_and_predict(self, images: Tensor) -> Tensor:
+            self.resets += 1
+            return super().adapt_and_predict(images)
+
+    guard._method = ResetsToo(model, 1e4)
+    guard._good = guard._method.state_dict()
+    guard(NOISE)
+    guard(NOISE)  # collapsed, and answered anew
+    assert guard.counts()["collapsed"] == 1
+    assert guard.counts()["resets_of_the_method"] == 2

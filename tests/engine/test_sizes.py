@@ -95,6 +95,13 @@ def test_adaptation_reads_images_of_all_sizes(run_at, pets, tmp_path, seen):
     assert adapted.record["parameters_changed"] == 0
 
 
+def test_a_stream_that_arrives_at_a_model_reads_images_of_all_sizes(run_at, pets, tmp_path):
+    run = run_at["own"]
+    adapted = execute(adaptation_recipe(run.recipe, "tent", target=f"oxford-pets:{pets}:test"), tmp_path / "adapted", run)
+    assert adapted.record["status"] == "finished"
+    assert "batches of 1 " in adapted.record["protocol"]
+
+
 @pytest.mark.parametrize("seen", ["one", "own"])
 def test_a_cache_of_different_sizes_changes_nothing(recipe, run_at, tmp_path, seen):
     plain = run_at[seen]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from segshift.errors import DataError, ModelError, RecipeError
 from segshift.methods.adabn import AdaBN, mixed_pool
+from segshift.methods.adapt_statistics import adapt_statistics
 from segshift.methods.normalization import Moments, batch_statistics
 from segshift.models import create_model
 from segshift.models.layers import normalization_layers
@@ -185,3 +187,26 @@ def test_one_way_to_mix_at_a_time(options: dict[str, Any], says: str) -> None:
 def test_few_images_are_said() -> None:
     assert "4 target images are few: below 16" in AdaBN().adapt(OneLayer(), Images(target=images(4, 0, 1, 0)))["remarks"][0]
     assert AdaBN().adapt(OneLayer(), Images(target=images(16, 0, 1, 0)))["remarks"] == []
+
+
+@pytest.mark.parametrize("options", [{}, {"source_ratio": "auto"}])
+def test_a_model_whose_statistics_diverged_is_repaired(options: dict[str, Any]) -> None:
+    target, model, plain = images(20, 1.0, 0.5, 0), OneLayer().eval(), OneLayer().eval()
+    AdaBN(batch_size=4).adapt(plain, Images(target=target))
+    model.norm.running_mean.fill_(math.nan)
+    model.norm.running_var.fill_(math.inf)
+    AdaBN(batch_size=4, **options).adapt(model, Images(target=target, source=target))
+    assert torch.isfinite(model.norm.running_mean).all()
+    if not options:
+        assert torch.equal(model.norm.running_mean, plain.norm.running_mean)
+        assert torch.equal(model.norm.running_var, plain.norm.running_var)
+
+
+def test_adapt_statistics_repairs_statistics_that_diverged() -> None:
+    target, model, plain = images(20, 1.0, 0.5, 0), OneLayer(), OneLayer()
+    model.norm.running_mean.fill_(math.nan)
+    model.norm.running_var.fill_(math.inf)
+    for module in (model, plain):
+        adapt_statistics(module, target.split(8))
+    assert torch.equal(model.norm.running_mean, plain.norm.running_mean)
+    assert torch.equal(model.norm.running_var, plain.norm.running_var)

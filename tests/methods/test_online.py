@@ -143,3 +143,10 @@ def test_options_that_cannot_be_have_their_line(name: str, options: dict[str, An
 def test_several_numbers_are_written_with_commas() -> None:
     assert check_options(Cotta, {"scales": "1.0,0.75"}, "method cotta") == {"scales": (1.0, 0.75)}
     assert check_options(Cotta, {"scales": 1}, "method cotta") == {"scales": (1.0,)}
+
+
+def test_ttn_needs_a_scale_or_a_shift_somewhere() -> None:
+    bare = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False))
+    with pytest.raises(ModelError, match="no batch norm of the model has any: take prediction-bn"):
+        METHODS["ttn"]().begin(bare)
+    METHODS["ttn"]().begin(nn.Sequential(bare, nn.BatchNorm2d(4)))

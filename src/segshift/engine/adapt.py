@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -148,7 +147,7 @@ def _run_of_model(model: SegmentationModel, target: str | Mapping[str, Any] | Do
         }
     )
     write_atomic(folder / "recipe.yaml", recipe.to_yaml())
-    state = {key: value.detach().cpu() for key, value in deepcopy(model.state_dict()).items()}
+    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     save_state(folder / "last.safetensors", {"identity": "", "model": state, "predictor": None})
     run = Run(
         folder,

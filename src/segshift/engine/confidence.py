@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segshift.data.dataset import DomainDataset
+from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.transforms import resize_sample
 from segshift.diagnose.drift import InputMoments, PooledMoments, watch_inputs
 from segshift.engine.loading import Failure, one_thread, require_most
@@ -29,11 +29,12 @@ from segshift.types import Sample
 @final
 @dataclass(frozen=True)
 class Shown:
-    """An image (3, h', w') at the model's size; its own size (h, w), and its label of that size where it has one."""
+    """An image (3, h', w') at the model's size; its own size (h, w), and its label of that size where it has one, or why it could not be read."""
 
     image: Tensor
     size: tuple[int, int]
     label: Tensor | None
+    unlabelled: Failure | None = None
 
     def in_classes(self, to_model: Tensor) -> Shown:
         """With its label, which it has, in the model's classes."""
@@ -105,16 +106,22 @@ def confusion_of(logits: Tensor, label: Tensor) -> np.ndarray:
 class ShownImages:
     """A domain's images one by one, as the model sees them, read in `workers` processes.
 
-    With `skips_unreadable`, an image that cannot be read is left out and told by `unreadable`, unless that is more than half of them: DataError.
+    With `skips_unreadable`, an image that cannot be read is left out and told by `unreadable`, unless that is more than half of them: DataError. One
+    whose label alone cannot be read is shown without it, and told by `unlabelled`.
     """
 
     def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, workers: int = 0, skips_unreadable: bool = False) -> None:
         self.dataset, self.size, self.workers, self.skips_unreadable = dataset, size, workers, skips_unreadable
         self.unreadable: dict[str, str] = {}
+        self.unlabelled: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Shown]:
-        for item in load_each(_Read(self.dataset, self.size), self.workers):
+        spares = self.skips_unreadable and self.dataset.labelled
+        bare = open_domain(self.dataset.domain, depth=False, labels=False, seed=self.dataset.seed) if spares else None
+        for item in load_each(_Read(self.dataset, self.size, bare), self.workers):
             if not isinstance(item, Failure):
+                if item.unlabelled is not None:
+                    self.unlabelled[item.unlabelled.name] = str(item.unlabelled.error)
                 yield item
                 continue
             if not self.skips_unreadable:
@@ -134,8 +141,11 @@ def _as_it_is(item: Any) -> Any:
 
 @final
 class _Read(Dataset[Shown | Failure]):
-    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None) -> None:
-        self.dataset, self.size = dataset, size
+    """`bare` has the images without their labels, where an image is to be shown that has lost its own."""
+
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, bare: DomainDataset | None) -> None:
+        self.dataset, self.size, self.bare = dataset, size, bare
+        self.places = {} if bare is None else {name: place for place, name in enumerate(bare.names)}
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -144,7 +154,11 @@ class _Read(Dataset[Shown | Failure]):
         try:
             return show(self.dataset[index], self.size)
         except UserError as error:
-            return Failure(error, self.dataset.names[index])
+            failure = Failure(error, self.dataset.names[index])
+        if self.bare is not None and failure.name in self.places:
+            with suppress(UserError):
+                return replace(show(self.bare[self.places[failure.name]], self.size), unlabelled=failure)
+        return failure
 
 
 def show(sample: Sample, size: tuple[int, int] | None) -> Shown:

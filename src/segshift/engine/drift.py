@@ -27,8 +27,9 @@ class Drift:
     """`distance` of the batch norms' inputs, None without batch norm, and the `alarm_above` of as many source images, None where `no_alarm` says why; the
     distance a layer; estimates; and, where the domain has labels of the model's classes, the `confusion` that they give.
 
-    `stretches` is how many sets of so many frames the source's videos have room for, None where its images are independent; `unreadable` images, of which
-    `images` counts none, by name with the reason. `label` is what the domain is called where it is shown. `str()` gives what `segshift drift` prints.
+    `stretches` is how many sets of so many frames the source's videos have room for, None where its images are independent. By name with the reason:
+    `unreadable` images, of which `images` counts none, and `unlabelled` ones, whose label alone could not be read. `label` is what the domain is
+    called where it is shown. `str()` gives what `segshift drift` prints.
     """
 
     domain: str
@@ -43,6 +44,7 @@ class Drift:
     stretches: int | None = None
     no_alarm: str = ""
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
 
     def __str__(self) -> str:
@@ -84,6 +86,7 @@ class Drift:
     def lines(self) -> list[str]:
         """What is found, in lines of at most 80 characters but for the domain's, which comes first."""
         skipped = f", {len(self.unreadable)} left out, unreadable ({name_some([*self.unreadable])})" if self.unreadable else ""
+        skipped += f", {len(self.unlabelled)} without a readable label ({name_some([*self.unlabelled])})" if self.unlabelled else ""
         lines = [f"{self.label or self.domain}: {self.images} images{skipped}"]
         if self.distance is not None and self.alarm_above is None:
             lines.append(f"  distance  {self.distance:.2g}")
@@ -105,6 +108,7 @@ class Drift:
             "domain": self.domain,
             "images": self.images,
             "unreadable": dict(self.unreadable),
+            "unlabelled": dict(self.unlabelled),
             "distance": self.distance,
             "alarm_above": self.alarm_above,
             "alarm": self.alarm,
@@ -157,6 +161,8 @@ def estimate_drift(
     dataset = domain if isinstance(domain, DomainDataset) else open_domain(domain, depth=False)
     calibration = calibrate(run, source, device, workers, reporter)
     scored = dataset.labelled and dataset.label_space.classes == run.label_space.classes
+    if dataset.labelled and not scored:
+        dataset = open_domain(dataset.domain, depth=False, labels=False, seed=dataset.seed)
     classes = len(run.label_space)
     images = ShownImages(dataset, run.size, workers, skips_unreadable=True)
     signals, confusion = calibration.signals(run.load_model(), device), np.zeros((classes, classes), np.int64)
@@ -180,6 +186,7 @@ def estimate_drift(
         stretches=None if found.clean is None else found.clean.stretches,
         no_alarm=found.no_alarm,
         unreadable=images.unreadable,
+        unlabelled=images.unlabelled,
     )
 
 

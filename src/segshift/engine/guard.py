@@ -6,13 +6,14 @@ as it began does, normalised by the batch as all methods that keep something do,
     exp H(q) < least_classes * exp H(q0)        q, q0 the shares of the batch's pixels that are called each class, H in nats
 
 Of called classes, not of probabilities, for a method that makes a model surer takes nothing away by that. Either leads back to the last state that was seen
-to answer well, and the batch is answered from there; where that state does not answer this batch well either, to the beginning. A method answers before it
-learns, so that a state is known to be good, or not, by the next batch.
+to answer well, and the batch is answered from there; where that state does not answer this batch well either, to the beginning, and the model as it began
+answers. A method answers before its last step, so that a state is known to be good, or not, by the next batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, final
 
 import torch
@@ -61,9 +62,12 @@ class Guard:
         """Takes the last steps back where the state that they led to does not answer these images well; teaches nothing."""
         if self._good is None:
             return
-        state = self._method.state_dict()
-        broken = self._breaks(self._method.adapt_and_predict(images), images, count=True)
-        self._method.load_state_dict(self._good if broken else state)
+        arrived = deepcopy(self._began)  # normalised by the batch, as the method's own model is
+        arrived.load_state_dict(self._method.model_state())
+        with torch.no_grad():
+            logits = arrived(images)
+        if self._breaks(logits, images, count=True):
+            self._method.load_state_dict(self._good)
 
     def _breaks(self, logits: Tensor, images: Tensor | None, count: bool) -> bool:
         """Whether an answer is broken or, with the images it answers, collapsed."""
@@ -76,13 +80,16 @@ class Guard:
     def _again(self, images: Tensor) -> Tensor:
         """The answer of the last good state, or of the beginning; it learns nothing from what led astray."""
         assert self._good is not None  # there is one to go back to
+        resets = self._method.resets
         self._method.load_state_dict(self._good)
         logits = self._method.adapt_and_predict(images)
         if self._breaks(logits, images, count=False):  # good on other batches: it may have eroded there without being seen
             self._method.reset()
             self._good = self._method.state_dict()
-            logits = self._method.adapt_and_predict(images)
+            with torch.no_grad():
+                logits = self._began(images)
         self._method.load_state_dict(self._good)
+        self._method.resets = resets  # one of its own in these steps is taken back with them
         self._wait = self._gap = 1
         return logits
 

@@ -43,7 +43,7 @@ def prepare_stream(run: Run, plan: Plan, method: OnlineMethod, pool: DomainPool,
     trouble = describe_trouble(guard.counts())
     counted, remarks = 0, [f"{trouble}: what they learned is taken back, try a smaller lr"] if trouble else []
     if layers:  # in the stream they followed their batches
-        by_adabn = AdaBN(batch_size=recipe.stream.batch_size).adapt(arrived, pool)
+        by_adabn = AdaBN(batch_size=recipe.together).adapt(arrived, pool)
         counted, remarks = by_adabn["layers_touched"], remarks + by_adabn["remarks"]
     done |= guard.counts() | {"remarks": remarks}
     statistics = f", then the statistics of {counted} of {len(layers)} batch norms" if layers else ""

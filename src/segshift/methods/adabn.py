@@ -166,7 +166,7 @@ class AdaBN:
             write_all(layers, came)
             names = self._estimate(model, layers, pool, count)
             found[f"{ratio:g}"] = agree()
-            if found[f"{ratio:g}"] > found[best]:
+            if found[f"{ratio:g}"] > found[best] or math.isnan(found[best]):  # the statistics that it came with may not be finite
                 best, touched, kept = f"{ratio:g}", names, read_all(layers)
         write_all(layers, kept)
         return touched, 0 if best == "unchanged" else counts[float(best)], {"chosen": best, "consistency": found}
@@ -209,6 +209,8 @@ class AdaBN:
         before = [value.double().cpu() for value in read_statistics(layer)]
         if self.source_weight > 0:
             return interpolate((mean, var), (before[0], before[1]), self.source_weight)
+        if self.pseudo_count == 0:
+            return mean, var
         share = self.pseudo_count / (self.pseudo_count + targets)
         return (1 - share) * mean + share * before[0], (1 - share) * var + share * before[1]
 
@@ -259,6 +261,8 @@ def write_all(layers: Layers, statistics: Mapping[str, tuple[Tensor, Tensor]]) -
 
 def interpolate(target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], weight: float) -> tuple[Tensor, Tensor]:
     """(1) and (2): mean and variance of a mixture with this weight of the source."""
+    if weight == 0:  # the source's may not be finite
+        return target
     (mean_t, var_t), (mean_s, var_s) = target, source
     return (1 - weight) * mean_t + weight * mean_s, (1 - weight) * var_t + weight * var_s + weight * (1 - weight) * (mean_t - mean_s) ** 2
 

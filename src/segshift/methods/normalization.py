@@ -69,8 +69,9 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
 
     def choose(name: str, layer: _BatchNorm, values: Tensor) -> None:
         layer.training = values.numel() > values.shape[1]
-        if not layer.training:
-            write_statistics(layer, *stored[name])
+        before = read_statistics(layer)
+        blank = torch.zeros_like(before[0]), torch.ones_like(before[1])
+        write_statistics(layer, *(blank if layer.training else stored[name]))  # 0 times what is not finite would still be in the batch's
 
     def report(name: str, layer: _BatchNorm, values: Tensor) -> None:
         if layer.training:

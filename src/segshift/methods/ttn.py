@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segshift.data.color import change_colors
-from segshift.errors import DataError, RecipeError
+from segshift.errors import DataError, ModelError, RecipeError
 from segshift.methods.losses import cross_entropy
 from segshift.methods.method import Pool
 from segshift.methods.normalization import describe_layers, read_statistics, require_batch_norm
@@ -58,6 +58,8 @@ class TTN(Stateless):
 
     def begin(self, model: nn.Module) -> None:
         self._layers = require_batch_norm(model, "ttn")
+        if not any(layer.affine for layer in self._layers.values()):
+            raise ModelError("ttn weighs channels by the gradients of scale and shift, and no batch norm of the model has any: take prediction-bn")
         self._model = model.eval().requires_grad_(False)
         self.touches = describe_layers(model, list(self._layers), len(self._layers))
         device = next(model.parameters()).device
@@ -164,6 +166,6 @@ def recolour(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Fl
         b, c, s = (0.6 + 0.8 * torch.rand(3, generator=generator)).tolist()
         hue = float(0.2 * torch.rand((), generator=generator) - 0.1)
         sigma = float(torch.rand((), generator=generator))
-        grey = (image.cpu() * 255).round().to(torch.uint8)
-        changed.append(change_colors(grey, sigma=sigma, brightness=b, contrast=c, saturation=s, hue=hue).float() / 255)
+        stored = (image.cpu() * 255).round().to(torch.uint8)
+        changed.append(change_colors(stored, sigma=sigma, brightness=b, contrast=c, saturation=s, hue=hue).float() / 255)
     return torch.stack(changed).to(images.device)
