@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from segshift.engine.run import Run
 from segshift.errors import MissingDataError, ModelError, RecipeError
 from segshift.metrics.calibration import ConfidenceCounts
 from segshift.models import SegmentationModel
-from segshift.watch import watch_folder
+from segshift.watch import LOOKED, watch_folder
 
 CLEAR = "streets::test?count=8&size=64x32"
 
@@ -108,6 +111,81 @@ def test_unreadable_frames_are_named_and_left_out(source: Run, incoming: Path, t
     (line,) = lines(log)
     assert sorted(line["unreadable"]) == ["frame1.png", "frame2.png"]
     assert line["images"] == 6
+
+
+def nothing() -> None:
+    """Happens between two looks."""
+
+
+def watch_through(between: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch, run: Run, folder: Path, log: Path, **options: Any) -> list[str]:
+    """What is said by a watch that is ended when its sleeps have done all that happens between its looks."""
+
+    def sleep(_: float) -> None:
+        if not between:
+            raise KeyboardInterrupt
+        between.pop(0)()
+
+    reporter, said = console()
+    monkeypatch.setattr(time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        watch_folder(run, folder, log, reporter=reporter, **options)
+    monkeypatch.undo()
+    return [line for line in said.getvalue().splitlines() if line.startswith("batch") or "wait" in line]
+
+
+def test_a_batch_is_filled_with_readable_frames_also_after_a_restart(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, options = tmp_path / "log.jsonl", {"batch_size": 3, "method": "tent", "options": {"lr": 0.1}}
+    for index in (1, 4, 5):
+        (incoming / f"frame{index}.png").write_bytes(b"no picture")
+    for second, path in enumerate(sorted(incoming.iterdir())):
+        os.utime(path, (second, second))
+    last = incoming / "frame7.png"
+    last.rename(tmp_path / "frame7.png")
+    said = watch_through([nothing] * 3, monkeypatch, source, incoming, log, **options)
+    assert [(line["names"], line["unreadable"]) for line in lines(log)] == [(["frame0.png", "frame2.png", "frame3.png"], ["frame1.png"])]
+    assert said[0].endswith("; 1 unreadable")
+    assert said[1:] == ["1 of 3 frames wait for their batch; 2 unreadable"]
+    shutil.move(tmp_path / "frame7.png", last)
+    Image.open(incoming / "frame0.png").save(incoming / "frame8.png")
+    watch_through([nothing] * 2, monkeypatch, source, incoming, log, **options)
+    watch_folder(source, incoming, tmp_path / "whole.jsonl", once=True, every=0.05, **options)  # type: ignore[arg-type]
+    for line in (parts := lines(log)) + (whole := lines(tmp_path / "whole.jsonl")):
+        del line["time"], line["seconds"]
+    assert parts == whole
+    assert (whole[1]["names"], whole[1]["unreadable"]) == ([f"frame{index}.png" for index in (6, 7, 8)], ["frame4.png", "frame5.png"])
+
+
+def test_frames_that_wait_are_told_once_when_nothing_more_comes(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = tmp_path / "away"
+    incoming.rename(away)
+    incoming.mkdir()
+    came: list[Callable[[], object]] = [partial(shutil.copy, away / f"frame{index}.png", incoming) for index in range(4)]
+    said = watch_through(
+        [*came[:2], nothing, nothing, nothing, came[2], nothing, nothing, came[3], nothing, nothing],
+        monkeypatch,
+        source,
+        incoming,
+        tmp_path / "log",
+        batch_size=4,
+    )
+    assert [line.partition(":")[0] for line in said] == ["2 of 4 frames wait for their batch", "3 of 4 frames wait for their batch", "batch 0"]
+
+
+def test_a_line_has_every_key_null_where_it_is_not_known(source: Run, incoming: Path, tmp_path: Path) -> None:
+    for path in incoming.iterdir():
+        path.write_bytes(b"no picture")
+    watch_folder(source, incoming, tmp_path / "none.jsonl", once=True, every=0.05)
+    (line,) = lines(tmp_path / "none.jsonl")
+    assert (line["images"], len(line["unreadable"])) == (0, 8)
+    assert [line[key] for key in LOOKED] == [None] * len(LOOKED)
+
+
+def test_every_key_of_a_line_is_in_the_documentation(source: Run, incoming: Path, tmp_path: Path) -> None:
+    watch_folder(source, incoming, tmp_path / "log.jsonl", method="tent", once=True, every=0.05)
+    (line,) = lines(tmp_path / "log.jsonl")
+    table = (Path(__file__).parents[2] / "docs" / "test-time.md").read_text().partition("| key of a line |")[2]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:] if row.startswith("|")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(line)
 
 
 def test_adaptation_goes_on_as_if_nothing_had_stopped_it(source: Run, incoming: Path, tmp_path: Path) -> None:

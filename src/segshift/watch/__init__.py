@@ -9,9 +9,8 @@ whole line.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, cast, final
 
@@ -31,8 +30,11 @@ from segshift.errors import MissingDataError, RecipeError
 from segshift.methods import METHODS, OnlineMethod
 from segshift.predict import encode_label
 from segshift.types import Sample
-from segshift.watch.arrivals import Arrivals, Stamp, read_frames
+from segshift.watch.arrivals import Arrivals, Frames, Stamp, read_frames
 from segshift.watch.journal import Journal
+
+LOOKED = ("distance", "alarm_above", "alarm", "miou", "miou_by", "accuracy")
+"""What a line says of its readable frames, null where that is not known."""
 
 
 def watch_folder(
@@ -55,7 +57,7 @@ def watch_folder(
 
     A frame is taken when two looks have found it alike, and again when its file has changed since. `once` looks twice and stops when nothing is left, the
     rest as a batch of its own. `method` adapts while it predicts, and goes on where it was after a restart; distance and estimates are those of the run as
-    it is. `predictions` is a folder for label maps. Unreadable frames are named in the line and left out.
+    it is. `predictions` is a folder for label maps. Unreadable frames are named in the line, and take no place in a batch.
     Raises MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than the log began with, or for
     predictions that would be frames, DataError for a log that is none.
     """
@@ -80,7 +82,9 @@ def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, 
         waiting = arrivals.look()
     except OSError as error:
         raise MissingDataError(f"{arrivals.folder} cannot be listed ({error.strerror}): run the same command again when it is back") from None
-    frames = sum(watcher.take(batch) for batch in batches_of(waiting, batch_size))
+    left, frames = iter(waiting.items()), 0
+    while (taken := watcher.take(left, batch_size)).pictures:
+        frames += len(taken.pictures)
     if arrivals.unsettled:
         watcher.reporter.say(f"{arrivals.unsettled} frames are new or still being written: left for the next call", "yellow")
     return frames
@@ -88,7 +92,7 @@ def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, 
 
 def _follow(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float) -> NoReturn:
     """Whole batches as they come, until it is interrupted."""
-    said = ""
+    said, told, bad = "", dict[Path, Stamp](), dict[Path, Stamp]()
     while True:
         waiting: dict[Path, Stamp] = {}
         try:
@@ -98,9 +102,19 @@ def _follow(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float
         if lost and not said:
             watcher.reporter.say(lost, "yellow")
         said = lost
-        for batch in batches_of(waiting, batch_size):
-            if len(batch) == batch_size:
-                watcher.take(batch)
+        bad = {path: stamp for path, stamp in bad.items() if waiting.get(path) == stamp}
+        while len(waiting) - len(bad) >= batch_size:
+            taken = watcher.take(waiting.items(), batch_size, whole=True)
+            if len(taken.pictures) < batch_size:
+                bad = taken.unreadable
+                break
+            for path in (*taken.files, *taken.unreadable):
+                del waiting[path]
+                bad.pop(path, None)
+        if not lost and not arrivals.unsettled and waiting != told:
+            told = waiting
+            if waiting:
+                watcher.reporter.say(describe_waiting(len(waiting) - len(bad), batch_size, len(bad)))
         time.sleep(every)
 
 
@@ -150,33 +164,42 @@ class _Watcher:
             method.begin(self.run.load_model().to(self.device))
         return Guard(method, deepcopy(self.model), self.run.recipe.stream.least_classes)
 
-    def take(self, frames: dict[Path, Stamp]) -> int:
-        """One batch: looks, estimates, adapts, predicts, and writes its line, if there is anything; gives the number of readable frames."""
+    def take(self, waiting: Iterable[tuple[Path, Stamp]], batch_size: int, whole: bool = False) -> Frames:
+        """Reads one batch, the first of those that wait; looks, estimates, adapts, predicts, and writes its line, if there is anything; where it is to be
+        `whole` and is not, it only reads.
+        """
         start = time.perf_counter()
-        pictures, unreadable = read_frames(frames)
-        if not pictures and not unreadable:
-            return 0
+        frames = read_frames(waiting, batch_size)
+        pictures, unreadable = frames.pictures, [path.name for path in frames.unreadable]
+        if (whole and len(pictures) < batch_size) or not (pictures or unreadable):
+            return frames
         line: dict[str, Any] = {"watch": self.journal.named, "batch": self.journal.lines, "time": now(), "images": len(pictures)}
-        line |= {"names": [path.name for path in pictures], "unreadable": [*unreadable]}
-        line["files"] = {path.name: frames[path] for path in pictures} | unreadable
+        line |= {"names": [path.name for path in pictures], "unreadable": unreadable}
+        line["files"] = {path.name: stamp for path, stamp in (frames.files | frames.unreadable).items()}
+        line |= dict.fromkeys(LOOKED)
         if pictures:
             line |= self._look(pictures)
-            if self.guard is not None:
-                for path, logits in self._answers(self.guard, pictures):
-                    self._write(path, label_map(logits, *pictures[path].shape[-2:]))
-                line |= self.guard.counts()
+        if self.guard is not None:
+            for path, logits in self._answers(self.guard, pictures):
+                self._write(path, label_map(logits, *pictures[path].shape[-2:]))
+            line |= self.guard.counts()
         line["seconds"] = round(time.perf_counter() - start, 3)
         if self.guard is not None:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
-        counted = f"{line['images']} frame{'s' if line['images'] != 1 else ''}"
-        above = f" ({'ALARM, ' if line['alarm'] else 'alarm '}above {line['alarm_above']:.2g})" if "alarm" in line else ""
-        words = [counted, f"distance {line['distance']:.2g}{above}"] if "distance" in line else [counted]
-        margin, before = 100 * self.calibration.rehearsal.iou_margin, " before it adapts" if self.guard is not None else ""
-        told = ", ".join([*words, f"mIoU {100 * line['miou']:.1f} +-{margin:.1f} %{before}"]) if "miou" in line else "no readable frame"
-        bad = f"; {len(unreadable)} unreadable" if unreadable else ""
-        self.reporter.say(f"batch {line['batch']}: {told}{bad}", "red" if line.get("alarm") else None)
-        return len(pictures)
+        self.reporter.say(self._describe(line), "red" if line["alarm"] else None)
+        return frames
+
+    def _describe(self, line: dict[str, Any]) -> str:
+        """A line in words."""
+        images, unreadable, margin = line["images"], len(line["unreadable"]), 100 * self.calibration.rehearsal.iou_margin
+        words = [f"{images} frame{'s' if images != 1 else ''}" if images else "no readable frame"]
+        if line["distance"] is not None:
+            above = "" if line["alarm"] is None else f" ({'ALARM, ' if line['alarm'] else 'alarm '}above {line['alarm_above']:.2g})"
+            words.append(f"distance {line['distance']:.2g}{above}")
+        if line["miou"] is not None:
+            words.append(f"mIoU {100 * line['miou']:.1f} +-{margin:.1f} %{' before it adapts' if self.guard is not None else ''}")
+        return f"batch {line['batch']}: {', '.join(words)}{f'; {unreadable} unreadable' if unreadable else ''}"
 
     @torch.no_grad()
     def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
@@ -189,12 +212,11 @@ class _Watcher:
             if self.guard is None:
                 self._write(path, torch.cat(labels))
         told = judge(self.calibration, signals)
-        line: dict[str, Any] = {} if told.distance is None else {"distance": told.distance}
-        if told.distance is not None and told.clean is not None:
-            above = told.clean.above(self.false_alarms)
-            line |= {"alarm_above": above, "alarm": told.distance > above}
-        by = told.estimates
-        return line | {"miou": by.miou("rehearsed"), "miou_by": {name: by.miou(name) for name in by.iou}, "accuracy": by.accuracy}
+        above = None if told.distance is None or told.clean is None else told.clean.above(self.false_alarms)
+        alarm = None if told.distance is None or above is None else told.distance > above
+        miou = {name: _number(told.estimates.miou(name)) for name in told.estimates.iou}
+        found = told.distance, above, alarm, miou["rehearsed"], miou, told.estimates.accuracy
+        return dict(zip(LOOKED, found, strict=True))
 
     def _answers(self, guard: Guard, pictures: dict[Path, Tensor]) -> Iterator[tuple[Path, Tensor]]:
         """Logits of each frame, while the method adapts."""
@@ -213,11 +235,18 @@ class _Watcher:
         return f"{stem if self.owners.setdefault(stem, name) == name else name}_label.png"
 
 
-def batches_of(frames: Mapping[Path, Stamp], batch_size: int) -> Iterator[dict[Path, Stamp]]:
-    """So many frames each, in their order; the last batch has the rest."""
-    left = iter(frames.items())
-    while batch := dict(islice(left, batch_size)):
-        yield batch
+def describe_waiting(frames: int, batch_size: int, unreadable: int) -> str:
+    """What a watch says where it has nothing else to do.
+
+    >>> describe_waiting(3, 16, 1)
+    '3 of 16 frames wait for their batch; 1 unreadable'
+    """
+    return f"{frames} of {batch_size} frames wait for their batch{f'; {unreadable} unreadable' if unreadable else ''}"
+
+
+def _number(value: float) -> float | None:
+    """None for NaN, which JSON has not."""
+    return None if value != value else value
 
 
 def of_one_size(pictures: dict[Path, Tensor], size: tuple[int, int] | None) -> list[list[Path]]:
