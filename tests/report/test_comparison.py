@@ -11,7 +11,7 @@ import pytest
 
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
-from segshift.report.comparison import compare_runs
+from segshift.report.comparison import compare_runs, describe_intervals
 from segshift.report.folders import open_runs
 from segshift.report.tables import footnotes, to_csv
 
@@ -184,18 +184,41 @@ def test_lost_or_replaced_parent_is_said(make_run: MakeRun, shares: Shares) -> N
 def test_blocks_are_resampled_together(make_run: MakeRun, shares: Shares) -> None:
     matrices = shares([0.2] * 20 + [0.9] * 20)
     free = compare_runs([make_run("free", {"dusk": matrices})])
-    tied = compare_runs([make_run("tied", {"dusk": matrices}, blocks=["first"] * 20 + ["second"] * 20)])
+    tied = compare_runs([make_run("tied", {"dusk": matrices}, blocks=["first"] * 20 + ["second"] * 10 + ["third"] * 10)])
     one, two = free.rows[0].cells["dusk"].miou, tied.rows[0].cells["dusk"].miou
     assert one.value == two.value
     assert two.high - two.low > 2 * (one.high - one.low)
-    assert tied.columns[0].blocks == 2
-    assert any("dusk has only 2 blocks" in note for note in tied.notes)
+    assert tied.columns[0].blocks == 3
+    assert any("dusk has only 3 blocks of images: few" in note for note in tied.notes)
     assert not free.notes
     assert (two.low, two.high) == (0, 1)  # nothing is known, and an mIoU has a range
     alone = compare_runs([make_run("alone", {"dusk": matrices}, blocks=["one"] * 40)])
     assert any(note.endswith("(40 images in 1 block)") for note in footnotes(alone))
     assert not alone.rows[0].cells["dusk"].miou.exists
-    assert any("one block of neighbouring frames" in note for note in alone.notes)
+    assert any("dusk has only 1 block of neighbouring frames, or 1 image: an interval takes at least 3" in note for note in alone.notes)
+
+
+def test_two_blocks_give_no_interval_and_one_line_says_why(make_run: MakeRun, shares: Shares) -> None:
+    blocks = ["first"] * 6 + ["second"] * 6
+    source = make_run("source", {name: shares([0.2] * 6 + [0.9] * 6) for name in ("dusk", "night")}, blocks=blocks)
+    repair = make_run("repair", {name: shares([0.4] * 6 + [0.9] * 6) for name in ("dusk", "night")}, blocks=blocks, parent=source)
+    comparison = compare_runs([source, repair])
+    cells = [row.cells["dusk"] for row in comparison.rows]
+    assert not any(interval.exists for interval in (cells[0].miou, cells[1].miou, cells[1].difference))
+    assert cells[1].difference.value > 0.05
+    assert cells[1].within_noise
+    (note,) = comparison.notes
+    assert note.startswith("dusk; night have only 2 blocks of neighbouring frames, or 2 images: an interval takes at least 3, so none is given")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [((2,), "none, below 3"), ((3,), "frames: jackknife"), ((2, 30), "frames: expanded percentile bootstrap"), ((30, 4), "; below 30 of them jackknife")],
+)
+def test_how_intervals_were_made_is_what_these_domains_take(blocks: tuple[int, ...], words: str) -> None:
+    told = describe_intervals(blocks)
+    assert words in told
+    assert ("bootstrap" in told, "jackknife" in told) == (max(blocks) >= 30, any(3 <= count < 30 for count in blocks))
 
 
 def test_record_and_matrices_must_belong_together(make_run: MakeRun, shares: Shares) -> None:

@@ -91,8 +91,7 @@ def test_page_has_result_table_figures_protocol_and_provenance(comparison: Compa
     assert outline.tags.count("figcaption") == 2
     for words in (
         "one confusion matrix over the whole data set",
-        "percentile bootstrap",
-        "jackknife",
+        "jackknife with Student's t",
         "sees what it sees",
         "tested checkpoint: last",
         "streets::test+fog=0.02",

@@ -16,7 +16,7 @@ import numpy as np
 from segshift.engine.guard import describe_trouble
 from segshift.engine.run import Evaluation, Run
 from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
-from segshift.metrics import FEW_BLOCKS, Interval, confidence_interval, paired_interval
+from segshift.metrics import FEW_BLOCKS, LEAST_BLOCKS, Interval, confidence_interval, paired_interval
 from segshift.report.matching import match_images, of_same_images
 from segshift.report.naming import row_names
 
@@ -25,11 +25,6 @@ LEVEL = 0.95
 SEED = 0
 WIDE_BLOCKS = 5
 """Below so many blocks a note says what the intervals stand on: Student's t alone makes them more than 1.6 times as wide."""
-INTERVAL = (
-    f"intervals: {LEVEL:.0%}, over images (over blocks of neighbouring frames for video): expanded percentile bootstrap, {SAMPLES} resamples, "
-    f"seed {SEED}; below {FEW_BLOCKS} of them jackknife with Student's t; differences are paired: the same images are drawn for both models"
-)
-"""How the intervals were made, to be printed with them."""
 
 
 @final
@@ -114,7 +109,21 @@ class Comparison:
     def definitions(self) -> list[str]:
         """What mIoU means in these evaluations (one line, unless versions differ) and how the intervals were made."""
         cells = [cell for row in self.rows for cell in row.cells.values()]
-        return [*dict.fromkeys(str(cell.evaluation.record["definition"]) for cell in cells), INTERVAL]
+        return [*dict.fromkeys(str(cell.evaluation.record["definition"]) for cell in cells), describe_intervals([column.blocks for column in self.columns])]
+
+
+def describe_intervals(blocks: Sequence[int]) -> str:
+    """How intervals over so many images or blocks were made, to be printed with them.
+
+    >>> describe_intervals([12, 4])
+    "intervals: 95 %, over images, of video over blocks of neighbouring frames: jackknife with Student's t; differences are paired, image by image"
+    """
+    jackknife, bootstrap = "jackknife with Student's t", f"expanded percentile bootstrap, {SAMPLES} resamples, seed {SEED}"
+    many, few = any(count >= FEW_BLOCKS for count in blocks), any(LEAST_BLOCKS <= count < FEW_BLOCKS for count in blocks)
+    if not many and not few:
+        return f"intervals: none, below {LEAST_BLOCKS} images, of video blocks of neighbouring frames"
+    how = f"{bootstrap}; below {FEW_BLOCKS} of them {jackknife}" if many and few else bootstrap if many else jackknife
+    return f"intervals: {100 * LEVEL:.0f} %, over images, of video over blocks of neighbouring frames: {how}; differences are paired, image by image"
 
 
 def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison:
@@ -188,8 +197,10 @@ def _note_few_blocks(columns: Sequence[Column]) -> Iterator[str]:
     for blocks in sorted({column.blocks for column in columns if column.blocks < WIDE_BLOCKS}):
         names = [column.name for column in columns if column.blocks == blocks]
         what = f"{'; '.join(names)} {'has' if len(names) == 1 else 'have'}"
-        if blocks == 1:
-            yield f"{what} one block of neighbouring frames, or one image: no interval can be given; test on more sequences"
+        if blocks < LEAST_BLOCKS:
+            kinds = ("block of neighbouring frames", "image") if blocks == 1 else ("blocks of neighbouring frames", "images")
+            few = f"{what} only {blocks} {kinds[0]}, or {blocks} {kinds[1]}"
+            yield f"{few}: an interval takes at least {LEAST_BLOCKS}, so none is given and every difference may be noise; test on more sequences"
         else:
             yield f"{what} only {blocks} blocks of images: few to tell an interval from; more sequences make it reliable"
 

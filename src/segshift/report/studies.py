@@ -16,7 +16,7 @@ import numpy as np
 
 from segshift.errors import DataError, RecipeError, unknown_name
 from segshift.methods import METHODS
-from segshift.metrics import Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
+from segshift.metrics import LEAST_BLOCKS, Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
 from segshift.report.costs import outlives_a_batch, sees_tests_alone
 from segshift.study.grid import SEED
 from segshift.study.plan import read_plan
@@ -182,7 +182,9 @@ def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence
     notes += _other_seeds(rows)
     blind = [name for name in chosen if (cells := _compared(rows, name)) and all(cell.p != cell.p for cell in cells)]
     if blind:
-        notes.append(f"{', '.join(blind)}: one seed and one block of images cannot tell whether a difference is noise")
+        notes.append(
+            f"{', '.join(blind)}: fewer than {LEAST_BLOCKS} blocks of images, or a figure that hangs on one: no p-value, so every difference may be noise"
+        )
     definitions = (*dict.fromkeys(score.definition for score in scores), *INTERVALS)
     for (_, name), score in kept.items():
         if score.known_images and name in chosen:

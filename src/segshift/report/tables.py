@@ -67,7 +67,7 @@ FIELDS = (
     "encoder",
     "folder",
 )
-LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0)"
+LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0, or there is none)"
 
 KNOWN = "'no test': labels of some of these images were learned from, or chose the checkpoint; the notes say which"
 
