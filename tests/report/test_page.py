@@ -139,4 +139,4 @@ def test_unpaired_evaluations_show_a_note(make_run: MakeRun, shares: Shares) -> 
     source = make_run("source", {"fog": shares([0.5] * 12)}, fingerprints={"fog": "one"})
     other = make_run("other", {"fog": shares([0.8] * 12)}, fingerprints={"fog": "two"}, parent=source)
     text = " ".join(read(build_page(compare_runs([source, other]), images=0)).text)
-    assert "fog: left out, as of other images" in text
+    assert "fog (streets::test): other images than fog" in text

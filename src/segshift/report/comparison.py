@@ -1,7 +1,7 @@
 """Runs side by side: each run's mIoU on each domain with its interval, and the difference to the source model on the same images.
 
-The source model of a run is its root ancestor. A column holds one data set only, under whatever label a run has it: an evaluation of its label on
-other images (another fingerprint) or of other classes is left out with a note, never mixed in.
+The source model of a run is its root ancestor. A column holds one data set only, under whatever label a run has it: evaluations of its label on
+other images (another fingerprint) have a column of their own, those of other classes are left out with a note.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import final
 import numpy as np
 
 from segshift.engine.guard import describe_trouble
-from segshift.engine.run import Evaluation, Run
+from segshift.engine.run import Evaluation, Run, evaluate_command
 from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
 from segshift.metrics import FEW_BLOCKS, LEAST_BLOCKS, Interval, confidence_interval, paired_interval
 from segshift.report.matching import match_images, of_same_images
@@ -138,7 +138,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
     for name in domains:
         if known and name not in known:
             raise unknown_name("evaluated domain", name, known)
-    matched, left_out = match_images(evaluations, domains or known)
+    matched = match_images(evaluations, domains or known)
     if not matched:
         raise DataError(f"no evaluation in {', '.join(str(run.path) for run in runs)}: run `segshift evaluate RUN --domain DOMAIN` first")
     names = row_names([run for run, _, _ in ordered])
@@ -155,34 +155,35 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
             builder.note(f"{names[run.path]} has no evaluation: `segshift evaluate {run.path} --domain DOMAIN`")
         rows.append(Row(run, names[run.path], str(source.path if source else run.path), depth, cells))
     columns = tuple(builder.columns.values())
-    builder.notes += _note_other_images(left_out, builder.columns, names, {run.path: source or run for run, source, _ in ordered})
-    builder.notes += [*_note_lacking(rows), *_note_trouble(rows), *_note_few_blocks(columns)]
+    sources = {str(source.path): source for _, source, _ in ordered if source}
+    builder.notes += [*_note_other_images(rows), *_note_lacking(rows, sources), *_note_trouble(rows), *_note_few_blocks(columns)]
     return Comparison(tuple(rows), columns, tuple(builder.notes))
 
 
-def _note_other_images(
-    left_out: Mapping[str, Mapping[Path, Evaluation]], columns: Mapping[str, Column], names: Mapping[Path, str], sources: Mapping[Path, Run]
-) -> Iterator[str]:
-    """One line a label that stands for other images in some runs."""
-    for label, by_run in left_out.items():
-        if label in columns:
-            runs = "; ".join(f"{names[path]} ({evaluation.record['domain']})" for path, evaluation in by_run.items())
-            path, evaluation = next(iter(by_run.items()))
-            again = f"`segshift evaluate {sources[path].path} --domain 'ANOTHER LABEL:={evaluation.record['domain']}'`"
-            yield f"{label}: left out, as of other images than this column's {columns[label].domain}: {runs}; to compare them, {again}"
+def _note_other_images(rows: Sequence[Row]) -> Iterator[str]:
+    """One line for a label that stands for other images in some runs, which have a column of their own."""
+    columns: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for name, cell in row.cells.items():
+            columns.setdefault(cell.evaluation.name, {}).setdefault(name, []).append(row.name)
+    for label, by_column in columns.items():
+        for name, runs in by_column.items():
+            if name != label and name.startswith(f"{label} (") and label in by_column:
+                yield f"{name}: other images than {label}, and called {label} in {', '.join(runs)}"
 
 
-def _note_lacking(rows: Sequence[Row]) -> Iterator[str]:
-    """One line for all runs that lack a difference on the same domains, as their source model was not tested there."""
-    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    known = {str(row.run.path) for row in rows if row.is_source}
+def _note_lacking(rows: Sequence[Row], sources: Mapping[str, Run]) -> Iterator[str]:
+    """One line for all runs that lack a difference on the same domains, as their source model was not tested there, with the command that tests it."""
+    lacking: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
     for row in rows:
         names = tuple(name for name, cell in row.cells.items() if cell.difference is None)
-        if row.depth and names and row.source in known:
-            lacking.setdefault((row.source, names), []).append(row.name)
-    for (_, names), runs in lacking.items():
-        what = "its source model was" if len(runs) == 1 else "their source model was"
-        yield f"{'; '.join(runs)} on {'; '.join(names)}: {what} not evaluated on the same images, so there is no difference"
+        if row.depth and names and row.source in sources:
+            lacking.setdefault((row.source, names), []).append(row)
+    for (source, names), found in lacking.items():
+        evaluations = [found[0].cells[name].evaluation for name in names]
+        tests = {each.record["fingerprint"]: (each.name, each.record["domain"]) for each in reversed(evaluations)}
+        what = f"{'; '.join(row.name for row in found)} on {'; '.join(names)}: no difference without a score of {sources[source].name} on the same images"
+        yield f"{what}: `{evaluate_command(sources[source], reversed(tests.values()))}`"
 
 
 def _note_trouble(rows: Sequence[Row]) -> Iterator[str]:
