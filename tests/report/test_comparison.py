@@ -212,13 +212,13 @@ def test_blocks_are_resampled_together(make_run: MakeRun, shares: Shares) -> Non
     assert one.value == two.value
     assert two.high - two.low > 2 * (one.high - one.low)
     assert tied.columns[0].blocks == 3
-    assert any("dusk has only 3 blocks of images: few" in note for note in tied.notes)
+    assert any("dusk has only 3 blocks of neighbouring frames: few" in note for note in tied.notes)
     assert not free.notes
     assert (two.low, two.high) == (0, 1)  # nothing is known, and an mIoU has a range
     alone = compare_runs([make_run("alone", {"dusk": matrices}, blocks=["one"] * 40)])
     assert any(note.endswith("(40 images in 1 block)") for note in footnotes(alone))
     assert not alone.rows[0].cells["dusk"].miou.exists
-    assert any("dusk has only 1 block of neighbouring frames, or 1 image: an interval takes at least 3" in note for note in alone.notes)
+    assert any("dusk has only 1 block of neighbouring frames: an interval takes at least 3" in note for note in alone.notes)
 
 
 def test_two_blocks_give_no_interval_and_one_line_says_why(make_run: MakeRun, shares: Shares) -> None:
@@ -231,7 +231,7 @@ def test_two_blocks_give_no_interval_and_one_line_says_why(make_run: MakeRun, sh
     assert cells[1].difference.value > 0.05
     assert cells[1].within_noise
     (note,) = comparison.notes
-    assert note.startswith("dusk; night have only 2 blocks of neighbouring frames, or 2 images: an interval takes at least 3, so none is given")
+    assert note.startswith("dusk; night have only 2 blocks of neighbouring frames: an interval takes at least 3, so none is given")
 
 
 @pytest.mark.parametrize(

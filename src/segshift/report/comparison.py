@@ -195,15 +195,17 @@ def _note_trouble(rows: Sequence[Row]) -> Iterator[str]:
 
 def _note_few_blocks(columns: Sequence[Column]) -> Iterator[str]:
     """One line for all domains of so few blocks."""
-    for blocks in sorted({column.blocks for column in columns if column.blocks < WIDE_BLOCKS}):
-        names = [column.name for column in columns if column.blocks == blocks]
-        what = f"{'; '.join(names)} {'has' if len(names) == 1 else 'have'}"
+    found: dict[tuple[int, str], list[str]] = {}
+    for column in columns:
+        if column.blocks < WIDE_BLOCKS:
+            kind = "image" if column.blocks == column.images else "block"
+            found.setdefault((column.blocks, f"{kind}{'s' * (column.blocks != 1)}{' of neighbouring frames' * (kind == 'block')}"), []).append(column.name)
+    for (blocks, kind), names in sorted(found.items()):
+        what = f"{'; '.join(names)} {'has' if len(names) == 1 else 'have'} only {blocks} {kind}"
         if blocks < LEAST_BLOCKS:
-            kinds = ("block of neighbouring frames", "image") if blocks == 1 else ("blocks of neighbouring frames", "images")
-            few = f"{what} only {blocks} {kinds[0]}, or {blocks} {kinds[1]}"
-            yield f"{few}: an interval takes at least {LEAST_BLOCKS}, so none is given and every difference may be noise; test on more sequences"
+            yield f"{what}: an interval takes at least {LEAST_BLOCKS}, so none is given and every difference may be noise; test on more"
         else:
-            yield f"{what} only {blocks} blocks of images: few to tell an interval from; more sequences make it reliable"
+            yield f"{what}: few to tell an interval from; more make it reliable"
 
 
 @dataclass
