@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -273,6 +274,25 @@ def test_the_page_says_what_is_not_drawn(results: Results, comparison: StudyComp
     assert "Not drawn" not in build_study_page(results, comparison)
     nothing = build_study_page(results, replace(comparison, rows=(source, as_method(idle, "tent"))))
     assert "Accuracy against cost" not in nothing
+
+
+def test_page_and_tables_tell_of_rollbacks(results: Results, tmp_path: Path) -> None:
+    calm = {"batches": 4, "not_finite": 0, "collapsed": 0, "resets_of_the_method": 0}
+    for seed in (0, 1):
+        source = Run.open(tmp_path / "out" / "runs" / f"source-augmentation=plain-seed={seed}")
+        streams = {"clear": calm, "fog": calm | {"collapsed": 1 + seed, "not_finite": seed}}
+        axes: dict[str, Any] = {"augmentation": "plain", "seed": seed}
+        for entry, told in (("tent", streams), ("sar", dict.fromkeys(streams, calm))):
+            matrices = {label: images(0.6, seed) for label in DOMAINS}
+            run = write_run(tmp_path / "out" / "runs", f"{entry}-{seed}", matrices, parent=source, domains=DOMAINS, seed=seed, method=entry, streams=told)
+            results.add_run(planned(entry, axes), run.record["identity"], run)
+    comparison = compare_study(results)
+    told = "tent (augmentation plain): 4 rollbacks in 8 batches (1 not finite, 3 collapsed) on fog (2 seeds together)"
+    assert [note for note in comparison.notes if "rollback" in note] == [told]
+    assert told in build_study_page(results, comparison)
+    assert told in scores_form(comparison).notes
+    shutil.rmtree(tmp_path / "out" / "runs")  # figures stay without the folders, and this is not among them
+    assert not [note for note in compare_study(results).notes if "rollback" in note]
 
 
 def test_a_pivot_that_is_none_says_why(comparison: StudyComparison, results: Results) -> None:
