@@ -276,6 +276,23 @@ def test_the_page_says_what_is_not_drawn(results: Results, comparison: StudyComp
     assert "Accuracy against cost" not in nothing
 
 
+def test_two_images_give_neither_interval_nor_p_in_any_form(tmp_path: Path) -> None:
+    with Results.open(tmp_path / "out" / "results.sqlite", "known") as file:
+        for seed in (0, 1):
+            runs = tmp_path / "out" / "runs"
+            source = write_run(runs, f"source-{seed}", {"fog": diagonal([0.5, 0.6])}, domains=DOMAINS, seed=seed)
+            repair = write_run(runs, f"good-{seed}", {"fog": diagonal([0.7, 0.8])}, parent=source, domains=DOMAINS, seed=seed)
+            for entry, run in (("source", source), ("good", repair)):
+                file.add_run(planned(entry, {"seed": seed}), run.record["identity"], run)
+        comparison = compare_study(file)
+        page = build_study_page(file, comparison)
+    assert any(note.startswith("fog: fewer than 3 blocks of images") for note in comparison.notes)
+    form = differences_form(comparison)
+    assert [entry.words() for entry in form.rows[0]] == ["good", "~+22.1", "-"]  # 0.75 / 1.25 - 0.55 / 1.45
+    assert list(csv.reader(io.StringIO(to_csv(form))))[1][2] == ""
+    assert "nan" not in to_latex(form) + page.partition("<figure")[0].partition("<body>")[2]
+
+
 def test_page_and_tables_tell_of_rollbacks(results: Results, tmp_path: Path) -> None:
     calm = {"batches": 4, "not_finite": 0, "collapsed": 0, "resets_of_the_method": 0}
     for seed in (0, 1):
