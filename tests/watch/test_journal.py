@@ -16,7 +16,7 @@ NAMED: dict[str, Any] = {"run": "1", "method": "cotta", "options": {"scales": (1
 
 
 def line(journal: Journal, **files: tuple[int, int]) -> dict[str, Any]:
-    return {"watch": journal.named, "batch": journal.lines, "files": files}
+    return {"watch": journal.named, "batch": journal.lines, "names": [*files], "files": files}
 
 
 @pytest.fixture
@@ -55,9 +55,27 @@ def test_a_state_whose_line_was_not_written_any_more_gets_it(log: Path) -> None:
     assert (log.read_text(), journal.lines) == (before, 2)
 
 
+def test_of_frames_with_one_stem_the_first_readable_one_is_known(log: Path) -> None:
+    journal = Journal(log, NAMED)
+    files = {"c.jpg": (1, 2), "c.png": (3, 4)}
+    journal.append({"watch": journal.named, "names": ["c.png"], "unreadable": ["c.jpg"], "files": files})
+    journal.append({"watch": journal.named, "names": ["c.jpg"], "unreadable": [], "files": {"c.jpg": (5, 6)}})
+    assert Journal(log, NAMED).first == {"a": "a", "b": "b", "c": "c.png"}
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"hello\n", b"hello", b"\xff\xfe\n", b"[1]\n", b"{}\n", b'{"watch": 1}\n', b'{"watch": {}, "files": {"a": 1}}\n', b"3.5", b'{"other": 1'],
+    [
+        b"hello\n",
+        b"hello",
+        b"\xff\xfe\n",
+        b"[1]\n",
+        b"{}\n",
+        b'{"watch": {}, "files": {}}\n',
+        b'{"watch": 1, "names": [], "files": {"a": 1}}\n',
+        b"3.5",
+        b'{"other": 1',
+    ],
     ids=repr,
 )
 def test_a_file_that_is_no_log_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
@@ -104,4 +122,4 @@ def test_a_state_that_does_not_fit_is_told(log: Path) -> None:
 def test_of_the_lines_only_their_frames_are_kept(log: Path) -> None:
     journal = Journal(log, NAMED)
     kept = [value for value in vars(journal).values() if isinstance(value, list | dict)]
-    assert kept == [json.loads(json.dumps(NAMED)), {"a": (5, 6), "b": (3, 4)}]
+    assert kept == [json.loads(json.dumps(NAMED)), {"a": (5, 6), "b": (3, 4)}, {"a": "a", "b": "b"}]

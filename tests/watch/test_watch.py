@@ -317,6 +317,36 @@ def test_two_frames_of_one_stem_have_a_label_map_each(source: Run, incoming: Pat
     assert (out / "frame0_label.png").read_bytes() == first
 
 
+def test_a_label_map_is_never_another_frame_s_after_a_restart(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "out"
+    b, later, *_, other = (path.rename(tmp_path / path.name) for path in sorted(incoming.iterdir()))
+    (incoming / "a.jpg").write_bytes(b"cut off")
+    os.utime(incoming / "a.jpg", (0, 0))
+    shutil.copy(b, incoming / "b.png")
+    watch_through([nothing, partial(shutil.copy, later, incoming / "a.png"), nothing], monkeypatch, source, incoming, log, batch_size=1, predictions=out)
+    first = (out / "a_label.png").read_bytes()
+    Image.open(other).save(incoming / "a.jpg")
+    watch_folder(source, incoming, log, predictions=out, once=True, every=0.05)
+    assert [(line["names"], line["unreadable"]) for line in lines(log)] == [(["b.png"], ["a.jpg"]), (["a.png"], []), (["a.jpg"], [])]
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg_label.png", "a_label.png", "b_label.png"]
+    assert (out / "a_label.png").read_bytes() == first
+
+
+def test_a_label_map_belongs_to_the_first_of_a_stem_also_where_sizes_differ(
+    source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "size", None)  # frames go through the method by their size
+    out, picture = tmp_path / "out", Image.open(incoming / "frame0.png")
+    shutil.rmtree(incoming)
+    incoming.mkdir()
+    for second, (name, size) in enumerate({"x.png": (64, 32), "a.png": (96, 32), "a.jpg": (64, 32)}.items()):
+        picture.resize(size).save(incoming / name)
+        os.utime(incoming / name, (second, second))
+    watch_folder(source, incoming, tmp_path / "log.jsonl", method="prediction-bn", predictions=out, once=True, every=0.05)
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg_label.png", "a_label.png", "x_label.png"]
+    assert [label.shape for label in maps(out)] == [(32, 64), (32, 96), (32, 64)]
+
+
 def test_large_frames_are_looked_at_in_strips(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in incoming.iterdir():
         picture = Image.open(path).resize((256, 128))

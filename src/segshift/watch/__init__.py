@@ -146,9 +146,6 @@ class _Watcher:
                 self.guard.load_state_dict(learned)
             if missing:
                 reporter.say(f"{missing}: {method} begins anew", "yellow")
-        self.owners: dict[str, str] = {}
-        for name in self.journal.done:
-            self._label_file(name)
 
     def _begin(self, name: str, options: dict[str, Any]) -> Guard:
         if METHODS[name].kind != "online":
@@ -177,6 +174,7 @@ class _Watcher:
         line |= {"names": [path.name for path in pictures], "unreadable": unreadable}
         line["files"] = {path.name: stamp for path, stamp in (frames.files | frames.unreadable).items()}
         line |= dict.fromkeys(LOOKED)
+        self.journal.claim(line["names"])
         if pictures:
             line |= self._look(pictures)
         if self.guard is not None:
@@ -232,7 +230,7 @@ class _Watcher:
     def _label_file(self, name: str) -> str:
         """STEM_label.png, or NAME_label.png where another frame of this stem (a.png, a.jpg) came first."""
         stem = Path(name).stem
-        return f"{stem if self.owners.setdefault(stem, name) == name else name}_label.png"
+        return f"{stem if self.journal.first[stem] == name else name}_label.png"
 
 
 def describe_waiting(frames: int, batch_size: int, unreadable: int) -> str:

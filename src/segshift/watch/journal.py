@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
 
@@ -19,7 +20,8 @@ BEGINS = b'{"watch": '
 class Journal:
     """The lines of LOG and, in LOG.state.safetensors, what a method had learned with the last of them. `named` is whose lines they are.
 
-    Of the lines only their number and the frames they are about are kept. A last line that a kill cut off is taken away.
+    Of the lines only their number and the frames they are about are kept: all that are `done`, and by stem the `first` readable one. A last line that a kill
+    cut off is taken away.
     Raises DataError for a file that is no log, RecipeError for the log of another watch.
     """
 
@@ -28,6 +30,7 @@ class Journal:
         self.named: dict[str, Any] = json.loads(json.dumps(named))  # as the log gives it back: a tuple is a list there
         self.lines = 0
         self.done: dict[str, Stamp] = {}
+        self.first: dict[str, str] = {}
         if log.is_file():
             self._read()
 
@@ -74,13 +77,19 @@ class Journal:
         """A line of this watch."""
         try:
             line: dict[str, Any] = json.loads(text)
-            watch, _ = line["watch"], {name: (changed, size) for name, (changed, size) in line["files"].items()}
+            watch, _, _ = line["watch"], [Path(name) for name in line["names"]], {name: (changed, size) for name, (changed, size) in line["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise DataError(f"{place}: no line of a watch: name another --out, or remove the file if nobody needs it") from None
         if watch != self.named:
             raise RecipeError(f"{place} was begun with another run, method or options: name another --out, or remove both {self.log} and {self.state}")
         return line
 
+    def claim(self, names: Iterable[str]) -> None:
+        """Notes readable frames in the order of their line, which is that of a log that is read again."""
+        for name in names:
+            self.first.setdefault(Path(name).stem, name)
+
     def _note(self, line: dict[str, Any]) -> None:
         self.lines += 1
+        self.claim(line["names"])
         self.done |= {name: (changed, size) for name, (changed, size) in line["files"].items()}
