@@ -55,6 +55,15 @@ def test_a_state_whose_line_was_not_written_any_more_gets_it(log: Path) -> None:
     assert (log.read_text(), journal.lines) == (before, 2)
 
 
+def test_a_number_that_json_has_not_is_never_written(log: Path) -> None:
+    journal, before = Journal(log, NAMED), log.read_bytes()
+    for write in (journal.append, lambda bad: journal.keep(bad, {})):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write(line(journal) | {"miou": float("nan")})
+    assert log.read_bytes() == before
+    assert Journal(log, NAMED).resume()[0] is not None
+
+
 def test_of_frames_with_one_stem_the_first_readable_one_is_known(log: Path) -> None:
     journal = Journal(log, NAMED)
     files = {"c.jpg": (1, 2), "c.png": (3, 4)}

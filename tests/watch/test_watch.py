@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -22,13 +23,13 @@ from torch import Tensor
 
 from segshift.data.dataset import open_domain
 from segshift.engine import prediction
-from segshift.engine.drift import estimate_drift
+from segshift.engine.drift import Judgement, estimate_drift, judge
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import MissingDataError, ModelError, RecipeError
-from segshift.metrics.calibration import ConfidenceCounts
+from segshift.metrics.calibration import ConfidenceCounts, Estimates
 from segshift.models import SegmentationModel
 from segshift.watch import LOOKED, watch_folder
 
@@ -186,6 +187,22 @@ def test_every_key_of_a_line_is_in_the_documentation(source: Run, incoming: Path
     table = (Path(__file__).parents[2] / "docs" / "test-time.md").read_text().partition("| key of a line |")[2]
     rows = [row.split("|")[1] for row in table.splitlines()[2:] if row.startswith("|")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(line)
+
+
+def test_estimates_that_are_not_known_are_null_and_unknown(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the model sees nothing but classes that the source has not."""
+
+    def judged(*arguments: Any) -> Judgement:
+        found = judge(*arguments)
+        return replace(found, estimates=Estimates(found.estimates.accuracy, {name: np.full(3, np.nan) for name in found.estimates.iou}))
+
+    monkeypatch.setattr("segshift.watch.judge", judged)
+    reporter, said = console()
+    watch_folder(source, incoming, tmp_path / "log.jsonl", method="tent", once=True, every=0.05, reporter=reporter)
+    (line,) = lines(tmp_path / "log.jsonl")
+    assert line["miou"] is None
+    assert set(line["miou_by"].values()) == {None}
+    assert ", mIoU unknown\n" in said.getvalue()
 
 
 def test_adaptation_goes_on_as_if_nothing_had_stopped_it(source: Run, incoming: Path, tmp_path: Path) -> None:

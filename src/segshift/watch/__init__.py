@@ -20,7 +20,7 @@ from torch import Tensor
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import as_input, as_seen, show
-from segshift.engine.drift import judge
+from segshift.engine.drift import judge, none_for_nan
 from segshift.engine.guard import Guard
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
@@ -197,6 +197,8 @@ class _Watcher:
             words.append(f"distance {line['distance']:.2g}{above}")
         if line["miou"] is not None:
             words.append(f"mIoU {100 * line['miou']:.1f} +-{margin:.1f} %{' before it adapts' if self.guard is not None else ''}")
+        elif images:
+            words.append("mIoU unknown")
         return f"batch {line['batch']}: {', '.join(words)}{f'; {unreadable} unreadable' if unreadable else ''}"
 
     @torch.no_grad()
@@ -212,7 +214,7 @@ class _Watcher:
         told = judge(self.calibration, signals)
         above = None if told.distance is None or told.clean is None else told.clean.above(self.false_alarms)
         alarm = None if told.distance is None or above is None else told.distance > above
-        miou = {name: _number(told.estimates.miou(name)) for name in told.estimates.iou}
+        miou = {name: none_for_nan(told.estimates.miou(name)) for name in told.estimates.iou}
         found = told.distance, above, alarm, miou["rehearsed"], miou, told.estimates.accuracy
         return dict(zip(LOOKED, found, strict=True))
 
@@ -240,11 +242,6 @@ def describe_waiting(frames: int, batch_size: int, unreadable: int) -> str:
     '3 of 16 frames wait for their batch; 1 unreadable'
     """
     return f"{frames} of {batch_size} frames wait for their batch{f'; {unreadable} unreadable' if unreadable else ''}"
-
-
-def _number(value: float) -> float | None:
-    """None for NaN, which JSON has not."""
-    return None if value != value else value
 
 
 def of_one_size(pictures: dict[Path, Tensor], size: tuple[int, int] | None) -> list[list[Path]]:

@@ -36,16 +36,17 @@ class Journal:
 
     def append(self, line: dict[str, Any]) -> None:
         """Writes a line, on the disk when this returns."""
+        text = json.dumps(line, allow_nan=False)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(f"{text}\n")
             file.flush()
             os.fsync(file.fileno())
         self._note(line)
 
     def keep(self, line: dict[str, Any], learned: dict[str, Any]) -> None:
         """Writes what the method had learned with a line, before the line itself."""
-        save_state(self.state, {"batch": self.lines, "line": json.dumps(line), "guard": learned})
+        save_state(self.state, {"batch": self.lines, "line": json.dumps(line, allow_nan=False), "guard": learned})
 
     def resume(self) -> tuple[dict[str, Any] | None, str]:
         """What the method had learned up to the last line, or None and why; a line that was not written any more after its state is written now."""
