@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from segshift.errors import DataError, RecipeError, WeightsError
+from segshift.errors import DataError, RecipeError, TrainingError, WeightsError
+from segshift.watch import journal as module
 from segshift.watch.journal import Journal
 
 NAMED: dict[str, Any] = {"run": "1", "method": "cotta", "options": {"scales": (1.0, 0.5)}}
@@ -53,6 +54,30 @@ def test_a_state_whose_line_was_not_written_any_more_gets_it(log: Path) -> None:
     journal = Journal(log, NAMED)
     assert journal.resume()[0] is not None
     assert (log.read_text(), journal.lines) == (before, 2)
+
+
+def test_a_first_line_that_was_not_written_any_more_is_not_one_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log.jsonl"
+    journal = Journal(log, NAMED)
+    journal.keep(line(journal, a=(1, 2)), {"steps": 1})  # killed here
+    journal = Journal(log, NAMED)
+    assert journal.resume() == ({"steps": 1}, "")
+    assert journal.lines == 1
+    log.unlink()
+    journal = Journal(log, NAMED)
+    assert journal.resume() == (None, f"{log}.state.safetensors was written with line 1, and {log} has 0")
+    assert not log.exists()
+
+    def full(*_: object) -> None:
+        raise TrainingError("the disk is full")
+
+    monkeypatch.setattr(module, "save_state", full)
+    with pytest.raises(TrainingError, match="the disk is full"):
+        journal.keep(line(journal, b=(3, 4)), {"steps": 7})
+    monkeypatch.undo()
+    assert Journal(log, NAMED).resume() == (None, "")
+    journal.keep(line(journal, b=(3, 4)), {"steps": 7})
+    assert Journal(log, NAMED).resume() == ({"steps": 7}, "")
 
 
 def test_a_number_that_json_has_not_is_never_written(log: Path) -> None:

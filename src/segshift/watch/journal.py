@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
 
-from segshift.engine.checkpoint import load_state, save_state
+from segshift.engine.checkpoint import load_state, save_state, write_atomic
 from segshift.errors import DataError, RecipeError, WeightsError
 from segshift.watch.arrivals import Stamp
 
@@ -46,6 +46,9 @@ class Journal:
 
     def keep(self, line: dict[str, Any], learned: dict[str, Any]) -> None:
         """Writes what the method had learned with a line, before the line itself."""
+        if not self.log.is_file():  # from here on, a log that is not there was removed, and what lies beside it is not its own
+            self.state.unlink(missing_ok=True)
+            write_atomic(self.log, "")
         save_state(self.state, {"batch": self.lines, "line": json.dumps(line, allow_nan=False), "guard": learned})
 
     def resume(self) -> tuple[dict[str, Any] | None, str]:
@@ -57,7 +60,7 @@ class Journal:
         except WeightsError:
             raise WeightsError(f"{self.state} cannot be read: it is cut off, damaged or another file; remove it, and the method begins anew") from None
         line = self._parse(kept["line"], str(self.state))
-        if kept["batch"] == self.lines:
+        if kept["batch"] == self.lines and self.log.is_file():
             self.append(line)
         elif kept["batch"] != self.lines - 1:
             return None, f"{self.state} was written with line {kept['batch'] + 1}, and {self.log} has {self.lines}"
