@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from segshift.data.dataset import open_domain
 from segshift.engine import prediction
@@ -28,7 +28,7 @@ from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
-from segshift.errors import MissingDataError, ModelError, RecipeError
+from segshift.errors import MissingDataError, ModelError, RecipeError, UserError
 from segshift.metrics.calibration import ConfidenceCounts, Estimates
 from segshift.models import SegmentationModel
 from segshift.watch import LOOKED, watch_folder
@@ -238,6 +238,22 @@ def test_what_cannot_be_watched_has_its_line(source: Run, incoming: Path, tmp_pa
         watch_folder(source, incoming, log, method="tent", once=True, every=0.05)
     with pytest.raises(RecipeError, match="which is watched, would be frames themselves"):
         watch_folder(source, incoming, tmp_path / "other.jsonl", predictions=incoming / ".." / "incoming", once=True)
+
+
+def test_what_is_wrong_is_said_before_the_calibration(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segshift.watch.calibrate", lambda *_, **__: pytest.fail("calibrated first"))
+
+    def refused(told: str, run: Run = source, **options: Any) -> None:
+        with pytest.raises(UserError, match=told):
+            watch_folder(run, incoming, tmp_path / "log.jsonl", once=True, every=0.05, **options)
+
+    refused("method adabn answers no stream", method="adabn")
+    refused("method eata sees the source", method="eata")
+    refused(r"false_alarms is 0\.0", false_alarms=0.0)
+    refused(r"false_alarms is 1\.0", false_alarms=1.0)
+    refused("is running, not finished", Run(source.path, source.record | {"status": "running"}), method="tent")
+    monkeypatch.setattr(Run, "load_model", lambda _: nn.Conv2d(3, 19, 1))
+    refused("tent tunes scale and shift of normalisation layers and Conv2d has none", method="tent")
 
 
 @pytest.mark.parametrize("lr", [0.1, 1e30], ids=["steady", "broken by each step"])

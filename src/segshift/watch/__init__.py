@@ -17,6 +17,7 @@ from typing import Any, NoReturn, cast, final
 import torch
 from torch import Tensor
 
+from segshift.diagnose.drift import require_rate
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import as_input, as_seen, show
@@ -58,8 +59,9 @@ def watch_folder(
     A frame is taken when two looks have found it alike, and again when its file has changed since. `once` looks twice and stops when nothing is left, the
     rest as a batch of its own. `method` adapts while it predicts, and goes on where it was after a restart; distance and estimates are those of the run as
     it is. `predictions` is a folder for label maps. Unreadable frames are named in the line, and take no place in a batch.
-    Raises MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than the log began with, or for
-    predictions that would be frames, DataError for a log that is none.
+    Raises, before it calibrates the run, MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than
+    the log began with, for predictions that would be frames or false alarms outside (0, 1), ModelError for a model that the method cannot adapt, DataError
+    for a log that is none.
     """
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder to watch")
@@ -67,6 +69,9 @@ def watch_folder(
         raise RecipeError(f"batch_size is {batch_size}: at least one frame a line")
     if predictions is not None and predictions.resolve() == folder.resolve():
         raise RecipeError(f"label maps in {folder}, which is watched, would be frames themselves: name another folder for predictions")
+    require_rate(false_alarms)
+    run.require_finished()
+    run.require_standalone()
     reporter = reporter or Reporter(None)
     watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
     arrivals = Arrivals(folder, watcher.journal.done)
@@ -137,7 +142,6 @@ class _Watcher:
         self.run, self.predictions, self.device, self.reporter = run, predictions, device, reporter
         self.false_alarms = false_alarms
         self.journal = Journal(log, {"run": run.record["identity"], "method": method, "options": options})
-        self.calibration = calibrate(run, source, device, reporter=reporter)
         self.model = run.load_model().to(device)
         self.guard = None if method is None else self._begin(method, options)
         if self.guard is not None:
@@ -146,6 +150,7 @@ class _Watcher:
                 self.guard.load_state_dict(learned)
             if missing:
                 reporter.say(f"{missing}: {method} begins anew", "yellow")
+        self.calibration = calibrate(run, source, device, reporter=reporter)  # takes longest: what is wrong is told before
 
     def _begin(self, name: str, options: dict[str, Any]) -> Guard:
         if METHODS[name].kind != "online":
