@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -254,6 +255,19 @@ def test_what_is_wrong_is_said_before_the_calibration(source: Run, incoming: Pat
     refused("is running, not finished", Run(source.path, source.record | {"status": "running"}), method="tent")
     monkeypatch.setattr(Run, "load_model", lambda _: nn.Conv2d(3, 19, 1))
     refused("tent tunes scale and shift of normalisation layers and Conv2d has none", method="tent")
+
+
+def test_two_watches_never_write_one_log(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, refused = tmp_path / "log.jsonl", list[str]()
+
+    def another() -> None:
+        with pytest.raises(RecipeError) as error:
+            watch_folder(source, incoming, log, batch_size=4)
+        refused.append(str(error.value))
+
+    watch_through([another, nothing], monkeypatch, source, incoming, log, batch_size=4)
+    assert refused == [f"another watch writes to {log} (process {os.getpid()} on {socket.gethostname()}): choose another --out, or stop it"]
+    assert watch_folder(source, incoming, log, batch_size=4, once=True, every=0.05) == 0
 
 
 @pytest.mark.parametrize("lr", [0.1, 1e30], ids=["steady", "broken by each step"])

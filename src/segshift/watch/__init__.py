@@ -23,6 +23,7 @@ from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import as_input, as_seen, show
 from segshift.engine.drift import judge, none_for_nan
 from segshift.engine.guard import Guard
+from segshift.engine.locks import alone
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
 from segshift.engine.provenance import now
@@ -60,8 +61,8 @@ def watch_folder(
     rest as a batch of its own. `method` adapts while it predicts, and goes on where it was after a restart; distance and estimates are those of the run as
     it is. `predictions` is a folder for label maps. Unreadable frames are named in the line, and take no place in a batch.
     Raises, before it calibrates the run, MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than
-    the log began with, for predictions that would be frames or false alarms outside (0, 1), ModelError for a model that the method cannot adapt, DataError
-    for a log that is none.
+    the log began with, a log that another watch writes, predictions that would be frames or false alarms outside (0, 1), ModelError for a model that the
+    method cannot adapt, DataError for a log that is none.
     """
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder to watch")
@@ -73,9 +74,11 @@ def watch_folder(
     run.require_finished()
     run.require_standalone()
     reporter = reporter or Reporter(None)
-    watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
-    arrivals = Arrivals(folder, watcher.journal.done)
-    return _take_what_is_there(watcher, arrivals, batch_size, every) if once else _follow(watcher, arrivals, batch_size, every)
+    real = log.resolve()
+    with alone(real.with_name(f".{real.name}.lock"), f"another watch writes to {log}", "choose another --out, or stop it"):
+        watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
+        arrivals = Arrivals(folder, watcher.journal.done)
+        return _take_what_is_there(watcher, arrivals, batch_size, every) if once else _follow(watcher, arrivals, batch_size, every)
 
 
 def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float) -> int:
