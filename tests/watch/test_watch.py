@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from segshift.data.dataset import open_domain
 from segshift.engine import prediction
+from segshift.engine.calibration import calibrate
+from segshift.engine.confidence import Shown, Signals
 from segshift.engine.drift import Judgement, estimate_drift, judge
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
@@ -392,6 +394,22 @@ def test_a_label_map_belongs_to_the_first_of_a_stem_also_where_sizes_differ(
     watch_folder(source, incoming, tmp_path / "log.jsonl", method="prediction-bn", predictions=out, once=True, every=0.05)
     assert sorted(path.name for path in out.iterdir()) == ["a.jpg_label.png", "a_label.png", "x_label.png"]
     assert [label.shape for label in maps(out)] == [(32, 64), (32, 96), (32, 64)]
+
+
+def test_label_maps_are_made_only_where_they_are_written(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrate(source)
+    look = Signals.look
+
+    def unseen(self: Signals, shown: Shown) -> Iterator[tuple[None, Tensor | None]]:
+        """Strips that nothing can be made of."""
+        yield from ((None, label) for _, label in look(self, shown))
+
+    monkeypatch.setattr(Signals, "look", unseen)
+    watch_folder(source, incoming, tmp_path / "plain.jsonl", once=True, every=0.05)
+    watch_folder(source, incoming, tmp_path / "maps.jsonl", method="tent", predictions=tmp_path / "out", once=True, every=0.05)
+    assert len(maps(tmp_path / "out")) == 8
+    monkeypatch.setattr("segshift.watch.label_map", lambda *_: pytest.fail("a label map that nobody wants"))
+    watch_folder(source, incoming, tmp_path / "tent.jsonl", method="tent", once=True, every=0.05)
 
 
 def test_large_frames_are_looked_at_in_strips(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

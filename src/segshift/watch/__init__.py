@@ -187,7 +187,8 @@ class _Watcher:
             line |= self._look(pictures)
         if self.guard is not None:
             for path, logits in self._answers(self.guard, pictures):
-                self._write(path, label_map(logits, *pictures[path].shape[-2:]))
+                if self.predictions is not None:
+                    self._write(self.predictions, path, label_map(logits, *pictures[path].shape[-2:]))
             line |= self.guard.counts()
         line["seconds"] = round(time.perf_counter() - start, 3)
         if self.guard is not None:
@@ -213,12 +214,12 @@ class _Watcher:
     def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
         """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
         signals = self.calibration.signals(self.model, self.device)
+        maps = None if self.guard is not None else self.predictions
         for path, picture in pictures.items():
-            labels = []
-            for strip, _ in signals.look(show(Sample(picture, None, None, path.name), self.run.size)):  # a large picture's logits are never there at once
-                labels.append(strip[0].max(0).indices.to(torch.uint8))
-            if self.guard is None:
-                self._write(path, torch.cat(labels))
+            strips = signals.look(show(Sample(picture, None, None, path.name), self.run.size))  # a large picture's logits are never there at once
+            labels = [strip[0].max(0).indices.to(torch.uint8) for strip, _ in strips if maps is not None]
+            if maps is not None:
+                self._write(maps, path, torch.cat(labels))
         told = judge(self.calibration, signals)
         above = None if told.distance is None or told.clean is None else told.clean.above(self.false_alarms)
         alarm = None if told.distance is None or above is None else told.distance > above
@@ -232,10 +233,9 @@ class _Watcher:
             logits = guard(torch.cat([as_input(as_seen(pictures[path], self.run.size), self.device) for path in group])).float()
             yield from ((path, logits[index]) for index, path in enumerate(group))
 
-    def _write(self, path: Path, label: Tensor) -> None:
-        """The label map of a frame, where they are wanted."""
-        if self.predictions is not None:
-            write_atomic(self.predictions / self._label_file(path.name), encode_label(label.cpu(), self.run.label_space))
+    def _write(self, maps: Path, path: Path, label: Tensor) -> None:
+        """The label map of a frame."""
+        write_atomic(maps / self._label_file(path.name), encode_label(label.cpu(), self.run.label_space))
 
     def _label_file(self, name: str) -> str:
         """STEM_label.png, or NAME_label.png where another frame of this stem (a.png, a.jpg) came first."""
