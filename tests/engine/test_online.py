@@ -190,11 +190,11 @@ def test_a_label_that_the_source_has_for_other_images_is_told(source: Run, tmp_p
 
     (line,) = say("other", fog=TARGET, night=NIGHT)
     assert line == (
-        f"test fog: {source.name} has this label for other images ({source.recipe.data.tests['fog']}), so the two are not compared: "
-        f"take another, --test 'LABEL:={parse_domain(TARGET)}'"
+        f"test fog: {source.name} has this label for other images ({source.recipe.data.tests['fog']}); {source.name} has no score on these to compare with, "
+        f"which `segshift evaluate {source.path} --domain 'fog 2:={parse_domain(TARGET)}'` gives"
     )
     (line,) = say("swapped", fog=NIGHT)
-    assert line.endswith(f"take its label of these, --test 'night:={parse_domain(NIGHT)}'")
+    assert line.endswith(f"; compared with the score of {source.name} on the same images, which it calls night")
     assert say("same", fog=FOG) == []
     fixed = execute(adaptation_recipe(source.recipe, "adabn", target=TARGET), tmp_path / "adabn", source)
     assert len(say("grandchild", fixed, fog=TARGET)) == 1

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from segshift.errors import DataError
 from segshift.metrics import statistics
 from segshift.metrics.confusion import accuracy, iou, miou
+from segshift.metrics.significance import paired_p_value
 from segshift.metrics.statistics import (
     FEW_BLOCKS,
+    LEAST_BLOCKS,
     Interval,
     bootstrap_interval,
     confidence_interval,
@@ -84,7 +86,7 @@ def test_memory_is_bounded_without_a_change_of_result(monkeypatch: pytest.Monkey
     assert (chunked.low, chunked.high) == pytest.approx((whole.low, whole.high), rel=1e-12)  # other shapes, other order of sums
 
 
-@pytest.mark.parametrize("images", [2, 3, 5, 10, 29, 30, 100])
+@pytest.mark.parametrize("images", [3, 4, 5, 10, 29, 30, 100])
 def test_coverage_in_synthetic_studies(images: int) -> None:
     """Of 400 studies: 1,000 gave 0.92 to 0.96, and three standard deviations of 400 are 0.037."""
     truth = float(miou(draw_study(200_000, seeded(9)).sum(0)))
@@ -96,7 +98,7 @@ def test_coverage_in_synthetic_studies(images: int) -> None:
     assert 0.89 <= held / 400 <= 0.985
 
 
-@pytest.mark.parametrize("images", [2, 4, 10, 40])
+@pytest.mark.parametrize("images", [3, 4, 10, 40])
 def test_coverage_of_a_difference_that_is_zero(images: int) -> None:
     """Two models that share most of what makes an image hard, and are as good as one another; 1,000 studies gave 0.943 to 0.965."""
     generator = seeded(33)
@@ -114,6 +116,29 @@ def test_few_blocks_are_told_by_the_jackknife() -> None:
         assert confidence_interval(study, generator=seeded(36)) == (jackknife_interval(study) if blocks < FEW_BLOCKS else drawn)
         pair = paired_interval(study, other, generator=seeded(36))
         assert (pair == paired_bootstrap(study, other, generator=seeded(36), expanded=True)) == (blocks >= FEW_BLOCKS)
+
+
+def test_an_interval_takes_blocks_enough_to_be_no_more_than_twice_as_long_as_with_a_known_spread() -> None:
+    """The mean length over that with a known spread: in closed form, and of drawn accuracies."""
+    known = 2 * scipy.stats.norm.ppf(0.975)
+    lengths = {b: scipy.stats.t.ppf(0.975, b - 1) * scipy.stats.chi.mean(b - 1) / np.sqrt(b - 1) / scipy.stats.norm.ppf(0.975) for b in range(2, 6)}
+    assert [round(float(length), 1) for length in lengths.values()] == [5.2, 1.9, 1.5, 1.3]  # as LEAST_BLOCKS says
+    assert min(b for b, length in lengths.items() if length <= 2) == LEAST_BLOCKS
+    drawn = [jackknife_interval(images_of_accuracy(seeded(seed).normal(0.5, 0.05, LEAST_BLOCKS)), statistic=accuracy) for seed in range(400)]
+    mean = np.mean([interval.high - interval.low for interval in drawn]) * np.sqrt(LEAST_BLOCKS) / 0.05 / known
+    assert mean == pytest.approx(lengths[LEAST_BLOCKS], rel=0.08)  # of 400 whose standard deviation is half of their mean: 3 of 0.026
+
+
+def test_no_interval_rests_on_fewer_blocks() -> None:
+    for blocks in (1, LEAST_BLOCKS - 1, LEAST_BLOCKS):
+        a, b = draw_study(blocks, seeded(61)), draw_study(blocks, seeded(62))
+        found = [
+            *(confidence_interval(a, generator=seeded()), jackknife_interval(a), bootstrap_interval(a, generator=seeded())),
+            *(paired_interval(a, b, generator=seeded()), paired_jackknife(a, b), paired_bootstrap(a, b, generator=seeded())),
+        ]
+        assert {interval.exists for interval in found} == {blocks == LEAST_BLOCKS}
+        assert {interval.value for interval in found[:3]} == {found[0].value}  # the figure is there all the same
+        assert np.isnan(paired_p_value(a, b)) == (blocks < LEAST_BLOCKS)
 
 
 def test_the_jackknife_of_a_mean_is_the_t_interval() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
-from segshift.report.comparison import compare_runs
+from segshift.report.comparison import compare_runs, describe_intervals
 from segshift.report.folders import open_runs
 from segshift.report.tables import footnotes, to_csv
+from tests.report.conftest import write_scores
 
 MakeRun = Callable[..., Run]
 Shares = Callable[..., np.ndarray]
@@ -69,16 +70,37 @@ def test_several_sources_group_their_descendants(make_run: MakeRun, shares: Shar
     assert by_name["a"].cells["dusk"].difference.value == pytest.approx(0.5 / 1.5 - 0.7 / 1.3)
 
 
-def test_other_images_under_one_name_are_left_out_with_a_note(make_run: MakeRun, shares: Shares) -> None:
+def test_other_images_under_one_label_have_a_column_of_their_own(make_run: MakeRun, shares: Shares) -> None:
     source = make_run("source", {"fog": shares([0.5] * 12)}, fingerprints={"fog": "one"})
     others = [
         make_run(name, {"fog": shares([0.8] * 12)}, fingerprints={"fog": "two"}, domains={"fog": "streets::val"}, parent=source) for name in ("one", "two")
     ]
     comparison = compare_runs([source, *others])
-    assert [row.cells for row in comparison.rows[1:]] == [{}, {}]
-    (note,) = comparison.notes
-    assert note.startswith("fog: left out, as of other images than this column's streets::test: one (streets::val); two (streets::val); ")
-    assert f"segshift evaluate {source.path} --domain 'ANOTHER LABEL:=streets::val'" in note
+    assert [list(row.cells) for row in comparison.rows] == [["fog"], ["fog (streets::val)"], ["fog (streets::val)"]]
+    assert [(column.name, column.fingerprint) for column in comparison.columns] == [("fog", "one"), ("fog (streets::val)", "two")]
+    told, lacking = comparison.notes
+    assert told == "fog (streets::val): other images than fog, and called fog in one, two"
+    same = "no difference without a score of source on the same images"
+    assert lacking == f"one; two on fog (streets::val): {same}: `segshift evaluate {source.path} --domain 'fog 2:=streets::val'`"
+    write_scores(source, "fog 2", shares([0.6] * 12), "streets::val", "two", None)  # what the command writes
+    again = compare_runs([source, *others])
+    assert [list(row.cells) for row in again.rows] == [["fog", "fog 2"], ["fog 2"], ["fog 2"]]
+    assert again.rows[1].cells["fog 2"].difference.value == pytest.approx(0.8 / 1.2 - 0.6 / 1.4)
+    assert not again.notes
+
+
+def test_a_label_of_three_data_sets_has_three_columns_and_one_of_each_images(make_run: MakeRun, shares: Shares) -> None:
+    runs = [
+        make_run(name, {label: shares([0.5] * 12)}, fingerprints={label: images}, domains={label: domain})
+        for name, label, images, domain in (
+            ("a", "fog", "one", "streets::test"),
+            ("b", "fog", "two", "streets::val"),
+            ("c", "fog", "three", "streets::val"),  # the same name for other files
+            ("d", "fog", "two", "streets::val"),
+        )
+    ]
+    cells = [list(row.cells) for row in compare_runs(runs).rows]
+    assert cells == [["fog"], ["fog (streets::val)"], ["fog (streets::val, three)"], ["fog (streets::val)"]]
 
 
 def test_a_label_of_other_images_is_found_under_the_source_models_own_label(make_run: MakeRun, shares: Shares) -> None:
@@ -137,7 +159,8 @@ def test_what_lacks_a_difference_is_one_line(make_run: MakeRun, shares: Shares) 
     source = make_run("source", {"clear": shares([0.9] * 12)})
     runs = [make_run(name, {"fog": shares([0.8] * 12), "rain": shares([0.8] * 12)}, parent=source) for name in ("one", "two")]
     (note,) = compare_runs([source, *runs]).notes
-    assert note == "one; two on fog; rain: their source model was not evaluated on the same images, so there is no difference"
+    command = f"`segshift evaluate {source.path} --domain fog:=streets::test --domain rain:=streets::test`"
+    assert note == f"one; two on fog; rain: no difference without a score of source on the same images: {command}"
 
 
 def test_same_images_under_another_name_share_a_column(make_run: MakeRun, shares: Shares) -> None:
@@ -166,7 +189,7 @@ def test_source_without_this_evaluation(make_run: MakeRun, shares: Shares) -> No
     other = make_run("other", {"fog": shares([0.8] * 12)}, parent=source)
     comparison = compare_runs([source, other])
     assert comparison.rows[1].cells["fog"].difference is None
-    assert any("its source model was not evaluated on the same images" in note for note in comparison.notes)
+    assert any("no difference without a score of source on the same images" in note for note in comparison.notes)
 
 
 def test_lost_or_replaced_parent_is_said(make_run: MakeRun, shares: Shares) -> None:
@@ -184,18 +207,41 @@ def test_lost_or_replaced_parent_is_said(make_run: MakeRun, shares: Shares) -> N
 def test_blocks_are_resampled_together(make_run: MakeRun, shares: Shares) -> None:
     matrices = shares([0.2] * 20 + [0.9] * 20)
     free = compare_runs([make_run("free", {"dusk": matrices})])
-    tied = compare_runs([make_run("tied", {"dusk": matrices}, blocks=["first"] * 20 + ["second"] * 20)])
+    tied = compare_runs([make_run("tied", {"dusk": matrices}, blocks=["first"] * 20 + ["second"] * 10 + ["third"] * 10)])
     one, two = free.rows[0].cells["dusk"].miou, tied.rows[0].cells["dusk"].miou
     assert one.value == two.value
     assert two.high - two.low > 2 * (one.high - one.low)
-    assert tied.columns[0].blocks == 2
-    assert any("dusk has only 2 blocks" in note for note in tied.notes)
+    assert tied.columns[0].blocks == 3
+    assert any("dusk has only 3 blocks of neighbouring frames: few" in note for note in tied.notes)
     assert not free.notes
     assert (two.low, two.high) == (0, 1)  # nothing is known, and an mIoU has a range
     alone = compare_runs([make_run("alone", {"dusk": matrices}, blocks=["one"] * 40)])
     assert any(note.endswith("(40 images in 1 block)") for note in footnotes(alone))
     assert not alone.rows[0].cells["dusk"].miou.exists
-    assert any("one block of neighbouring frames" in note for note in alone.notes)
+    assert any("dusk has only 1 block of neighbouring frames: an interval takes at least 3" in note for note in alone.notes)
+
+
+def test_two_blocks_give_no_interval_and_one_line_says_why(make_run: MakeRun, shares: Shares) -> None:
+    blocks = ["first"] * 6 + ["second"] * 6
+    source = make_run("source", {name: shares([0.2] * 6 + [0.9] * 6) for name in ("dusk", "night")}, blocks=blocks)
+    repair = make_run("repair", {name: shares([0.4] * 6 + [0.9] * 6) for name in ("dusk", "night")}, blocks=blocks, parent=source)
+    comparison = compare_runs([source, repair])
+    cells = [row.cells["dusk"] for row in comparison.rows]
+    assert not any(interval.exists for interval in (cells[0].miou, cells[1].miou, cells[1].difference))
+    assert cells[1].difference.value > 0.05
+    assert cells[1].within_noise
+    (note,) = comparison.notes
+    assert note.startswith("dusk; night have only 2 blocks of neighbouring frames: an interval takes at least 3, so none is given")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [((2,), "none, below 3"), ((3,), "frames: jackknife"), ((2, 30), "frames: expanded percentile bootstrap"), ((30, 4), "; below 30 of them jackknife")],
+)
+def test_how_intervals_were_made_is_what_these_domains_take(blocks: tuple[int, ...], words: str) -> None:
+    told = describe_intervals(blocks)
+    assert words in told
+    assert ("bootstrap" in told, "jackknife" in told) == (max(blocks) >= 30, any(3 <= count < 30 for count in blocks))
 
 
 def test_record_and_matrices_must_belong_together(make_run: MakeRun, shares: Shares) -> None:

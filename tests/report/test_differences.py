@@ -54,11 +54,11 @@ def test_bars_are_in_order_and_marked_classes_stand_out(monkeypatch: pytest.Monk
         difference_figure(differences, CLASSES, ["person"], "")
 
 
-def test_one_block_has_no_whisker_and_the_figure_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_blocks_have_no_whisker_and_the_figure_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Any] = {}
     monkeypatch.setattr(module, "render", lambda figure, *rest: drawn.update(figure=figure) or b"")
-    ours, theirs = np.array([[[90, 10], [10, 40]], [[80, 20], [10, 40]]])[:, None], np.array([[[50, 50], [5, 45]]] * 2)[:, None]
-    for blocks, whiskers, words in ((["a", "a"], 0, "no interval: one block of images"), (["a", "b"], 2, "whiskers: 95 % intervals")):
+    ours, theirs = np.array([[[90, 10], [10, 40]], [[80, 20], [10, 40]], [[85, 15], [9, 41]]])[:, None], np.array([[[50, 50], [5, 45]]] * 3)[:, None]
+    for blocks, whiskers, words in ((["a", "a", "b"], 0, "no interval: below 3 blocks of images"), (["a", "b", "c"], 2, "whiskers: 95 % intervals")):
         difference_figure(class_differences(ours, theirs, blocks), CLASSES[:2], [], "")
         axes = drawn["figure"].axes[0]
         (lines,) = axes.containers[1].lines[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -273,6 +274,42 @@ def test_the_page_says_what_is_not_drawn(results: Results, comparison: StudyComp
     assert "Not drawn" not in build_study_page(results, comparison)
     nothing = build_study_page(results, replace(comparison, rows=(source, as_method(idle, "tent"))))
     assert "Accuracy against cost" not in nothing
+
+
+def test_two_images_give_neither_interval_nor_p_in_any_form(tmp_path: Path) -> None:
+    with Results.open(tmp_path / "out" / "results.sqlite", "known") as file:
+        for seed in (0, 1):
+            runs = tmp_path / "out" / "runs"
+            source = write_run(runs, f"source-{seed}", {"fog": diagonal([0.5, 0.6])}, domains=DOMAINS, seed=seed)
+            repair = write_run(runs, f"good-{seed}", {"fog": diagonal([0.7, 0.8])}, parent=source, domains=DOMAINS, seed=seed)
+            for entry, run in (("source", source), ("good", repair)):
+                file.add_run(planned(entry, {"seed": seed}), run.record["identity"], run)
+        comparison = compare_study(file)
+        page = build_study_page(file, comparison)
+    assert any(note.startswith("fog: fewer than 3 blocks of images") for note in comparison.notes)
+    form = differences_form(comparison)
+    assert [entry.words() for entry in form.rows[0]] == ["good", "~+22.1", "-"]  # 0.75 / 1.25 - 0.55 / 1.45
+    assert list(csv.reader(io.StringIO(to_csv(form))))[1][2] == ""
+    assert "nan" not in to_latex(form) + page.partition("<figure")[0].partition("<body>")[2]
+
+
+def test_page_and_tables_tell_of_rollbacks(results: Results, tmp_path: Path) -> None:
+    calm = {"batches": 4, "not_finite": 0, "collapsed": 0, "resets_of_the_method": 0}
+    for seed in (0, 1):
+        source = Run.open(tmp_path / "out" / "runs" / f"source-augmentation=plain-seed={seed}")
+        streams = {"clear": calm, "fog": calm | {"collapsed": 1 + seed, "not_finite": seed}}
+        axes: dict[str, Any] = {"augmentation": "plain", "seed": seed}
+        for entry, told in (("tent", streams), ("sar", dict.fromkeys(streams, calm))):
+            matrices = {label: images(0.6, seed) for label in DOMAINS}
+            run = write_run(tmp_path / "out" / "runs", f"{entry}-{seed}", matrices, parent=source, domains=DOMAINS, seed=seed, method=entry, streams=told)
+            results.add_run(planned(entry, axes), run.record["identity"], run)
+    comparison = compare_study(results)
+    told = "tent (augmentation plain): 4 rollbacks in 8 batches (1 not finite, 3 collapsed) on fog (2 seeds together)"
+    assert [note for note in comparison.notes if "rollback" in note] == [told]
+    assert told in build_study_page(results, comparison)
+    assert told in scores_form(comparison).notes
+    shutil.rmtree(tmp_path / "out" / "runs")  # figures stay without the folders, and this is not among them
+    assert not [note for note in compare_study(results).notes if "rollback" in note]
 
 
 def test_a_pivot_that_is_none_says_why(comparison: StudyComparison, results: Results) -> None:

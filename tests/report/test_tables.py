@@ -11,6 +11,7 @@ from rich.console import Console
 from segshift.engine.run import Run
 from segshift.metrics import DEFINITION
 from segshift.report.comparison import Comparison, compare_runs
+from segshift.report.protocols import protocol_lines
 from segshift.report.tables import FIELDS, describe_method, print_comparison, to_csv
 
 MakeRun = Callable[..., Run]
@@ -105,6 +106,37 @@ def test_an_online_run_is_not_free(make_run: MakeRun, shares: Shares) -> None:
     found = {name: [lines[name][figure] for figure in figures] for name in ("tent", "eata", "none")}
     assert found == {"tent": ["", "", "", "0.25"], "eata": ["", "", "3.0", "0.25"], "none": ["0", "0", "", "0.25"]}
     assert "test, s/image" not in printed(compare_runs([source]), 160)
+
+
+def test_what_all_repairs_have_in_common_is_said_once(make_run: MakeRun, shares: Shares) -> None:
+    scores = {"fog": shares([0.5] * 4)}
+    source = make_run("source", scores)
+    online = "sees target; from source; online: batches of 4"
+    tent = make_run("tent", scores, parent=source, protocol=f"{online}; touches norms")
+    assert protocol_lines(compare_runs([source, tent])) == [
+        "source: sees what it sees; offline; tested checkpoint: last",
+        "tent: sees target; online: batches of 4; touches norms; tested checkpoint: last",
+    ]
+    sar = make_run("sar", scores, parent=source, protocol=f"{online}; touches norms")
+    eata = make_run("eata", scores, parent=source, protocol=f"{online}; touches nothing")
+    later = make_run("later", scores, parent=tent, protocol="sees target; from tent; offline; touches nothing")
+    assert protocol_lines(compare_runs([source, tent, sar])) == [
+        "source: sees what it sees; offline; tested checkpoint: last",
+        "all repairs: sees target; online: batches of 4; touches norms; tested checkpoint: last",
+    ]
+    assert protocol_lines(compare_runs([source, tent, sar, eata, later])) == [
+        "source: sees what it sees; offline; tested checkpoint: last",
+        "all repairs: sees target; tested checkpoint: last",
+        "tent; sar: online: batches of 4; touches norms",
+        "eata: online: batches of 4; touches nothing",
+        "later: from tent; offline; touches nothing",
+    ]
+
+
+def test_a_command_of_a_note_can_be_copied(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 4)})
+    run = make_run("repair", {"night": shares([0.5] * 4)}, parent=source, domains={"night": "streets::test+night@3"})
+    assert f"`segshift evaluate {source.path} --domain night:=streets::test+night@3`" in printed(compare_runs([source, run]), 80)
 
 
 def test_a_figure_on_known_images_is_marked(make_run: MakeRun, shares: Shares, comparison: Comparison) -> None:

@@ -46,6 +46,18 @@ def test_loss_on_other_images_says_so(make_run: MakeRun, shares: Shares) -> None
     assert second.loss.endswith("within noise (the intervals overlap).")
 
 
+def test_what_has_no_interval_is_neither_found_nor_noise(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"clear": shares([0.9] * 2), "fog": shares([0.5] * 2)}, domains=DOMAINS)
+    repair = make_run("repair", {"clear": shares([0.8] * 2), "fog": shares([0.8] * 2)}, parent=source)
+    (finding,) = describe_findings(compare_runs([source, repair]))
+    unknown = "whether that is noise cannot be told"
+    assert finding.loss.endswith(f"on the same images: -48.5 [no interval] points; {unknown}.")
+    assert finding.repairs[0].startswith(f"repair changes fog by +33.3 [no interval] points: {unknown}; with no label")
+    assert finding.repairs[0].endswith(f"On clear: -15.2 [no interval] points, {unknown}.")
+    other = make_run("other", {"day": shares([0.9] * 2), "dusk": shares([0.5])})
+    assert describe_findings(compare_runs([other]))[0].loss.endswith(f"48.5 points less, and {unknown}.")
+
+
 def test_one_domain_shows_no_loss(make_run: MakeRun, shares: Shares) -> None:
     (finding,) = describe_findings(compare_runs([make_run("source", {"fog": shares([0.5] * 12)})]))
     assert "no loss is known" in finding.loss

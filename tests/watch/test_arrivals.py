@@ -94,9 +94,12 @@ def test_a_frame_that_goes_while_the_folder_is_listed_is_none(tmp_path: Path, mo
     assert names(arrivals) == ["a.png"]
 
 
-def test_an_unreadable_frame_is_not_one_that_is_gone(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+def test_an_unreadable_frame_is_not_one_that_is_gone_and_takes_no_place(tmp_path: Path) -> None:
+    for name in "ace":
+        Image.new("RGB", (4, 3)).save(tmp_path / f"{name}.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    pictures, unreadable = read_frames({tmp_path / f"{name}.png": (0, index) for index, name in enumerate("abc")})
-    assert list(pictures) == [tmp_path / "a.png"]
-    assert unreadable == {"b.png": (0, 1)}
+    waiting = iter([(tmp_path / f"{name}.png", (0, index)) for index, name in enumerate("abcdef")])  # d and f are gone
+    first, rest = read_frames(waiting, 2), read_frames(waiting, 2)
+    assert [path.name for path in first.pictures] == ["a.png", "c.png"]
+    assert (first.files, first.unreadable) == ({tmp_path / "a.png": (0, 0), tmp_path / "c.png": (0, 2)}, {tmp_path / "b.png": (0, 1)})
+    assert (list(rest.pictures), rest.unreadable) == ([tmp_path / "e.png"], {})

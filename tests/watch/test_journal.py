@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from segshift.errors import DataError, RecipeError, WeightsError
+from segshift.errors import DataError, RecipeError, TrainingError, WeightsError
+from segshift.watch import journal as module
 from segshift.watch.journal import Journal
 
 NAMED: dict[str, Any] = {"run": "1", "method": "cotta", "options": {"scales": (1.0, 0.5)}}
 
 
 def line(journal: Journal, **files: tuple[int, int]) -> dict[str, Any]:
-    return {"watch": journal.named, "batch": journal.lines, "files": files}
+    return {"watch": journal.named, "batch": journal.lines, "names": [*files], "files": files}
 
 
 @pytest.fixture
@@ -55,9 +56,60 @@ def test_a_state_whose_line_was_not_written_any_more_gets_it(log: Path) -> None:
     assert (log.read_text(), journal.lines) == (before, 2)
 
 
+def test_a_first_line_that_was_not_written_any_more_is_not_one_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log.jsonl"
+    journal = Journal(log, NAMED)
+    journal.keep(line(journal, a=(1, 2)), {"steps": 1})  # killed here
+    journal = Journal(log, NAMED)
+    assert journal.resume() == ({"steps": 1}, "")
+    assert journal.lines == 1
+    log.unlink()
+    journal = Journal(log, NAMED)
+    assert journal.resume() == (None, f"{log}.state.safetensors was written with line 1, and {log} has 0")
+    assert not log.exists()
+
+    def full(*_: object) -> None:
+        raise TrainingError("the disk is full")
+
+    monkeypatch.setattr(module, "save_state", full)
+    with pytest.raises(TrainingError, match="the disk is full"):
+        journal.keep(line(journal, b=(3, 4)), {"steps": 7})
+    monkeypatch.undo()
+    assert Journal(log, NAMED).resume() == (None, "")
+    journal.keep(line(journal, b=(3, 4)), {"steps": 7})
+    assert Journal(log, NAMED).resume() == ({"steps": 7}, "")
+
+
+def test_a_number_that_json_has_not_is_never_written(log: Path) -> None:
+    journal, before = Journal(log, NAMED), log.read_bytes()
+    for write in (journal.append, lambda bad: journal.keep(bad, {})):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write(line(journal) | {"miou": float("nan")})
+    assert log.read_bytes() == before
+    assert Journal(log, NAMED).resume()[0] is not None
+
+
+def test_of_frames_with_one_stem_the_first_readable_one_is_known(log: Path) -> None:
+    journal = Journal(log, NAMED)
+    files = {"c.jpg": (1, 2), "c.png": (3, 4)}
+    journal.append({"watch": journal.named, "names": ["c.png"], "unreadable": ["c.jpg"], "files": files})
+    journal.append({"watch": journal.named, "names": ["c.jpg"], "unreadable": [], "files": {"c.jpg": (5, 6)}})
+    assert Journal(log, NAMED).first == {"a": "a", "b": "b", "c": "c.png"}
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"hello\n", b"hello", b"\xff\xfe\n", b"[1]\n", b"{}\n", b'{"watch": 1}\n', b'{"watch": {}, "files": {"a": 1}}\n', b"3.5", b'{"other": 1'],
+    [
+        b"hello\n",
+        b"hello",
+        b"\xff\xfe\n",
+        b"[1]\n",
+        b"{}\n",
+        b'{"watch": {}, "files": {}}\n',
+        b'{"watch": 1, "names": [], "files": {"a": 1}}\n',
+        b"3.5",
+        b'{"other": 1',
+    ],
     ids=repr,
 )
 def test_a_file_that_is_no_log_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
@@ -104,4 +156,4 @@ def test_a_state_that_does_not_fit_is_told(log: Path) -> None:
 def test_of_the_lines_only_their_frames_are_kept(log: Path) -> None:
     journal = Journal(log, NAMED)
     kept = [value for value in vars(journal).values() if isinstance(value, list | dict)]
-    assert kept == [json.loads(json.dumps(NAMED)), {"a": (5, 6), "b": (3, 4)}]
+    assert kept == [json.loads(json.dumps(NAMED)), {"a": (5, 6), "b": (3, 4)}, {"a": "a", "b": "b"}]

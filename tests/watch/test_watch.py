@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,19 +20,21 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from segshift.data.dataset import open_domain
 from segshift.engine import prediction
-from segshift.engine.drift import estimate_drift
+from segshift.engine.calibration import calibrate
+from segshift.engine.confidence import Shown, Signals
+from segshift.engine.drift import Judgement, estimate_drift, judge
 from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
 from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
-from segshift.errors import MissingDataError, ModelError, RecipeError
-from segshift.metrics.calibration import ConfidenceCounts
+from segshift.errors import MissingDataError, ModelError, RecipeError, UserError
+from segshift.metrics.calibration import ConfidenceCounts, Estimates
 from segshift.models import SegmentationModel
-from segshift.watch import watch_folder
+from segshift.watch import LOOKED, watch_folder
 
 CLEAR = "streets::test?count=8&size=64x32"
 
@@ -110,6 +117,97 @@ def test_unreadable_frames_are_named_and_left_out(source: Run, incoming: Path, t
     assert line["images"] == 6
 
 
+def nothing() -> None:
+    """Happens between two looks."""
+
+
+def watch_through(between: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch, run: Run, folder: Path, log: Path, **options: Any) -> list[str]:
+    """What is said by a watch that is ended when its sleeps have done all that happens between its looks."""
+
+    def sleep(_: float) -> None:
+        if not between:
+            raise KeyboardInterrupt
+        between.pop(0)()
+
+    reporter, said = console()
+    monkeypatch.setattr(time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        watch_folder(run, folder, log, reporter=reporter, **options)
+    monkeypatch.undo()
+    return [line for line in said.getvalue().splitlines() if line.startswith("batch") or "wait" in line]
+
+
+def test_a_batch_is_filled_with_readable_frames_also_after_a_restart(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, options = tmp_path / "log.jsonl", {"batch_size": 3, "method": "tent", "options": {"lr": 0.1}}
+    for index in (1, 4, 5):
+        (incoming / f"frame{index}.png").write_bytes(b"no picture")
+    for second, path in enumerate(sorted(incoming.iterdir())):
+        os.utime(path, (second, second))
+    last = incoming / "frame7.png"
+    last.rename(tmp_path / "frame7.png")
+    said = watch_through([nothing] * 3, monkeypatch, source, incoming, log, **options)
+    assert [(line["names"], line["unreadable"]) for line in lines(log)] == [(["frame0.png", "frame2.png", "frame3.png"], ["frame1.png"])]
+    assert said[0].endswith("; 1 unreadable")
+    assert said[1:] == ["1 of 3 frames wait for their batch; 2 unreadable"]
+    shutil.move(tmp_path / "frame7.png", last)
+    Image.open(incoming / "frame0.png").save(incoming / "frame8.png")
+    watch_through([nothing] * 2, monkeypatch, source, incoming, log, **options)
+    watch_folder(source, incoming, tmp_path / "whole.jsonl", once=True, every=0.05, **options)  # type: ignore[arg-type]
+    for line in (parts := lines(log)) + (whole := lines(tmp_path / "whole.jsonl")):
+        del line["time"], line["seconds"]
+    assert parts == whole
+    assert (whole[1]["names"], whole[1]["unreadable"]) == ([f"frame{index}.png" for index in (6, 7, 8)], ["frame4.png", "frame5.png"])
+
+
+def test_frames_that_wait_are_told_once_when_nothing_more_comes(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = tmp_path / "away"
+    incoming.rename(away)
+    incoming.mkdir()
+    came: list[Callable[[], object]] = [partial(shutil.copy, away / f"frame{index}.png", incoming) for index in range(4)]
+    said = watch_through(
+        [*came[:2], nothing, nothing, nothing, came[2], nothing, nothing, came[3], nothing, nothing],
+        monkeypatch,
+        source,
+        incoming,
+        tmp_path / "log",
+        batch_size=4,
+    )
+    assert [line.partition(":")[0] for line in said] == ["2 of 4 frames wait for their batch", "3 of 4 frames wait for their batch", "batch 0"]
+
+
+def test_a_line_has_every_key_null_where_it_is_not_known(source: Run, incoming: Path, tmp_path: Path) -> None:
+    for path in incoming.iterdir():
+        path.write_bytes(b"no picture")
+    watch_folder(source, incoming, tmp_path / "none.jsonl", once=True, every=0.05)
+    (line,) = lines(tmp_path / "none.jsonl")
+    assert (line["images"], len(line["unreadable"])) == (0, 8)
+    assert [line[key] for key in LOOKED] == [None] * len(LOOKED)
+
+
+def test_every_key_of_a_line_is_in_the_documentation(source: Run, incoming: Path, tmp_path: Path) -> None:
+    watch_folder(source, incoming, tmp_path / "log.jsonl", method="tent", once=True, every=0.05)
+    (line,) = lines(tmp_path / "log.jsonl")
+    table = (Path(__file__).parents[2] / "docs" / "test-time.md").read_text().partition("| key of a line |")[2]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:] if row.startswith("|")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(line)
+
+
+def test_estimates_that_are_not_known_are_null_and_unknown(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the model sees nothing but classes that the source has not."""
+
+    def judged(*arguments: Any) -> Judgement:
+        found = judge(*arguments)
+        return replace(found, estimates=Estimates(found.estimates.accuracy, {name: np.full(3, np.nan) for name in found.estimates.iou}))
+
+    monkeypatch.setattr("segshift.watch.judge", judged)
+    reporter, said = console()
+    watch_folder(source, incoming, tmp_path / "log.jsonl", method="tent", once=True, every=0.05, reporter=reporter)
+    (line,) = lines(tmp_path / "log.jsonl")
+    assert line["miou"] is None
+    assert set(line["miou_by"].values()) == {None}
+    assert ", mIoU unknown\n" in said.getvalue()
+
+
 def test_adaptation_goes_on_as_if_nothing_had_stopped_it(source: Run, incoming: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
     options: dict[str, Any] = {"batch_size": 2, "once": True, "every": 0.05, "method": "tent", "options": {"lr": 0.1}}
@@ -143,6 +241,35 @@ def test_what_cannot_be_watched_has_its_line(source: Run, incoming: Path, tmp_pa
         watch_folder(source, incoming, log, method="tent", once=True, every=0.05)
     with pytest.raises(RecipeError, match="which is watched, would be frames themselves"):
         watch_folder(source, incoming, tmp_path / "other.jsonl", predictions=incoming / ".." / "incoming", once=True)
+
+
+def test_what_is_wrong_is_said_before_the_calibration(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segshift.watch.calibrate", lambda *_, **__: pytest.fail("calibrated first"))
+
+    def refused(told: str, run: Run = source, **options: Any) -> None:
+        with pytest.raises(UserError, match=told):
+            watch_folder(run, incoming, tmp_path / "log.jsonl", once=True, every=0.05, **options)
+
+    refused("method adabn answers no stream", method="adabn")
+    refused("method eata sees the source", method="eata")
+    refused(r"false_alarms is 0\.0", false_alarms=0.0)
+    refused(r"false_alarms is 1\.0", false_alarms=1.0)
+    refused("is running, not finished", Run(source.path, source.record | {"status": "running"}), method="tent")
+    monkeypatch.setattr(Run, "load_model", lambda _: nn.Conv2d(3, 19, 1))
+    refused("tent tunes scale and shift of normalisation layers and Conv2d has none", method="tent")
+
+
+def test_two_watches_never_write_one_log(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, refused = tmp_path / "log.jsonl", list[str]()
+
+    def another() -> None:
+        with pytest.raises(RecipeError) as error:
+            watch_folder(source, incoming, log, batch_size=4)
+        refused.append(str(error.value))
+
+    watch_through([another, nothing], monkeypatch, source, incoming, log, batch_size=4)
+    assert refused == [f"another watch writes to {log} (process {os.getpid()} on {socket.gethostname()}): choose another --out, or stop it"]
+    assert watch_folder(source, incoming, log, batch_size=4, once=True, every=0.05) == 0
 
 
 @pytest.mark.parametrize("lr", [0.1, 1e30], ids=["steady", "broken by each step"])
@@ -237,6 +364,52 @@ def test_two_frames_of_one_stem_have_a_label_map_each(source: Run, incoming: Pat
     watch_folder(source, incoming, log, predictions=out, once=True, every=0.05)
     assert sorted(path.name for path in out.iterdir()) == ["frame0.jpg_label.png", "frame0_label.png", "frame1_label.png"]
     assert (out / "frame0_label.png").read_bytes() == first
+
+
+def test_a_label_map_is_never_another_frame_s_after_a_restart(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "out"
+    b, later, *_, other = (path.rename(tmp_path / path.name) for path in sorted(incoming.iterdir()))
+    (incoming / "a.jpg").write_bytes(b"cut off")
+    os.utime(incoming / "a.jpg", (0, 0))
+    shutil.copy(b, incoming / "b.png")
+    watch_through([nothing, partial(shutil.copy, later, incoming / "a.png"), nothing], monkeypatch, source, incoming, log, batch_size=1, predictions=out)
+    first = (out / "a_label.png").read_bytes()
+    Image.open(other).save(incoming / "a.jpg")
+    watch_folder(source, incoming, log, predictions=out, once=True, every=0.05)
+    assert [(line["names"], line["unreadable"]) for line in lines(log)] == [(["b.png"], ["a.jpg"]), (["a.png"], []), (["a.jpg"], [])]
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg_label.png", "a_label.png", "b_label.png"]
+    assert (out / "a_label.png").read_bytes() == first
+
+
+def test_a_label_map_belongs_to_the_first_of_a_stem_also_where_sizes_differ(
+    source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "size", None)  # frames go through the method by their size
+    out, picture = tmp_path / "out", Image.open(incoming / "frame0.png")
+    shutil.rmtree(incoming)
+    incoming.mkdir()
+    for second, (name, size) in enumerate({"x.png": (64, 32), "a.png": (96, 32), "a.jpg": (64, 32)}.items()):
+        picture.resize(size).save(incoming / name)
+        os.utime(incoming / name, (second, second))
+    watch_folder(source, incoming, tmp_path / "log.jsonl", method="prediction-bn", predictions=out, once=True, every=0.05)
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg_label.png", "a_label.png", "x_label.png"]
+    assert [label.shape for label in maps(out)] == [(32, 64), (32, 96), (32, 64)]
+
+
+def test_label_maps_are_made_only_where_they_are_written(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrate(source)
+    look = Signals.look
+
+    def unseen(self: Signals, shown: Shown) -> Iterator[tuple[None, Tensor | None]]:
+        """Strips that nothing can be made of."""
+        yield from ((None, label) for _, label in look(self, shown))
+
+    monkeypatch.setattr(Signals, "look", unseen)
+    watch_folder(source, incoming, tmp_path / "plain.jsonl", once=True, every=0.05)
+    watch_folder(source, incoming, tmp_path / "maps.jsonl", method="tent", predictions=tmp_path / "out", once=True, every=0.05)
+    assert len(maps(tmp_path / "out")) == 8
+    monkeypatch.setattr("segshift.watch.label_map", lambda *_: pytest.fail("a label map that nobody wants"))
+    watch_folder(source, incoming, tmp_path / "tent.jsonl", method="tent", once=True, every=0.05)
 
 
 def test_large_frames_are_looked_at_in_strips(source: Run, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ class Drift:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        by_class = {name: dict(zip(self.classes, map(_number, values), strict=True)) for name, values in self.estimates.iou.items()}
+        by_class = {name: dict(zip(self.classes, map(none_for_nan, values), strict=True)) for name, values in self.estimates.iou.items()}
         iou, source, rehearsal = self.true_iou, self.calibration.source, self.calibration.rehearsal
         return {
             "label": self.label or self.domain,
@@ -116,13 +116,13 @@ class Drift:
             "stretches": self.stretches,
             "layers": self.layers,
             "accuracy": self.estimates.accuracy,
-            "miou": {name: _number(self.estimates.miou(name)) for name in self.estimates.iou},
+            "miou": {name: none_for_nan(self.estimates.miou(name)) for name in self.estimates.iou},
             "iou": by_class,
-            "margin": {"miou": _number(rehearsal.iou_margin), "accuracy": _number(rehearsal.accuracy_margin)},
+            "margin": {"miou": none_for_nan(rehearsal.iou_margin), "accuracy": none_for_nan(rehearsal.accuracy_margin)},
             "source": {"domain": self.calibration.domain, "accuracy": source.accuracy, "miou": source.miou},
-            "true_accuracy": _number(self.true_accuracy),
-            "true_miou": _number(self.true_miou),
-            "true_iou": None if iou is None else dict(zip(self.classes, map(_number, iou), strict=True)),
+            "true_accuracy": none_for_nan(self.true_accuracy),
+            "true_miou": none_for_nan(self.true_miou),
+            "true_iou": None if iou is None else dict(zip(self.classes, map(none_for_nan, iou), strict=True)),
         }
 
 
@@ -219,5 +219,10 @@ def judge(calibration: Calibration, signals: Signals) -> Judgement:
     return Judgement(distance, layers, clean, no_alarm, estimates)
 
 
-def _number(value: float | None) -> float | None:
+def none_for_nan(value: float | None) -> float | None:
+    """The number, None for NaN, which JSON has not.
+
+    >>> none_for_nan(0.5), none_for_nan(float("nan")), none_for_nan(None)
+    (0.5, None, None)
+    """
     return None if value is None or np.isnan(value) else float(value)

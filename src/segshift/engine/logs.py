@@ -128,8 +128,14 @@ def is_first_process() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 42s, 3m 20s or 2h 05m."""
+    """Seconds as <1s, 42s, 3m 20s or 2h 05m; nothing that took time reads as 0s.
+
+    >>> duration(0.4), duration(0), duration(59.6)
+    ('<1s', '0s', '1m 00s')
+    """
     whole = int(seconds + 0.5)
+    if whole == 0 and seconds > 0:
+        return "<1s"
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:

@@ -11,11 +11,13 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, final
 from zipfile import BadZipFile
@@ -218,6 +220,17 @@ def write_evaluation(
     write_atomic(file.with_suffix(".npz"), buffer.getvalue())
     write_atomic(file, _json(record))
     return Evaluation.open(file)
+
+
+def evaluate_command(run: Run, wanted: Iterable[tuple[str, str]]) -> str:
+    """The command that tests a run on these (label, domain), a label that it has already with a number behind it."""
+    names = {evaluation.name for evaluation in run.evaluations()}
+    words = ["segshift", "evaluate", str(run.path)]
+    for label, domain in wanted:
+        free = label if label not in names else next(name for number in count(2) if (name := f"{label} {number}") not in names)
+        names.add(free)
+        words += ["--domain", f"{free}:={domain}"]
+    return shlex.join(words)
 
 
 def _narrowed(counts: np.ndarray) -> np.ndarray:

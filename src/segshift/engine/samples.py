@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segshift.engine.folder import Plan
 from segshift.engine.loading import require_one_size
-from segshift.engine.run import Run
+from segshift.engine.run import Run, evaluate_command
 from segshift.errors import UserError
 from segshift.methods import Method
 
@@ -42,24 +42,32 @@ def describe_small(plan: Plan) -> list[str]:
 
 
 def describe_clashes(plan: Plan) -> list[str]:
-    """A line for each test whose label an ancestor has for other images: the two cannot be compared."""
-    lines: list[str] = []
+    """A line for each test whose label an ancestor has for other images, with what its score is then compared with."""
+    ancestors: list[Run] = []
     here: Run | None = plan.parent
-    labels = {name: label for label in plan.tests for name in plan.recipe.rounds_of(label)}
     while here is not None:
-        tested = here.evaluations()
-        for other in tested:
-            dataset = plan.tests[labels[other.name]] if other.name in labels else None
-            if dataset is None or dataset.fingerprint() == other.record["fingerprint"]:
-                continue
-            del labels[other.name]
-            same = next((each.name for each in tested if each.record["fingerprint"] == dataset.fingerprint()), None)
-            lines.append(
-                f"test {other.name}: {here.name} has this label for other images ({other.record['domain']}), so the two are not compared: "
-                + (f"take its label of these, --test '{same}:={dataset.domain}'" if same else f"take another, --test 'LABEL:={dataset.domain}'")
-            )
+        ancestors.append(here)
         try:
             here = here.parent()
         except UserError:
             here = None
+    lines: list[str] = []
+    labels = {name: label for label in plan.tests for name in plan.recipe.rounds_of(label)}
+    for ancestor in ancestors:
+        for other in ancestor.evaluations():
+            dataset = plan.tests[labels[other.name]] if other.name in labels else None
+            if dataset is None or dataset.fingerprint() == other.record["fingerprint"]:
+                continue
+            del labels[other.name]
+            source = ancestors[-1]
+            same = next((each.name for each in source.evaluations() if each.record["fingerprint"] == dataset.fingerprint()), None)
+            wanted = evaluate_command(source, [(other.name, str(dataset.domain))])
+            lines.append(
+                f"test {other.name}: {ancestor.name} has this label for other images ({other.record['domain']}); "
+                + (
+                    f"compared with the score of {source.name} on the same images, which it calls {same}"
+                    if same
+                    else f"{source.name} has no score on these to compare with, which `{wanted}` gives"
+                )
+            )
     return lines

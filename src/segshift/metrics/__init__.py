@@ -19,6 +19,7 @@ from segshift.metrics.interval import Interval
 from segshift.metrics.significance import friedman_p_value, holm, mean_interval, mean_ranks, paired_p_value, seed_p_value
 from segshift.metrics.statistics import (
     FEW_BLOCKS,
+    LEAST_BLOCKS,
     bootstrap_interval,
     confidence_interval,
     jackknife_interval,
@@ -31,6 +32,7 @@ __all__ = [
     "DEFINITION",
     "DEFINITIONS",
     "FEW_BLOCKS",
+    "LEAST_BLOCKS",
     "ConfusionMatrix",
     "CurveScores",
     "Interval",

@@ -13,7 +13,7 @@ from segshift.errors import DataError
 class Interval:
     """A figure and the interval that holds its true value with probability `level`.
 
-    `low` and `high` are NaN where no interval exists: with one block there is nothing to resample, or the figure is NaN in every resample.
+    `low` and `high` are NaN where no interval exists: there are too few blocks (`statistics.LEAST_BLOCKS`), or the figure is NaN in every resample.
     `blocks` is what was resampled, or what a mean was taken over; `samples` are the figures behind it that were not NaN: resamples, blocks left out in turn,
     or the values of a mean.
 

@@ -77,7 +77,7 @@ def paired_p_value(
     """Two-sided p of "no difference on all images" between two models: the jackknife's t = difference / se with B - 1 degrees of freedom.
 
     The arguments are those of `paired_jackknife`, several seeds among them; p is below 0.05 where its interval of 95 % excludes 0.
-    NaN where there is no interval (one block, a figure that hangs on one block); 1 where the two are equal in every block.
+    NaN where there is no interval (too few blocks, a figure that hangs on one block); 1 where the two are equal in every block.
 
     >>> plain = np.array([[[8, 2], [1, 9]], [[5, 5], [0, 10]], [[9, 1], [2, 8]]])
     >>> better = np.array([[[9, 1], [1, 9]], [[6, 4], [0, 10]], [[9, 1], [1, 9]]])

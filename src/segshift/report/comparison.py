@@ -1,7 +1,7 @@
 """Runs side by side: each run's mIoU on each domain with its interval, and the difference to the source model on the same images.
 
-The source model of a run is its root ancestor. A column holds one data set only, under whatever label a run has it: an evaluation of its label on
-other images (another fingerprint) or of other classes is left out with a note, never mixed in.
+The source model of a run is its root ancestor. A column holds one data set only, under whatever label a run has it: evaluations of its label on
+other images (another fingerprint) have a column of their own, those of other classes are left out with a note.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import final
 import numpy as np
 
 from segshift.engine.guard import describe_trouble
-from segshift.engine.run import Evaluation, Run
+from segshift.engine.run import Evaluation, Run, evaluate_command
 from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
-from segshift.metrics import FEW_BLOCKS, Interval, confidence_interval, paired_interval
+from segshift.metrics import FEW_BLOCKS, LEAST_BLOCKS, Interval, confidence_interval, paired_interval
 from segshift.report.matching import match_images, of_same_images
 from segshift.report.naming import row_names
 
@@ -25,11 +25,6 @@ LEVEL = 0.95
 SEED = 0
 WIDE_BLOCKS = 5
 """Below so many blocks a note says what the intervals stand on: Student's t alone makes them more than 1.6 times as wide."""
-INTERVAL = (
-    f"intervals: {LEVEL:.0%}, over images (over blocks of neighbouring frames for video): expanded percentile bootstrap, {SAMPLES} resamples, "
-    f"seed {SEED}; below {FEW_BLOCKS} of them jackknife with Student's t; differences are paired: the same images are drawn for both models"
-)
-"""How the intervals were made, to be printed with them."""
 
 
 @final
@@ -114,7 +109,21 @@ class Comparison:
     def definitions(self) -> list[str]:
         """What mIoU means in these evaluations (one line, unless versions differ) and how the intervals were made."""
         cells = [cell for row in self.rows for cell in row.cells.values()]
-        return [*dict.fromkeys(str(cell.evaluation.record["definition"]) for cell in cells), INTERVAL]
+        return [*dict.fromkeys(str(cell.evaluation.record["definition"]) for cell in cells), describe_intervals([column.blocks for column in self.columns])]
+
+
+def describe_intervals(blocks: Sequence[int]) -> str:
+    """How intervals over so many images or blocks were made, to be printed with them.
+
+    >>> describe_intervals([12, 4])
+    "intervals: 95 %, over images, of video over blocks of neighbouring frames: jackknife with Student's t; differences are paired, image by image"
+    """
+    jackknife, bootstrap = "jackknife with Student's t", f"expanded percentile bootstrap, {SAMPLES} resamples, seed {SEED}"
+    many, few = any(count >= FEW_BLOCKS for count in blocks), any(LEAST_BLOCKS <= count < FEW_BLOCKS for count in blocks)
+    if not many and not few:
+        return f"intervals: none, below {LEAST_BLOCKS} images, of video blocks of neighbouring frames"
+    how = f"{bootstrap}; below {FEW_BLOCKS} of them {jackknife}" if many and few else bootstrap if many else jackknife
+    return f"intervals: {100 * LEVEL:.0f} %, over images, of video over blocks of neighbouring frames: {how}; differences are paired, image by image"
 
 
 def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison:
@@ -129,7 +138,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
     for name in domains:
         if known and name not in known:
             raise unknown_name("evaluated domain", name, known)
-    matched, left_out = match_images(evaluations, domains or known)
+    matched = match_images(evaluations, domains or known)
     if not matched:
         raise DataError(f"no evaluation in {', '.join(str(run.path) for run in runs)}: run `segshift evaluate RUN --domain DOMAIN` first")
     names = row_names([run for run, _, _ in ordered])
@@ -146,34 +155,35 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
             builder.note(f"{names[run.path]} has no evaluation: `segshift evaluate {run.path} --domain DOMAIN`")
         rows.append(Row(run, names[run.path], str(source.path if source else run.path), depth, cells))
     columns = tuple(builder.columns.values())
-    builder.notes += _note_other_images(left_out, builder.columns, names, {run.path: source or run for run, source, _ in ordered})
-    builder.notes += [*_note_lacking(rows), *_note_trouble(rows), *_note_few_blocks(columns)]
+    sources = {str(source.path): source for _, source, _ in ordered if source}
+    builder.notes += [*_note_other_images(rows), *_note_lacking(rows, sources), *_note_trouble(rows), *_note_few_blocks(columns)]
     return Comparison(tuple(rows), columns, tuple(builder.notes))
 
 
-def _note_other_images(
-    left_out: Mapping[str, Mapping[Path, Evaluation]], columns: Mapping[str, Column], names: Mapping[Path, str], sources: Mapping[Path, Run]
-) -> Iterator[str]:
-    """One line a label that stands for other images in some runs."""
-    for label, by_run in left_out.items():
-        if label in columns:
-            runs = "; ".join(f"{names[path]} ({evaluation.record['domain']})" for path, evaluation in by_run.items())
-            path, evaluation = next(iter(by_run.items()))
-            again = f"`segshift evaluate {sources[path].path} --domain 'ANOTHER LABEL:={evaluation.record['domain']}'`"
-            yield f"{label}: left out, as of other images than this column's {columns[label].domain}: {runs}; to compare them, {again}"
+def _note_other_images(rows: Sequence[Row]) -> Iterator[str]:
+    """One line for a label that stands for other images in some runs, which have a column of their own."""
+    columns: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for name, cell in row.cells.items():
+            columns.setdefault(cell.evaluation.name, {}).setdefault(name, []).append(row.name)
+    for label, by_column in columns.items():
+        for name, runs in by_column.items():
+            if name != label and name.startswith(f"{label} (") and label in by_column:
+                yield f"{name}: other images than {label}, and called {label} in {', '.join(runs)}"
 
 
-def _note_lacking(rows: Sequence[Row]) -> Iterator[str]:
-    """One line for all runs that lack a difference on the same domains, as their source model was not tested there."""
-    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    known = {str(row.run.path) for row in rows if row.is_source}
+def _note_lacking(rows: Sequence[Row], sources: Mapping[str, Run]) -> Iterator[str]:
+    """One line for all runs that lack a difference on the same domains, as their source model was not tested there, with the command that tests it."""
+    lacking: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
     for row in rows:
         names = tuple(name for name, cell in row.cells.items() if cell.difference is None)
-        if row.depth and names and row.source in known:
-            lacking.setdefault((row.source, names), []).append(row.name)
-    for (_, names), runs in lacking.items():
-        what = "its source model was" if len(runs) == 1 else "their source model was"
-        yield f"{'; '.join(runs)} on {'; '.join(names)}: {what} not evaluated on the same images, so there is no difference"
+        if row.depth and names and row.source in sources:
+            lacking.setdefault((row.source, names), []).append(row)
+    for (source, names), found in lacking.items():
+        evaluations = [found[0].cells[name].evaluation for name in names]
+        tests = {each.record["fingerprint"]: (each.name, each.record["domain"]) for each in reversed(evaluations)}
+        what = f"{'; '.join(row.name for row in found)} on {'; '.join(names)}: no difference without a score of {sources[source].name} on the same images"
+        yield f"{what}: `{evaluate_command(sources[source], reversed(tests.values()))}`"
 
 
 def _note_trouble(rows: Sequence[Row]) -> Iterator[str]:
@@ -185,13 +195,17 @@ def _note_trouble(rows: Sequence[Row]) -> Iterator[str]:
 
 def _note_few_blocks(columns: Sequence[Column]) -> Iterator[str]:
     """One line for all domains of so few blocks."""
-    for blocks in sorted({column.blocks for column in columns if column.blocks < WIDE_BLOCKS}):
-        names = [column.name for column in columns if column.blocks == blocks]
-        what = f"{'; '.join(names)} {'has' if len(names) == 1 else 'have'}"
-        if blocks == 1:
-            yield f"{what} one block of neighbouring frames, or one image: no interval can be given; test on more sequences"
+    found: dict[tuple[int, str], list[str]] = {}
+    for column in columns:
+        if column.blocks < WIDE_BLOCKS:
+            kind = "image" if column.blocks == column.images else "block"
+            found.setdefault((column.blocks, f"{kind}{'s' * (column.blocks != 1)}{' of neighbouring frames' * (kind == 'block')}"), []).append(column.name)
+    for (blocks, kind), names in sorted(found.items()):
+        what = f"{'; '.join(names)} {'has' if len(names) == 1 else 'have'} only {blocks} {kind}"
+        if blocks < LEAST_BLOCKS:
+            yield f"{what}: an interval takes at least {LEAST_BLOCKS}, so none is given and every difference may be noise; test on more"
         else:
-            yield f"{what} only {blocks} blocks of images: few to tell an interval from; more sequences make it reliable"
+            yield f"{what}: few to tell an interval from; more make it reliable"
 
 
 @dataclass

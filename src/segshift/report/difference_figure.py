@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Num
 
 from segshift.errors import unknown_name
-from segshift.metrics import Interval, iou, paired_interval
+from segshift.metrics import LEAST_BLOCKS, Interval, iou, paired_interval
 from segshift.report.canvas import COLORS, COLUMN, Format, canvas, cut, plain, render
 from segshift.report.figures import bars
 
@@ -58,4 +58,4 @@ def whiskers(intervals: Sequence[Interval]) -> str:
     """What the whiskers of a figure are, or why there is none."""
     if any(interval.exists for interval in intervals):
         return f"whiskers: {intervals[0].level:.0%} intervals".replace("%", " %")
-    return "no interval: one block of images"
+    return f"no interval: below {LEAST_BLOCKS} blocks of images"

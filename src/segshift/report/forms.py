@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+WORDS = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
+ESCAPED = {sign: rf"\text{word}{{}}" for sign, word in WORDS.items()} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
 
 @final
@@ -151,6 +152,8 @@ def escape(text: str) -> str:
 
     >>> escape("50 % of a_b")
     '50 \\\\% of a\\\\_b'
+    >>> escape("<1s")
+    '\\\\textless{}1s'
     """
     return "".join(ESCAPED.get(sign, sign) for sign in text)
 

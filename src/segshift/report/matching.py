@@ -10,11 +10,12 @@ from segshift.engine.run import Evaluation
 Matched = dict[str, dict[Path, Evaluation]]
 
 
-def match_images(evaluations: Mapping[Path, Sequence[Evaluation]], wanted: Iterable[str]) -> tuple[Matched, dict[str, dict[Path, Evaluation]]]:
-    """Evaluations by column and run, and by label those that have no column, as their label stands for other images.
+def match_images(evaluations: Mapping[Path, Sequence[Evaluation]], wanted: Iterable[str]) -> Matched:
+    """Evaluations by column and run.
 
     The first run that has a column's label says which images it is of. A run that has none of this label on these images has there another
-    one of the same images, which then has no column of its own; where a run has evaluations of both labels on them, both columns stay.
+    one of the same images, which then has no column of its own; where a run has evaluations of both labels on them, both columns stay. What is left of a
+    label, of other images, has a column of its own behind it, which is called `LABEL (DOMAIN)`.
     """
     labels = list(wanted)
     matched: Matched = {}
@@ -39,12 +40,23 @@ def match_images(evaluations: Mapping[Path, Sequence[Evaluation]], wanted: Itera
                 here[path] = chosen[0]
         taken |= {(path, e.name) for path, e in here.items()}
         matched[label] = here
-    left_out: dict[str, dict[Path, Evaluation]] = {}
-    for path, found in evaluations.items():
-        for e in found:
-            if e.name in labels and (path, e.name) not in taken:
-                left_out.setdefault(e.name, {})[path] = e
-    return matched, left_out
+    columns: Matched = {}
+    for label in labels:
+        columns |= {label: matched[label]} if label in matched else {}
+        for path, found in evaluations.items():
+            for e in found:
+                if e.name == label and (path, label) not in taken:
+                    columns.setdefault(_qualified(e, path, columns, matched), {})[path] = e
+    return columns
+
+
+def _qualified(evaluation: Evaluation, path: Path, columns: Matched, matched: Matched) -> str:
+    """The column of what has none by its label: one of the same images that lacks this run, else a new one."""
+    for name, by_run in columns.items():
+        if name not in matched and path not in by_run and of_same_images(evaluation, by_run.values()):
+            return name
+    name = f"{evaluation.name} ({evaluation.record['domain']})"
+    return name if name not in columns else f"{evaluation.name} ({evaluation.record['domain']}, {fingerprint(evaluation)[:8]})"
 
 
 def of_same_images(evaluation: Evaluation, others: Iterable[Evaluation]) -> Evaluation | None:

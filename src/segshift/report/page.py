@@ -17,8 +17,9 @@ from segshift.report.costs import changed_parameters, changed_statistics, descri
 from segshift.report.figures import class_figure, degradation_figure, find_curves
 from segshift.report.overlays import draw_overlays
 from segshift.report.picture_grid import overlay_figure
+from segshift.report.protocols import protocol
 from segshift.report.shift import choose_domains
-from segshift.report.tables import describe_method, legend, percent, protocol
+from segshift.report.tables import describe_method, legend, percent
 from segshift.report.words import compare_with_best_source, describe_findings
 
 REPAIRS_SHOWN = 3

@@ -16,8 +16,9 @@ import numpy as np
 
 from segshift.errors import DataError, RecipeError, unknown_name
 from segshift.methods import METHODS
-from segshift.metrics import Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
+from segshift.metrics import LEAST_BLOCKS, Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
 from segshift.report.costs import outlives_a_batch, sees_tests_alone
+from segshift.report.study_streams import describe_rollbacks
 from segshift.study.grid import SEED
 from segshift.study.plan import read_plan
 from segshift.study.results import Results
@@ -179,10 +180,12 @@ def compare_study(results: Results, domains: Sequence[str] = (), order: Sequence
         notes.append(f"{len(failed)} run{plural} left out: {'; '.join(named[:3])}{' ...' if len(failed) > 3 else ''}")
     rows = [_row(title, group, runs, kept, chosen, results, notes) for title, group in _by_title(runs.values(), order).items()]
     rows = _ranked(_corrected(_ordered(rows), chosen), chosen)
-    notes += _other_seeds(rows)
+    notes += [*_other_seeds(rows), *_rollbacks(rows, results.path.parent)]
     blind = [name for name in chosen if (cells := _compared(rows, name)) and all(cell.p != cell.p for cell in cells)]
     if blind:
-        notes.append(f"{', '.join(blind)}: one seed and one block of images cannot tell whether a difference is noise")
+        notes.append(
+            f"{', '.join(blind)}: fewer than {LEAST_BLOCKS} blocks of images, or a figure that hangs on one: no p-value, so every difference may be noise"
+        )
     definitions = (*dict.fromkeys(score.definition for score in scores), *INTERVALS)
     for (_, name), score in kept.items():
         if score.known_images and name in chosen:
@@ -270,6 +273,16 @@ def _other_seeds(rows: Sequence[StudyRow]) -> list[str]:
         for row in rows
         if row.source in of_source and len({run.seed for run in row.runs}) < len(of_source[row.source])
     ]
+
+
+def _rollbacks(rows: Sequence[StudyRow], folder: Path) -> list[str]:
+    """One line a row of which answers were taken back while it was tested, or whose method began anew by itself."""
+    told = []
+    for row in rows:
+        tested = {domain: [run for run in row.runs if run.seed in cell.seeds] for domain, cell in row.cells.items()} if row.online else {}
+        if trouble := describe_rollbacks(tested, folder):
+            told.append(f"{row.title}: {trouble}")
+    return told
 
 
 def _cell(domain: str, tested: Sequence[tuple[RunResult, RunResult | None]], scores: Mapping[tuple[str, str], Score], results: Results) -> StudyCell:

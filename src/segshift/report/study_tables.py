@@ -53,7 +53,7 @@ def differences_form(comparison: StudyComparison) -> Form:
                 entries += [Entry(), Entry()]
                 continue
             entries.append(_percent(cell.difference, signed=True, noise=cell.within_noise))
-            entries.append(Entry(value=cell.p, digits=3))
+            entries.append(Entry() if isnan(cell.p) else Entry(value=cell.p, digits=3))
         rows.append(tuple(entries))
     if not rows:
         raise DataError(f"{comparison.study} has no repair that was tested: add a run with a parent")

@@ -29,6 +29,7 @@ from segshift.report.costs import (
     time_before_tests,
     works_only_while_tested,
 )
+from segshift.report.protocols import protocol, protocol_lines
 
 NAME_WIDTH = 28
 FIELDS = (
@@ -67,7 +68,7 @@ FIELDS = (
     "encoder",
     "folder",
 )
-LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0)"
+LEGEND = "second line: points more than the source model on the same images; ~ within noise (the interval contains 0, or there is none)"
 
 KNOWN = "'no test': labels of some of these images were learned from, or chose the checkpoint; the notes say which"
 
@@ -78,7 +79,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(table, "")
     console.print(cost_table(comparison), "")
     for line in footnotes(comparison):
-        console.print(Text(line, style="dim"))
+        console.print(Text(line, style="dim"), soft_wrap="`" in line)  # a command can be copied
 
 
 def score_tables(comparison: Comparison, width: int = 100) -> list[Table]:
@@ -133,14 +134,16 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def footnotes(comparison: Comparison) -> list[str]:
-    """Definition, intervals, what the domains are, each run's protocol, and what is missing."""
-    blocks = {c.name: f" in {c.blocks} block{'s' * (c.blocks != 1)}" if c.blocks != c.images else "" for c in comparison.columns}
-    columns = [f"{c.name} = {c.domain} ({c.images} image{'s' * (c.images != 1)}{blocks[c.name]})" for c in comparison.columns]
-    named: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        named.setdefault(protocol(row), []).append(row.name)
-    protocols = [f"{'; '.join(names)}: {text}" for text, names in named.items()]
-    return [*legend(comparison), *comparison.definitions(), *columns, *protocols, *(f"note: {note}" for note in comparison.notes)]
+    """Definition, intervals, what the domains are, the runs' protocols, and what is missing."""
+    columns = [_describe_column(column) for column in comparison.columns]
+    return [*legend(comparison), *comparison.definitions(), *columns, *protocol_lines(comparison), *(f"note: {note}" for note in comparison.notes)]
+
+
+def _describe_column(column: Column) -> str:
+    """`fog = streets::test+fog=0.02 (6 images)`; a name that says its domain is enough."""
+    blocks = f" in {column.blocks} block{'s' * (column.blocks != 1)}" if column.blocks != column.images else ""
+    of = "" if column.domain in column.name else f" = {column.domain}"
+    return f"{column.name}{of} ({column.images} image{'s' * (column.images != 1)}{blocks})"
 
 
 def legend(comparison: Comparison) -> list[str]:
@@ -167,14 +170,6 @@ def describe_method(run: Run) -> str:
     except (UserError, OSError):
         tuned = []
     return " ".join([method, *options, "+", str(run.record["tuning"]), *tuned])
-
-
-def protocol(row: Row) -> str:
-    """What the run sees and how, and which checkpoint was tested."""
-    record = row.run.record
-    tested = sorted({str(cell.evaluation.record["checkpoint"]) for cell in row.cells.values()})
-    how = record.get("protocol") or f"sees {', '.join(record.get('sees', ())) or 'nothing'}"
-    return f"{how}; tested checkpoint: {' and '.join(tested) or 'none'}"
 
 
 def percent(interval: Interval, signed: bool = False) -> str:

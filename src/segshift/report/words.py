@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from segshift.metrics import Interval
 from segshift.report.comparison import Cell, Comparison, Row, paired_difference
 from segshift.report.costs import changed_share, learns_while_tested, seconds_per_image
 from segshift.report.shift import choose_domains
@@ -73,12 +74,15 @@ def _loss(source: Row, home: str, away: str) -> str:
         return f"{scores}: the shift costs nothing, {away} scores {higher}."
     if same:
         difference = paired_difference(other, one)
+        if not difference.exists:
+            return f"{scores}: {percent(difference, signed=True)} points; whether that is noise cannot be told."
         if not difference.excludes(0.0):
             return f"{scores}: {percent(difference, signed=True)} points, within noise."
         return f"{scores}: the shift costs {100 * lost:.1f} points [{-100 * difference.high:.1f}, {-100 * difference.low:.1f}]."
     if one.miou.exists and other.miou.exists and one.miou.low > other.miou.high:
         return f"{scores}: the shift costs {100 * lost:.1f} points, and the intervals do not overlap."
-    return f"{scores}: {100 * lost:.1f} points less, within noise (the intervals overlap)."
+    why = "within noise (the intervals overlap)" if one.miou.exists and other.miou.exists else "and whether that is noise cannot be told"
+    return f"{scores}: {100 * lost:.1f} points less, {why}."
 
 
 def surely_lost(source: Row, home: str, away: str) -> bool:
@@ -100,7 +104,7 @@ def _repair(row: Row, source: Row, home: str, away: str) -> str:
     lost = source.cells[home].miou.value - source.cells[away].miou.value
     certain = surely_lost(source, home, away)
     if cell.within_noise:
-        verdict = f"{row.name} changes {away} by {figures} points: within noise"
+        verdict = f"{row.name} changes {away} by {figures} points: {_noise(gain)}"
     elif gain.value > 0:
         if certain:
             share = "more than was lost" if round(1000 * gain.value) > round(1000 * lost) else f"{gain.value / lost:.0%} of what was lost"
@@ -134,8 +138,13 @@ def _price(row: Row, source: Row) -> str:
 def _at_home(cell: Cell | None, home: str) -> str:
     if cell is None or cell.difference is None:
         return ""
-    words = "within noise" if cell.within_noise else "a gain" if cell.difference.value > 0 else "the price of the repair"
+    words = _noise(cell.difference) if cell.within_noise else "a gain" if cell.difference.value > 0 else "the price of the repair"
     return f". On {home}: {percent(cell.difference, signed=True)} points, {words}"
+
+
+def _noise(difference: Interval) -> str:
+    """Words for a difference that is no finding."""
+    return "within noise" if difference.exists else "whether that is noise cannot be told"
 
 
 def _listed(names: list[str]) -> str:

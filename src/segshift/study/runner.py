@@ -5,20 +5,19 @@ What is done stands in the run folders alone; the results file is written from t
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Protocol, final
+from typing import Protocol, final
 
+from segshift.engine.locks import alone
 from segshift.engine.run import Evaluation, Run
 from segshift.engine.stopping import stop_requests
-from segshift.errors import DiskFullError, MissingDataError, RecipeError, UserError, WeightsError
+from segshift.errors import DiskFullError, MissingDataError, UserError, WeightsError
 from segshift.study.jobs import Executor, Job, Message
 from segshift.study.plan import Domains, Entry, state_of
 from segshift.study.results import Results
@@ -260,26 +259,6 @@ def _remove_damaged(folder: Path) -> None:
             file.unlink()
 
 
-@contextmanager
-def lock_study(out: Path) -> Iterator[None]:
+def lock_study(out: Path) -> AbstractContextManager[None]:
     """One driver a study; RecipeError where another one is at work."""
-    try:
-        import fcntl
-    except ImportError:  # a system without locks of this kind
-        yield
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    file: IO[str]
-    with open(out / "lock", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise RecipeError(f"{out}: this study is running already (process {file.read().strip() or '?'}): wait for it, or stop it") from error
-        except OSError:  # a file system without locks
-            yield
-            return
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+    return alone(out / "lock", f"{out}: this study is running already", "wait for it, or stop it")

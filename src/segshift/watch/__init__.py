@@ -9,20 +9,21 @@ whole line.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, cast, final
 
 import torch
 from torch import Tensor
 
+from segshift.diagnose.drift import require_rate
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import as_input, as_seen, show
-from segshift.engine.drift import judge
+from segshift.engine.drift import judge, none_for_nan
 from segshift.engine.guard import Guard
+from segshift.engine.locks import alone
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
 from segshift.engine.provenance import now
@@ -31,8 +32,11 @@ from segshift.errors import MissingDataError, RecipeError
 from segshift.methods import METHODS, OnlineMethod
 from segshift.predict import encode_label
 from segshift.types import Sample
-from segshift.watch.arrivals import Arrivals, Stamp, read_frames
+from segshift.watch.arrivals import Arrivals, Frames, Stamp, read_frames
 from segshift.watch.journal import Journal
+
+LOOKED = ("distance", "alarm_above", "alarm", "miou", "miou_by", "accuracy")
+"""What a line says of its readable frames, null where that is not known."""
 
 
 def watch_folder(
@@ -55,9 +59,10 @@ def watch_folder(
 
     A frame is taken when two looks have found it alike, and again when its file has changed since. `once` looks twice and stops when nothing is left, the
     rest as a batch of its own. `method` adapts while it predicts, and goes on where it was after a restart; distance and estimates are those of the run as
-    it is. `predictions` is a folder for label maps. Unreadable frames are named in the line and left out.
-    Raises MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than the log began with, or for
-    predictions that would be frames, DataError for a log that is none.
+    it is. `predictions` is a folder for label maps. Unreadable frames are named in the line, and take no place in a batch.
+    Raises, before it calibrates the run, MissingDataError where there is no such folder, RecipeError for a method that answers no stream or another one than
+    the log began with, a log that another watch writes, predictions that would be frames or false alarms outside (0, 1), ModelError for a model that the
+    method cannot adapt, DataError for a log that is none.
     """
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder to watch")
@@ -65,10 +70,15 @@ def watch_folder(
         raise RecipeError(f"batch_size is {batch_size}: at least one frame a line")
     if predictions is not None and predictions.resolve() == folder.resolve():
         raise RecipeError(f"label maps in {folder}, which is watched, would be frames themselves: name another folder for predictions")
+    require_rate(false_alarms)
+    run.require_finished()
+    run.require_standalone()
     reporter = reporter or Reporter(None)
-    watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
-    arrivals = Arrivals(folder, watcher.journal.done)
-    return _take_what_is_there(watcher, arrivals, batch_size, every) if once else _follow(watcher, arrivals, batch_size, every)
+    real = log.resolve()
+    with alone(real.with_name(f".{real.name}.lock"), f"another watch writes to {log}", "choose another --out, or stop it"):
+        watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
+        arrivals = Arrivals(folder, watcher.journal.done)
+        return _take_what_is_there(watcher, arrivals, batch_size, every) if once else _follow(watcher, arrivals, batch_size, every)
 
 
 def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float) -> int:
@@ -80,7 +90,9 @@ def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, 
         waiting = arrivals.look()
     except OSError as error:
         raise MissingDataError(f"{arrivals.folder} cannot be listed ({error.strerror}): run the same command again when it is back") from None
-    frames = sum(watcher.take(batch) for batch in batches_of(waiting, batch_size))
+    left, frames = iter(waiting.items()), 0
+    while (taken := watcher.take(left, batch_size)).pictures:
+        frames += len(taken.pictures)
     if arrivals.unsettled:
         watcher.reporter.say(f"{arrivals.unsettled} frames are new or still being written: left for the next call", "yellow")
     return frames
@@ -88,7 +100,7 @@ def _take_what_is_there(watcher: _Watcher, arrivals: Arrivals, batch_size: int, 
 
 def _follow(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float) -> NoReturn:
     """Whole batches as they come, until it is interrupted."""
-    said = ""
+    said, told, bad = "", dict[Path, Stamp](), dict[Path, Stamp]()
     while True:
         waiting: dict[Path, Stamp] = {}
         try:
@@ -98,9 +110,19 @@ def _follow(watcher: _Watcher, arrivals: Arrivals, batch_size: int, every: float
         if lost and not said:
             watcher.reporter.say(lost, "yellow")
         said = lost
-        for batch in batches_of(waiting, batch_size):
-            if len(batch) == batch_size:
-                watcher.take(batch)
+        bad = {path: stamp for path, stamp in bad.items() if waiting.get(path) == stamp}
+        while len(waiting) - len(bad) >= batch_size:
+            taken = watcher.take(waiting.items(), batch_size, whole=True)
+            if len(taken.pictures) < batch_size:
+                bad = taken.unreadable
+                break
+            for path in (*taken.files, *taken.unreadable):
+                del waiting[path]
+                bad.pop(path, None)
+        if not lost and not arrivals.unsettled and waiting != told:
+            told = waiting
+            if waiting:
+                watcher.reporter.say(describe_waiting(len(waiting) - len(bad), batch_size, len(bad)))
         time.sleep(every)
 
 
@@ -123,7 +145,6 @@ class _Watcher:
         self.run, self.predictions, self.device, self.reporter = run, predictions, device, reporter
         self.false_alarms = false_alarms
         self.journal = Journal(log, {"run": run.record["identity"], "method": method, "options": options})
-        self.calibration = calibrate(run, source, device, reporter=reporter)
         self.model = run.load_model().to(device)
         self.guard = None if method is None else self._begin(method, options)
         if self.guard is not None:
@@ -132,9 +153,7 @@ class _Watcher:
                 self.guard.load_state_dict(learned)
             if missing:
                 reporter.say(f"{missing}: {method} begins anew", "yellow")
-        self.owners: dict[str, str] = {}
-        for name in self.journal.done:
-            self._label_file(name)
+        self.calibration = calibrate(run, source, device, reporter=reporter)  # takes longest: what is wrong is told before
 
     def _begin(self, name: str, options: dict[str, Any]) -> Guard:
         if METHODS[name].kind != "online":
@@ -150,51 +169,63 @@ class _Watcher:
             method.begin(self.run.load_model().to(self.device))
         return Guard(method, deepcopy(self.model), self.run.recipe.stream.least_classes)
 
-    def take(self, frames: dict[Path, Stamp]) -> int:
-        """One batch: looks, estimates, adapts, predicts, and writes its line, if there is anything; gives the number of readable frames."""
+    def take(self, waiting: Iterable[tuple[Path, Stamp]], batch_size: int, whole: bool = False) -> Frames:
+        """Reads one batch, the first of those that wait; looks, estimates, adapts, predicts, and writes its line, if there is anything; where it is to be
+        `whole` and is not, it only reads.
+        """
         start = time.perf_counter()
-        pictures, unreadable = read_frames(frames)
-        if not pictures and not unreadable:
-            return 0
+        frames = read_frames(waiting, batch_size)
+        pictures, unreadable = frames.pictures, [path.name for path in frames.unreadable]
+        if (whole and len(pictures) < batch_size) or not (pictures or unreadable):
+            return frames
         line: dict[str, Any] = {"watch": self.journal.named, "batch": self.journal.lines, "time": now(), "images": len(pictures)}
-        line |= {"names": [path.name for path in pictures], "unreadable": [*unreadable]}
-        line["files"] = {path.name: frames[path] for path in pictures} | unreadable
+        line |= {"names": [path.name for path in pictures], "unreadable": unreadable}
+        line["files"] = {path.name: stamp for path, stamp in (frames.files | frames.unreadable).items()}
+        line |= dict.fromkeys(LOOKED)
+        self.journal.claim(line["names"])
         if pictures:
             line |= self._look(pictures)
-            if self.guard is not None:
-                for path, logits in self._answers(self.guard, pictures):
-                    self._write(path, label_map(logits, *pictures[path].shape[-2:]))
-                line |= self.guard.counts()
+        if self.guard is not None:
+            for path, logits in self._answers(self.guard, pictures):
+                if self.predictions is not None:
+                    self._write(self.predictions, path, label_map(logits, *pictures[path].shape[-2:]))
+            line |= self.guard.counts()
         line["seconds"] = round(time.perf_counter() - start, 3)
         if self.guard is not None:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
-        counted = f"{line['images']} frame{'s' if line['images'] != 1 else ''}"
-        above = f" ({'ALARM, ' if line['alarm'] else 'alarm '}above {line['alarm_above']:.2g})" if "alarm" in line else ""
-        words = [counted, f"distance {line['distance']:.2g}{above}"] if "distance" in line else [counted]
-        margin, before = 100 * self.calibration.rehearsal.iou_margin, " before it adapts" if self.guard is not None else ""
-        told = ", ".join([*words, f"mIoU {100 * line['miou']:.1f} +-{margin:.1f} %{before}"]) if "miou" in line else "no readable frame"
-        bad = f"; {len(unreadable)} unreadable" if unreadable else ""
-        self.reporter.say(f"batch {line['batch']}: {told}{bad}", "red" if line.get("alarm") else None)
-        return len(pictures)
+        self.reporter.say(self._describe(line), "red" if line["alarm"] else None)
+        return frames
+
+    def _describe(self, line: dict[str, Any]) -> str:
+        """A line in words."""
+        images, unreadable, margin = line["images"], len(line["unreadable"]), 100 * self.calibration.rehearsal.iou_margin
+        words = [f"{images} frame{'s' if images != 1 else ''}" if images else "no readable frame"]
+        if line["distance"] is not None:
+            above = "" if line["alarm"] is None else f" ({'ALARM, ' if line['alarm'] else 'alarm '}above {line['alarm_above']:.2g})"
+            words.append(f"distance {line['distance']:.2g}{above}")
+        if line["miou"] is not None:
+            words.append(f"mIoU {100 * line['miou']:.1f} +-{margin:.1f} %{' before it adapts' if self.guard is not None else ''}")
+        elif images:
+            words.append("mIoU unknown")
+        return f"batch {line['batch']}: {', '.join(words)}{f'; {unreadable} unreadable' if unreadable else ''}"
 
     @torch.no_grad()
     def _look(self, pictures: dict[Path, Tensor]) -> dict[str, Any]:
         """Distance, alarm and estimates, of the run as it is; without a method its answers are the label maps."""
         signals = self.calibration.signals(self.model, self.device)
+        maps = None if self.guard is not None else self.predictions
         for path, picture in pictures.items():
-            labels = []
-            for strip, _ in signals.look(show(Sample(picture, None, None, path.name), self.run.size)):  # a large picture's logits are never there at once
-                labels.append(strip[0].max(0).indices.to(torch.uint8))
-            if self.guard is None:
-                self._write(path, torch.cat(labels))
+            strips = signals.look(show(Sample(picture, None, None, path.name), self.run.size))  # a large picture's logits are never there at once
+            labels = [strip[0].max(0).indices.to(torch.uint8) for strip, _ in strips if maps is not None]
+            if maps is not None:
+                self._write(maps, path, torch.cat(labels))
         told = judge(self.calibration, signals)
-        line: dict[str, Any] = {} if told.distance is None else {"distance": told.distance}
-        if told.distance is not None and told.clean is not None:
-            above = told.clean.above(self.false_alarms)
-            line |= {"alarm_above": above, "alarm": told.distance > above}
-        by = told.estimates
-        return line | {"miou": by.miou("rehearsed"), "miou_by": {name: by.miou(name) for name in by.iou}, "accuracy": by.accuracy}
+        above = None if told.distance is None or told.clean is None else told.clean.above(self.false_alarms)
+        alarm = None if told.distance is None or above is None else told.distance > above
+        miou = {name: none_for_nan(told.estimates.miou(name)) for name in told.estimates.iou}
+        found = told.distance, above, alarm, miou["rehearsed"], miou, told.estimates.accuracy
+        return dict(zip(LOOKED, found, strict=True))
 
     def _answers(self, guard: Guard, pictures: dict[Path, Tensor]) -> Iterator[tuple[Path, Tensor]]:
         """Logits of each frame, while the method adapts."""
@@ -202,22 +233,23 @@ class _Watcher:
             logits = guard(torch.cat([as_input(as_seen(pictures[path], self.run.size), self.device) for path in group])).float()
             yield from ((path, logits[index]) for index, path in enumerate(group))
 
-    def _write(self, path: Path, label: Tensor) -> None:
-        """The label map of a frame, where they are wanted."""
-        if self.predictions is not None:
-            write_atomic(self.predictions / self._label_file(path.name), encode_label(label.cpu(), self.run.label_space))
+    def _write(self, maps: Path, path: Path, label: Tensor) -> None:
+        """The label map of a frame."""
+        write_atomic(maps / self._label_file(path.name), encode_label(label.cpu(), self.run.label_space))
 
     def _label_file(self, name: str) -> str:
         """STEM_label.png, or NAME_label.png where another frame of this stem (a.png, a.jpg) came first."""
         stem = Path(name).stem
-        return f"{stem if self.owners.setdefault(stem, name) == name else name}_label.png"
+        return f"{stem if self.journal.first[stem] == name else name}_label.png"
 
 
-def batches_of(frames: Mapping[Path, Stamp], batch_size: int) -> Iterator[dict[Path, Stamp]]:
-    """So many frames each, in their order; the last batch has the rest."""
-    left = iter(frames.items())
-    while batch := dict(islice(left, batch_size)):
-        yield batch
+def describe_waiting(frames: int, batch_size: int, unreadable: int) -> str:
+    """What a watch says where it has nothing else to do.
+
+    >>> describe_waiting(3, 16, 1)
+    '3 of 16 frames wait for their batch; 1 unreadable'
+    """
+    return f"{frames} of {batch_size} frames wait for their batch{f'; {unreadable} unreadable' if unreadable else ''}"
 
 
 def of_one_size(pictures: dict[Path, Tensor], size: tuple[int, int] | None) -> list[list[Path]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -49,13 +50,26 @@ def list_frames(folder: Path) -> dict[str, Stamp]:
     return found
 
 
-def read_frames(frames: Mapping[Path, Stamp]) -> tuple[dict[Path, Tensor], dict[str, Stamp]]:
-    """Readable frames, and the unreadable ones by name; those that are gone again are neither."""
-    pictures, unreadable = {}, {}
-    for path, stamp in frames.items():
+@final
+@dataclass(frozen=True)
+class Frames:
+    """What was read for one batch: readable frames, and the unreadable ones that came among them."""
+
+    pictures: dict[Path, Tensor]
+    files: dict[Path, Stamp]
+    unreadable: dict[Path, Stamp]
+
+
+def read_frames(frames: Iterable[tuple[Path, Stamp]], count: int) -> Frames:
+    """Reads until so many are readable or none is left; those that are gone again are neither readable nor unreadable."""
+    found = Frames({}, {}, {})
+    for path, stamp in frames:
         with suppress(MissingDataError):
             try:
-                pictures[path] = read_any_image(path)[0]
+                found.pictures[path] = read_any_image(path)[0]
+                found.files[path] = stamp
             except DataError:
-                unreadable[path.name] = stamp
-    return pictures, unreadable
+                found.unreadable[path] = stamp
+        if len(found.pictures) == count:
+            break
+    return found
