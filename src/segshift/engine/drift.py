@@ -131,10 +131,17 @@ def line_of(name: str, value: float, margin: float, others: Mapping[str, float],
 
     >>> line_of("mIoU", 0.305, 0.04, {"soft": 0.35}, 0.29)
     '  mIoU      30.5 +-4.0  (soft 35.0)  labels: 29.0'
+    >>> line_of("mIoU", float("nan"), 0.04, {"soft": float("nan")}, float("nan"))
+    '  mIoU      unknown  (soft unknown)  labels: void alone'
     """
-    beside = ", ".join(f"{other} {100 * estimate:.1f}" for other, estimate in others.items())
-    labels = "" if true is None else f"  labels: {100 * true:.1f}"
-    return f"  {name:8}  {100 * value:.1f} +-{100 * margin:.1f}  ({beside}){labels}"
+
+    def percent(share: float) -> str:
+        return "unknown" if np.isnan(share) else f"{100 * share:.1f}"
+
+    beside = ", ".join(f"{other} {percent(estimate)}" for other, estimate in others.items())
+    spread = "" if np.isnan(value) else f" +-{100 * margin:.1f}"
+    labels = "" if true is None else f"  labels: {'void alone' if np.isnan(true) else percent(true)}"
+    return f"  {name:8}  {percent(value)}{spread}  ({beside}){labels}"
 
 
 def estimate_drift(
