@@ -21,7 +21,8 @@ from scipy.stats import spearmanr
 
 from segshift.engine.run import Run
 from segshift.metrics import Interval, mean_interval
-from segshift.report.studies import StudyComparison, compare_study_folder
+from segshift.report.studies import compare_study_folder
+from segshift.report.study_rows import StudyComparison
 from segshift.study.results import Results
 from segshift.study.rows import RunResult
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from segshift.metrics import Interval
-from segshift.report.studies import StudyComparison, StudyRow, compare_study_folder
+from segshift.report.studies import compare_study_folder
+from segshift.report.study_rows import StudyComparison, StudyRow
 
 PICTURE = Path(__file__).parents[1] / "images" / "camvid_dusk.png"
 SOURCES = {"plain": "#2a6f97", "jitter": "#c8553d"}

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from segshift.metrics import Interval
-from segshift.report.studies import StudyCell, StudyComparison, compare_study_folder
+from segshift.report.studies import compare_study_folder
+from segshift.report.study_rows import StudyCell, StudyComparison
 
 DOMAINS = ("day", "night@1", "night@3", "night@5", "dusk")
 

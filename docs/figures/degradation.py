@@ -12,7 +12,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segshift.report.studies import StudyCell, StudyComparison, StudyRow, compare_study_folder
+from segshift.report.studies import compare_study_folder
+from segshift.report.study_rows import StudyCell, StudyComparison, StudyRow
 
 WEATHERS = ("fog", "rain", "night", "snow")
 COLORS = ("#2a6f97", "#c8553d", "#588157", "#7b2d8b", "#b08900", "#444444")

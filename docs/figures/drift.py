@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from segshift.data.dataset import open_domain
-from segshift.diagnose.drift import PooledMoments, calibrate_alarm, layer_distances, normalization_distance, over_layers
+from segshift.diagnose.alarm import calibrate_alarm
+from segshift.diagnose.drift import PooledMoments, layer_distances, normalization_distance, over_layers
 from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import ShownImages, look_at

@@ -12,7 +12,8 @@ import numpy as np
 
 from segshift.engine.run import Run
 from segshift.metrics import Interval, holm, mean_interval, seed_p_value
-from segshift.report.studies import StudyRow, compare_study_folder
+from segshift.report.studies import compare_study_folder
+from segshift.report.study_rows import StudyRow
 
 WAYS = {"scratch": "scratch", "fine-tuned": "fine-tuned", "half-lr": "half the rate", "encoder-frozen": "encoder frozen"}
 NETWORKS = {"fcn_resnet50": "FCN", "segformer": "SegFormer"}

@@ -19,7 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from segshift.metrics import Interval, holm, mean_interval, paired_p_value, seed_p_value
-from segshift.report.studies import StudyComparison, StudyRow, compare_study_folder
+from segshift.report.studies import compare_study_folder
+from segshift.report.study_rows import StudyComparison, StudyRow
 from segshift.study.results import Results
 
 STRATEGIES = ("source", "null", "cv", "cl", "cv+cl", "bn", "freeze-n-update", "all", "top-10", "random-10", "top-40", "random-40", "top-50", "random-50")

@@ -9,18 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from segshift.diagnose.alarm import CleanSets, calibrate_alarm, clean_sets, runs_of
 from segshift.diagnose.drift import (
-    CleanSets,
     InputMoments,
     PooledMoments,
-    calibrate_alarm,
-    clean_sets,
     describe_moments,
     layer_distances,
     normalization_distance,
     over_layers,
     read_moments,
-    runs_of,
     watch_inputs,
 )
 from segshift.engine.checkpoint import load_state, save_state

@@ -24,10 +24,11 @@ from segshift.errors import DataError, RecipeError, UnknownNameError
 from segshift.metrics import miou, paired_jackknife, paired_p_value
 from segshift.report import study_figures
 from segshift.report.forms import Entry, Form, escape, print_form, to_csv, to_latex
-from segshift.report.studies import StudyComparison, StudyRow, class_means, compare_study
+from segshift.report.studies import class_means, compare_study
 from segshift.report.study_figures import study_cost_figure
 from segshift.report.study_forms import make_forms
 from segshift.report.study_page import build_study_page
+from segshift.report.study_rows import StudyComparison, StudyRow
 from segshift.report.study_tables import NO_CHANGE, NO_TIME, classes_form, cost_form, differences_form, pivot_form, scores_form
 from segshift.report.study_words import describe_study
 from segshift.study.grid import Planned

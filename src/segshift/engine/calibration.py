@@ -17,7 +17,8 @@ from torch import Tensor
 
 from segshift.data.dataset import DomainDataset, open_domain
 from segshift.data.label_space import mapping
-from segshift.diagnose.drift import CleanSets, InputMoments, clean_sets, describe_moments, read_moments
+from segshift.diagnose.alarm import CleanSets, clean_sets
+from segshift.diagnose.drift import InputMoments, describe_moments, read_moments
 from segshift.engine.checkpoint import load_state, save_state
 from segshift.engine.confidence import ShownImages, Signals, confusion_of, look_at
 from segshift.engine.evaluate import images_known

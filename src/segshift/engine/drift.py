@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from segshift.data.dataset import DomainDataset, open_domain
-from segshift.diagnose.drift import CleanSets, normalization_distance, over_layers, require_rate
+from segshift.diagnose.alarm import CleanSets, require_rate
+from segshift.diagnose.drift import normalization_distance, over_layers
 from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.confidence import ShownImages, Signals, confusion_of
 from segshift.engine.logs import Reporter

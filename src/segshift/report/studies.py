@@ -8,24 +8,20 @@ domain are corrected together by Holm's method.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
 
 import numpy as np
 
 from segshift.errors import DataError, RecipeError, unknown_name
-from segshift.methods import METHODS
-from segshift.metrics import LEAST_BLOCKS, Interval, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
-from segshift.report.costs import outlives_a_batch, sees_tests_alone
+from segshift.metrics import LEAST_BLOCKS, confidence_interval, holm, mean_interval, mean_ranks, paired_jackknife, paired_p_value, seed_p_value
+from segshift.report.study_rows import CERTAIN, StudyCell, StudyComparison, StudyRow
 from segshift.report.study_streams import describe_rollbacks
 from segshift.study.grid import SEED
 from segshift.study.plan import read_plan
 from segshift.study.results import Results
 from segshift.study.rows import RunResult, Score
 
-CERTAIN = 0.05
-"""Corrected p below which a difference is no noise."""
 DRAWS = 0
 """Seed of the bootstrap."""
 INTERVALS = (
@@ -34,101 +30,6 @@ INTERVALS = (
     f"~ within noise: not below {CERTAIN} after Holm's correction over all differences on a domain, where p is the larger of that over blocks of images "
     "(jackknife) and that over seeds (paired t)",
 )
-
-
-@final
-@dataclass(frozen=True)
-class StudyCell:
-    """One title on one domain. `miou` and `difference` (to the source models, seed by seed) are in [0, 1]; `p` is corrected."""
-
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    miou: Interval
-    accuracy: float
-    difference: Interval | None = None
-    differences: tuple[float, ...] = ()
-    p: float = float("nan")
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the difference may be none."""
-        return self.difference is not None and not self.p < CERTAIN
-
-
-@final
-@dataclass(frozen=True)
-class StudyRow:
-    """All seeds of one point of a study. `axes` lack the seed; `source` is the title of its source models, its own for one of these."""
-
-    title: str
-    entry: str
-    axes: Mapping[str, Any]
-    source: str
-    runs: tuple[RunResult, ...]
-    cells: Mapping[str, StudyCell]
-    rank: float = float("nan")
-
-    @property
-    def is_source(self) -> bool:
-        """Whether its models started from no other run."""
-        return self.title == self.source
-
-    @property
-    def online(self) -> bool:
-        """Whether its runs adapt on what they are tested on, while they are tested."""
-        run = self.runs[0]
-        return getattr(METHODS.get(run.method), "kind", None) == "online" and run.recipe["data"].get("target") is None
-
-    @property
-    def learns_while_tested(self) -> bool:
-        """Whether the tests change its models, each anew."""
-        return self.online and outlives_a_batch(self.runs[0].method)
-
-    @property
-    def works_only_while_tested(self) -> bool:
-        """Whether its runs did nothing before their tests."""
-        return self.online and sees_tests_alone(self.runs[0].sees)
-
-    @property
-    def share(self) -> float | None:
-        """Changed parameters over all, None where they change while it is tested."""
-        run = self.runs[0]
-        if self.learns_while_tested or not run.parameters or run.parameters_changed is None:
-            return None
-        return run.parameters_changed / run.parameters
-
-    @property
-    def seconds(self) -> float:
-        """Mean over the seeds of what came before the tests, NaN where nothing did."""
-        if self.works_only_while_tested:
-            return float("nan")
-        known = [run.seconds for run in self.runs if run.seconds is not None]
-        return float(np.mean(known)) if known else float("nan")
-
-
-@final
-@dataclass(frozen=True)
-class StudyComparison:
-    """Rows (each source, then its repairs), the domains' labels with what they stand for, notes."""
-
-    study: str
-    rows: tuple[StudyRow, ...]
-    domains: Mapping[str, str]
-    definitions: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def groups(self) -> list[tuple[StudyRow, ...]]:
-        """The rows by source."""
-        found: dict[str, list[StudyRow]] = {}
-        for row in self.rows:
-            found.setdefault(row.source, []).append(row)
-        return [tuple(rows) for rows in found.values()]
-
-    def domain(self, name: str) -> str:
-        """The name itself, UnknownNameError where nothing was tested on it."""
-        if name not in self.domains:
-            raise unknown_name("evaluated domain", name, self.domains)
-        return name
 
 
 def compare_study_folder(folder: Path | str, domains: Sequence[str] = ()) -> tuple[StudyComparison, Results]:

@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator
 
 from segshift.report.canvas import COLORS, MARKERS, Format, canvas, plain, render
 from segshift.report.figures import Curve, Line, bars, draw_lines
-from segshift.report.studies import StudyRow
+from segshift.report.study_rows import StudyRow
 
 SECONDS = "seconds"
 COSTS: dict[str, Callable[[StudyRow], float]] = {

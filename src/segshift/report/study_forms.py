@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from segshift.errors import RecipeError, unknown_name
 from segshift.report.forms import Form
-from segshift.report.studies import StudyComparison, class_means
+from segshift.report.studies import class_means
+from segshift.report.study_rows import StudyComparison
 from segshift.report.study_tables import classes_form, cost_form, differences_form, pivot_form, scores_form
 from segshift.study.results import Results
 

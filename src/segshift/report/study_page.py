@@ -13,9 +13,9 @@ from segshift.engine.logs import duration
 from segshift.engine.provenance import command_line, now
 from segshift.report.figures import find_curves
 from segshift.report.page import PageFigure
-from segshift.report.studies import StudyComparison, StudyRow
 from segshift.report.study_figures import COSTS, known_costs, study_cost_figure, study_curve_figure
 from segshift.report.study_forms import make_forms
+from segshift.report.study_rows import StudyComparison, StudyRow
 from segshift.report.study_words import describe_study
 from segshift.study.results import Results
 

@@ -9,7 +9,7 @@ from segshift.engine.logs import duration
 from segshift.errors import DataError, unknown_name
 from segshift.metrics import Interval
 from segshift.report.forms import Entry, Form, mark_best
-from segshift.report.studies import StudyCell, StudyComparison, StudyRow
+from segshift.report.study_rows import StudyCell, StudyComparison, StudyRow
 from segshift.study.grid import title
 
 NO_CHANGE = "no change is told of a run that adapts on each test while it is tested, and keeps nothing of it"

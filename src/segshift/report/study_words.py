@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from segshift.report.studies import StudyCell, StudyComparison, StudyRow
+from segshift.report.study_rows import StudyCell, StudyComparison, StudyRow
 
 
 @final

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast, final
 import torch
 from torch import Tensor
 
-from segshift.diagnose.drift import require_rate
+from segshift.diagnose.alarm import require_rate
 from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import as_input, as_seen, show
