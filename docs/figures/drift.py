@@ -53,7 +53,7 @@ CAMVID = {
 CONTROLS = ("other scenes", "other drive")
 """Images of the source that are no shift: an alarm there is a false one."""
 VALIDATION = {"streets": "streets::val?count=100&size=128x64", "camvid": None}
-ESTIMATES = {"rehearsed": "rehearsed", "soft": "soft IoU", "soft-difference": "difference", "atc": "ATC"}
+ESTIMATES = {"rehearsed": "as printed", "soft": "soft IoU", "soft-difference": "difference", "atc": "ATC"}
 COLORS = {"rehearsed": "#222222", "soft": "#2a6f97", "soft-difference": "#c8553d", "atc": "#4f772d"}
 BATCH = 16
 

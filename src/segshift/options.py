@@ -53,7 +53,7 @@ def describe_options(target: Callable[..., Any], skip: Iterable[str] = ()) -> st
     words = []
     for name, (kind, default) in option_types(target, skip).items():
         shown = [*(getattr(part, "__name__", str(part)) for part in plain_types(kind)), *map(str, literal_values(kind))]
-        words.append(f"--{name.replace('_', '-')} {'|'.join(shown)} ({default})")
+        words.append(f"--{name.replace('_', '-')} {'|'.join(shown)} ({f'{default:.4g}' if isinstance(default, float) else default})")
     return "  ".join(words)
 
 

@@ -227,7 +227,10 @@ def test_stopped_by_ctrl_c_a_command_says_how_it_goes_on(capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as stopped, resumable(reporter()):
         raise KeyboardInterrupt
     assert stopped.value.code == 130
-    assert capsys.readouterr().out == "stopped; what was finished is kept. Go on with: segshift adapt 'runs/a b' --method adabn --resume\n"
+    assert (
+        capsys.readouterr().out
+        == "stopped; what was finished is kept, a pass that was not begins anew. Go on with: segshift adapt 'runs/a b' --method adabn --resume\n"
+    )
 
 
 def test_a_label_without_its_colon_is_answered_with_it() -> None:

@@ -265,3 +265,17 @@ def test_torchrun_is_refused_by_what_runs_in_one_process(source: Run, tmp_path: 
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RecipeError, match="method tent runs in one process: start it without torchrun"):
         execute(adaptation_recipe(source.recipe, "tent", target=TARGET), tmp_path / "run", source)
+
+
+@pytest.mark.parametrize("change", ["optimizer.lr=5", "training.epochs=9", "augmentation.flip=0.5"])
+def test_a_key_that_counts_for_nothing_is_refused_with_those_that_count(source: Run, change: str) -> None:
+    with pytest.raises(RecipeError, match=r"method tent does not train by the recipe, .* its own options: --lr "):
+        adaptation_recipe(source.recipe, "tent", target=TARGET, changes=(change,))
+    kept = adaptation_recipe(source.recipe, "tent", target=TARGET, changes=("training.batch_size=2", "stream.rounds=2"))
+    assert (kept.training.batch_size, kept.stream.rounds) == (2, 2)
+
+
+def test_the_line_of_a_test_has_its_protocol(source: Run, tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=1000)
+    execute(adaptation_recipe(source.recipe, "tent", tests={"fog": TARGET}), tmp_path / "run", source, reporter=Reporter(console))
+    assert "; online: adapts while it predicts, reset before every domain, batches of 4 in time order (6 images in" in console.file.getvalue()  # type: ignore[attr-defined]

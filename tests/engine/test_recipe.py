@@ -40,7 +40,7 @@ def test_options_of_methods_are_checked() -> None:
         validate_recipe({"method": {"name": "adabn", "source_ration": 1}, "data": {"target": "streets", "source": "streets"}})
     with pytest.raises(RecipeError, match="0 or more"):
         validate_recipe({"method": {"name": "adabn", "source_ratio": -1}, "data": {"target": "streets", "source": "streets"}})
-    with pytest.raises(RecipeError, match="source_ratio is .half., and takes a number such as 0.5 or auto"):
+    with pytest.raises(RecipeError, match=r"source_ratio is .half., and takes a number such as 0\.5 or auto"):
         validate_recipe({"method": {"name": "adabn", "source_ratio": "half"}, "data": {"target": "streets", "source": "streets"}})
     with pytest.raises(RecipeError, match="did you mean 'dice'"):
         validate_recipe({**SMALL, "method": {"name": "supervised", "loss": "dise"}})

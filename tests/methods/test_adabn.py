@@ -175,7 +175,7 @@ def test_a_pseudo_count_weighs_by_images_without_a_cross_term() -> None:
     [
         ({"source_weight": 1.0}, "would change nothing"),
         ({"pseudo_count": -1.0}, "how many images"),
-        ({"source_weight": 0.5, "source_ratio": 0.2}, "source_ratio and source_weight are three ways"),
+        ({"source_weight": 0.5, "source_ratio": 0.2}, "source_ratio and source_weight each mix the source in"),
         ({"pseudo_count": 8.0, "estimator": "ema"}, "goes with estimator exact"),
     ],
 )

@@ -196,7 +196,7 @@ def test_signals_are_no_images(kind: Any) -> None:
 def test_a_map_of_one_pixel_is_no_image_of_one_colour() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", AdaptationWarning)
-        assert adapt_statistics(Signals(nn.BatchNorm2d(3)), [torch.rand(4, 3, 1, 1)]) == {"norm": 4}
+        assert adapt_statistics(Signals(nn.BatchNorm2d(3)), [torch.rand(16, 3, 1, 1)]) == {"norm": 16}
 
 
 def test_one_value_a_channel_is_no_statistic() -> None:
@@ -208,6 +208,15 @@ def test_one_value_a_channel_is_no_statistic() -> None:
 def test_values_that_are_not_finite_leave_the_module_as_it_was(value: float) -> None:
     model = OneLayer()
     before = {name: kept.clone() for name, kept in model.state_dict().items()}
-    with pytest.raises(DataError, match="norm values that are not finite"):
+    with pytest.raises(DataError, match="at norm are not finite"):
         adapt_statistics(model, [images(4, 1.0, 1.0, 0), torch.full((1, 3, 8, 8), value)])
     assert all(torch.equal(kept, before[name]) for name, kept in model.state_dict().items())
+
+
+def test_few_images_are_told() -> None:
+    target = images(20, 1.0, 0.5, 0)
+    with pytest.warns(AdaptationWarning, match="adapt_statistics: 4 images are few: below 16"):
+        adapt_statistics(OneLayer(), target[:4].split(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adapt_statistics(OneLayer(), target.split(8))

@@ -172,7 +172,8 @@ def test_frames_that_wait_are_told_once_when_nothing_more_comes(source: Run, inc
         tmp_path / "log",
         batch_size=4,
     )
-    assert [line.partition(":")[0] for line in said] == ["2 of 4 frames wait for their batch", "3 of 4 frames wait for their batch", "batch 0"]
+    assert said[0] == f"{incoming}: batches of 4 frames"
+    assert [line.partition(":")[0] for line in said[1:]] == ["2 of 4 frames wait for their batch", "3 of 4 frames wait for their batch", "batch 0"]
 
 
 def test_a_line_has_every_key_null_where_it_is_not_known(source: Run, incoming: Path, tmp_path: Path) -> None:
@@ -441,3 +442,13 @@ def test_a_model_whose_answers_are_not_finite_ends_the_watch(source: Run, incomi
     with pytest.raises(ModelError, match="logits are not finite"):
         watch_folder(source, incoming, tmp_path / "log.jsonl", once=True, every=0.05)
     assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_what_is_taken_back_and_what_is_known_already_are_said(source: Run, incoming: Path, tmp_path: Path) -> None:
+    (first, said), (again, resaid) = console(), console()
+    watch_folder(source, incoming, tmp_path / "log", batch_size=2, method="tent", options={"lr": 1e10}, once=True, reporter=first)
+    assert f"{incoming}: batches of 2 frames" in said.getvalue()
+    assert re.search(r"batch 1: what it learned is taken back; so far 1 rollback in 2 batches \(1 \w+( \w+)?\)", said.getvalue())
+    watch_folder(source, incoming, tmp_path / "log", batch_size=2, method="tent", options={"lr": 1e10}, once=True, reporter=again)
+    assert f"{incoming}: 8 frames are in {tmp_path / 'log'}, batch 4 is next" in resaid.getvalue()
+    assert "taken back" not in resaid.getvalue()

@@ -66,6 +66,6 @@ def resumable(say: Reporter, option: str = "--resume") -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as stopped:
         again = [word for word in sys.argv[1:] if word != option] + [option] * bool(option)
-        kept = "everything is saved" if isinstance(stopped, Interrupted) else "what was finished is kept"
+        kept = "everything is saved" if isinstance(stopped, Interrupted) else "what was finished is kept, a pass that was not begins anew"
         say.say(f"stopped; {kept}. Go on with: segshift {shlex.join(again)}")
         raise SystemExit(STOPPED) from None

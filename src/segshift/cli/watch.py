@@ -27,7 +27,7 @@ def command(
 
     require_run(run)
     from segshift.cli.adapt import read_options
-    from segshift.cli.console import reporter
+    from segshift.cli.console import STOPPED, reporter
     from segshift.engine.processes import choose_device
     from segshift.engine.run import Run
     from segshift.errors import RecipeError, unknown_name
@@ -44,19 +44,23 @@ def command(
         options = check_options(METHODS[method], options, f"method {method}")
     log = out or folder / "watch.jsonl"
     say = reporter()
-    frames = watch_folder(
-        Run.open(run),
-        folder,
-        log,
-        batch_size=batch_size,
-        method=method,
-        options=options,
-        predictions=predictions,
-        source=source,
-        false_alarms=false_alarms,
-        every=every,
-        once=once,
-        device=choose_device(device),
-        reporter=say,
-    )
-    say.say(f"{frames} frames; log: {log}")
+    try:
+        frames = watch_folder(
+            Run.open(run),
+            folder,
+            log,
+            batch_size=batch_size,
+            method=method,
+            options=options,
+            predictions=predictions,
+            source=source,
+            false_alarms=false_alarms,
+            every=every,
+            once=once,
+            device=choose_device(device),
+            reporter=say,
+        )
+    except KeyboardInterrupt:
+        say.say(f"stopped; what is in {log} is done, and the same command goes on behind it")
+        raise SystemExit(STOPPED) from None
+    say.say(f"{frames} frame{'s' * (frames != 1)}; log: {log}" if frames else f"no new frame in {folder}")

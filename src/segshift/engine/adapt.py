@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,12 +17,12 @@ from segshift.engine.execute import execute
 from segshift.engine.logs import Reporter
 from segshift.engine.options import sort_options
 from segshift.engine.read_recipe import validate_recipe
-from segshift.engine.recipe import Recipe
+from segshift.engine.recipe import TRAINS_ALONE, Recipe
 from segshift.engine.run import SCHEMA, Run, describe_label_space
 from segshift.errors import AdaptationWarning, ModelError, RecipeError, warn
 from segshift.methods import METHODS
 from segshift.models import SegmentationModel
-from segshift.options import check_options, option_types
+from segshift.options import check_options, describe_options, option_types
 
 Named = str | Path | Mapping[str, Any] | Domain | DomainDataset
 """What stands for a domain in Python."""
@@ -63,7 +63,18 @@ def adaptation_recipe(
     if other := [f"model.{key}" for key, value in network.items() if value != before[key]]:
         raise RecipeError(f"{', '.join(other)}: a repair has the network of the run that it repairs; train another source model for another network")
     require_work(recipe)
+    require_effect(recipe, changes)
     return recipe
+
+
+def require_effect(recipe: Recipe, changes: Sequence[str]) -> None:
+    """RecipeError for changes of keys that the method does not read, as it trains nothing by them."""
+    name = recipe.method.name
+    keys = [change.partition("=")[0] for change in changes]
+    idle = [key for key in keys if key.partition(".")[0] in TRAINS_ALONE and key != "training.batch_size"]
+    if METHODS[name].kind != "trains" and idle:
+        own = describe_options(METHODS[name])
+        raise RecipeError(f"{', '.join(idle)}: method {name} does not train by the recipe, so that counts for nothing; its own options: {own or 'none'}")
 
 
 def require_work(recipe: Recipe) -> None:
@@ -102,6 +113,8 @@ def adapt(
     if not isinstance(model, SegmentationModel | Run | Path | str):
         remedy = "; ss.adapt_statistics counts the batch norm statistics of any module" if isinstance(model, nn.Module) else ""
         raise ModelError(f"ss.adapt takes a SegmentationModel (from ss.create_model) or the folder of a run, not {type(model).__name__}{remedy}")
+    if method in METHODS and not getattr(METHODS[method], "keeps", True):
+        raise RecipeError(f"method {method} answers each batch for itself and arrives at no model that could be given back: test it, segshift adapt --test")
     target, source = _in_recipe(target), None if source is None else _in_recipe(source)
     with TemporaryDirectory(prefix="segshift-") as folder:
         if isinstance(model, SegmentationModel):

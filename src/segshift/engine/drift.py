@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from segshift.engine.calibration import Calibration, calibrate
 from segshift.engine.confidence import ShownImages, Signals, confusion_of
 from segshift.engine.logs import Reporter
 from segshift.engine.run import Run
-from segshift.errors import DataError, name_some
+from segshift.errors import DataError, ModelError, name_some
 from segshift.metrics import confusion as metrics
 from segshift.metrics.calibration import Estimates, estimate
 from segshift.metrics.rehearsal import add_rehearsed
@@ -146,8 +147,8 @@ def line_of(name: str, value: float, margin: float, others: Mapping[str, float],
 
 
 def estimate_drift(
-    run: Run | str,
-    domain: str | Mapping[str, Any] | DomainDataset,
+    run: Run | Path | str,
+    domain: str | Path | Mapping[str, Any] | DomainDataset,
     source: str | Mapping[str, Any] | None = None,
     *,
     false_alarms: float = 0.01,
@@ -164,6 +165,8 @@ def estimate_drift(
     an alarm, the rest stands without it. Images that cannot be read are left out, as long as they are at most half of them (else DataError).
     """
     require_rate(false_alarms)
+    if not isinstance(run, Run | Path | str):
+        raise ModelError(f"ss.estimate_drift takes a run or its folder, which keeps what was learned of its source, not {type(run).__name__}")
     run = run if isinstance(run, Run) else Run.open(run)
     reporter = reporter or Reporter(None)
     dataset = domain if isinstance(domain, DomainDataset) else open_domain(domain, depth=False)

@@ -81,8 +81,9 @@ def evaluate_run(
         over = f" over the {len(scores.space)} classes that model and data both have" if common else ""
         areas = {} if scores.score_counts is None else describe_curves(scores.score_counts)
         also = f", mean AUC {100 * areas['mean_roc_auc']:.1f} %, mean average precision {100 * areas['mean_average_precision']:.1f} %" if areas else ""
-        reporter.end(f"mIoU {100 * scores.miou:.1f} %{also}{over}")
-    together = 1 if run.size is None else batch_size
+        together = 1 if run.size is None else batch_size
+        how = "" if answers is None else f"; {answers.protocol(together)['prediction']}"
+        reporter.end(f"mIoU {100 * scores.miou:.1f} %{also}{over}{how}")
     if answers is not None and (trouble := describe_trouble(answers.counts())):
         reporter.say(f"{title}: {trouble}", "yellow")
     protocol = {

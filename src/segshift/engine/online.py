@@ -29,6 +29,8 @@ def prepare_stream(run: Run, plan: Plan, method: OnlineMethod, pool: DomainPool,
     `method` has begun with a model; `fresh` builds it as it was before.
     """
     recipe = plan.recipe
+    if first := method.sees - {"target"}:
+        reporter.say(f"{recipe.method.name} learns from the {' and '.join(sorted(role.replace('_', ' ') for role in first))} first")
     done = dict(method.prepare(pool))
     state: dict[str, Tensor]
     if recipe.online:

@@ -131,6 +131,10 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+TRAINS_ALONE = ("augmentation", "optimizer", "schedule", "training")
+"""Sections that only a method that trains reads; what is not trained is tested in batches of `training.batch_size`, too."""
+
+
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of a recipe's content by dotted key.
 

@@ -83,7 +83,7 @@ class AdaBN:
             raise RecipeError(f"pseudo_count is {pseudo_count}: how many images the source's statistics count for, 0 or more")
         given = [name for name, value in (("source_ratio", source_ratio), ("source_weight", source_weight), ("pseudo_count", pseudo_count)) if value != 0]
         if len(given) > 1:
-            raise RecipeError(f"{' and '.join(given)} are three ways to mix the source in, and one is taken: leave the others at 0")
+            raise RecipeError(f"{' and '.join(given)} each mix the source in, in another way, and one is taken: leave the others at 0")
         if estimator == "ema" and given and given != ["source_ratio"]:
             raise RecipeError(f"estimator ema begins with the source's statistics already: {given[0]} goes with estimator exact")
         if not 0 < momentum <= 1:

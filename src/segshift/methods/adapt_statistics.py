@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segshift.errors import AdaptationWarning, DataError, ModelError, RecipeError, UserError, warn
 from segshift.methods.adabn import interpolate
 from segshift.methods.normalization import Moments, batch_statistics, read_statistics, require_batch_norm, write_statistics
-from segshift.methods.target_images import constant_images, describe_constant
+from segshift.methods.target_images import STABLE, constant_images, describe_constant, describe_few
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def adapt_statistics(
 
     Raises ModelError for a module without batch norm, or whose batch norms are frozen, RecipeError for another weight, DataError where there is no batch, or
     one does not go through the module or gives values that are not finite: the module is then as it was. Images of one colour, which have no variance, are
-    counted and told by an AdaptationWarning.
+    counted and told by an AdaptationWarning; so is their number where it is below 16.
 
         ss.adapt_statistics(network, DataLoader(labelled, batch_size=8))    # (images, labels): labels are not looked at
         ss.adapt_statistics(detector, ([image] for image in images))        # torchvision's detectors take lists of images
@@ -41,20 +41,22 @@ def adapt_statistics(
     require_batches(batches)
     layers = require_batch_norm(module, "adapt_statistics")
     exact = {name: Moments(layer.num_features) for name, layer in layers.items()}
-    batch, constant, knows_images = None, 0, not all(isinstance(layer, nn.BatchNorm1d) for layer in layers.values())
+    batch, seen, constant, knows_images = None, 0, 0, not all(isinstance(layer, nn.BatchNorm1d) for layer in layers.values())
     with batch_statistics(module, layers) as measured:
         for batch in batches:
             measured.clear()
             images = images_of(batch, knows_images)
             if all_images(images) or (isinstance(images, Tensor) and images.ndim == 4):
-                constant += len(constant_images(images))
+                seen, constant = seen + len(images), constant + len(constant_images(images))
+            else:
+                seen += STABLE  # what is no image is not counted
             if forward is None:
                 pass_through(module, images)
             else:
                 forward(module, batch)
             for name, mean, var, count in measured:
                 if not bool((mean + var).isfinite().all()):
-                    raise DataError(f"a batch gave {name} values that are not finite, and the module stays as it was: leave such images out")
+                    raise DataError(f"the values of a batch at {name} are not finite, and the module stays as it was: leave such images out")
                 exact[name].add(mean, var, count)
     counted = {name: moments.count for name, moments in exact.items() if moments.count > 0}
     if not counted:
@@ -66,6 +68,8 @@ def adapt_statistics(
     for name in counted:
         before = [value.double().cpu() for value in read_statistics(layers[name])]
         write_statistics(layers[name], *interpolate(exact[name].unbiased(), (before[0], before[1]), source_weight))
+    if seen < STABLE:
+        warn(f"adapt_statistics: {describe_few(seen, 'image')}", AdaptationWarning)
     if constant:
         warn(f"adapt_statistics: {describe_constant(constant)}", AdaptationWarning)
     return counted

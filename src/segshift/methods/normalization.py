@@ -144,7 +144,8 @@ def require_batch_norm(model: nn.Module, method: str) -> dict[str, _BatchNorm]:
     name = " / ".join(getattr(model, part) for part in ("architecture", "encoder_name") if hasattr(model, part)) or type(model).__name__
     frozen = sum("FrozenBatchNorm" in type(layer).__name__ for layer in model.modules())
     if frozen:
-        raise ModelError(f"{name} has {frozen} frozen batch norms, whose statistics are constants: build it with batch norm (norm_layer=torch.nn.BatchNorm2d)")
+        norms = f"{frozen} frozen batch norm{'s' * (frozen != 1)}"
+        raise ModelError(f"{name} has {norms}, whose statistics are constants: build it with batch norm (norm_layer=torch.nn.BatchNorm2d)")
     raise ModelError(f"{method} needs batch norm with running statistics and {name} has none: choose a model with batch norm, or tune with labels")
 
 

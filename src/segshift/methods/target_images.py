@@ -24,11 +24,19 @@ def find_remarks(pool: Pool) -> list[str]:
     targets, constant = count_targets(pool), pool.constant()
     remarks = []
     if targets < STABLE:
-        images = f"{targets} target image{'s are' if targets != 1 else ' is'}"
-        remarks.append(f"{images} few: below {STABLE} the statistics change from one set of images to the next")
+        remarks.append(describe_few(targets, "target image"))
     if constant:
         remarks.append(describe_constant(len(constant), constant))
     return remarks
+
+
+def describe_few(count: int, kind: str) -> str:
+    """What is said of fewer than STABLE images.
+
+    >>> describe_few(1, "image")
+    '1 image is few: below 16 the statistics change from one set of images to the next'
+    """
+    return f"{count} {kind}{'s are' if count != 1 else ' is'} few: below {STABLE} the statistics change from one set of images to the next"
 
 
 def describe_constant(count: int, names: Collection[str] = ()) -> str:

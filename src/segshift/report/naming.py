@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segshift.engine.recipe import flatten
+from segshift.engine.recipe import TRAINS_ALONE, flatten
 from segshift.engine.run import Run
 from segshift.errors import UserError
 from segshift.methods import METHODS
@@ -16,8 +16,6 @@ from segshift.tuning import TUNINGS
 
 MOST = 3
 """Settings that a name shows; where more differ, the folders tell runs apart."""
-TRAINS_ALONE = ("augmentation", "optimizer", "schedule", "training")
-"""Sections that play no part in a method that does not train: its run only has them from its parent."""
 
 Settings = Mapping[str, str]
 

@@ -22,7 +22,7 @@ from segshift.engine.calibration import calibrate
 from segshift.engine.checkpoint import write_atomic
 from segshift.engine.confidence import as_input, as_seen, show
 from segshift.engine.drift import judge, none_for_nan
-from segshift.engine.guard import Guard
+from segshift.engine.guard import Guard, describe_trouble
 from segshift.engine.locks import alone
 from segshift.engine.logs import Reporter
 from segshift.engine.prediction import label_map
@@ -78,6 +78,8 @@ def watch_folder(
     with alone(real.with_name(f".{real.name}.lock"), f"another watch writes to {log}", "choose another --out, or stop it"):
         watcher = _Watcher(run, log, method, options or {}, predictions, source, false_alarms, device, reporter)
         arrivals = Arrivals(folder, watcher.journal.done)
+        known = len(watcher.journal.done)
+        reporter.say(f"{folder}: {f'{known} frames are in {log}, batch {watcher.journal.lines} is next' if known else f'batches of {batch_size} frames'}")
         return _take_what_is_there(watcher, arrivals, batch_size, every) if once else _follow(watcher, arrivals, batch_size, every)
 
 
@@ -153,6 +155,7 @@ class _Watcher:
                 self.guard.load_state_dict(learned)
             if missing:
                 reporter.say(f"{missing}: {method} begins anew", "yellow")
+        self.taken_back = self._taken_back()
         self.calibration = calibrate(run, source, device, reporter=reporter)  # takes longest: what is wrong is told before
 
     def _begin(self, name: str, options: dict[str, Any]) -> Guard:
@@ -162,7 +165,8 @@ class _Watcher:
         method = cast(OnlineMethod, METHODS[name](**options))
         if method.sees - {"target"}:
             raise RecipeError(
-                f"method {name} sees the {', '.join(sorted(method.sees - {'target'}))} with these options, which a watch has not: adapt online instead"
+                f"method {name} sees the {', '.join(sorted(method.sees - {'target'}))} with these options, which a watch has not: "
+                "choose others, or adapt a run first (--target) and watch with that"
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.run.recipe.seed)
@@ -195,7 +199,14 @@ class _Watcher:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
         self.reporter.say(self._describe(line), "red" if line["alarm"] else None)
+        if self.guard is not None and self._taken_back() > self.taken_back:
+            self.taken_back = self._taken_back()
+            self.reporter.say(f"batch {line['batch']}: what it learned is taken back; so far {describe_trouble(self.guard.counts())}", "yellow")
         return frames
+
+    def _taken_back(self) -> int:
+        """Rollbacks and resets since the log began."""
+        return 0 if self.guard is None else sum(value for key, value in self.guard.counts().items() if key != "batches")
 
     def _describe(self, line: dict[str, Any]) -> str:
         """A line in words."""
