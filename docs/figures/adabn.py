@@ -166,15 +166,21 @@ def draw_ratios(axes: Axes, values: Values, source: str, weathers: list[str]) ->
     axes.grid(axis="y", linewidth=0.3)
 
 
-def draw_batches(axes: Axes, values: Values, source: str, weather: str) -> None:
-    """Mean difference to the source model by batch size and ratio."""
+def gains_of(values: Values, source: str, weather: str) -> tuple[list[int], np.ndarray]:
+    """Mean difference to the source model in points, (batch sizes, ratios), NaN where nothing was measured; and the batch sizes."""
     sizes = sorted({int(place[4]) for place in values if place[:3] == ("batches", source, weather)} | {8})
     gains = np.full((len(sizes), len(RATIOS)), np.nan)
     for row, size in enumerate(sizes):
         for column, ratio in enumerate(RATIOS):
             found = differences(values, ("adabn" if size == 8 else "batches", source, weather, ratio, str(size)))
             gains[row, column] = 100 * np.mean(found) if found else np.nan
-    most = np.nanmax(np.abs(gains), initial=0.1)
+    return sizes, gains
+
+
+def draw_batches(axes: Axes, values: Values, source: str, weather: str, most: float = 0.1) -> None:
+    """Mean difference to the source model by batch size and ratio; the colours end at `most` points, at least."""
+    sizes, gains = gains_of(values, source, weather)
+    most = np.nanmax(np.abs(gains), initial=most)
     axes.imshow(gains, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
     for row, column in np.argwhere(np.isfinite(gains)):
         gain = gains[row, column]
@@ -182,8 +188,8 @@ def draw_batches(axes: Axes, values: Values, source: str, weather: str) -> None:
     axes.set_xticks(range(len(RATIOS)), RATIOS, fontsize=8)
     axes.set_yticks(range(len(sizes)), map(str, sizes), fontsize=8)
     axes.set_title(f"{source} source, {weather}: points over the source model", fontsize=9)
-    axes.set_xlabel("source_ratio", fontsize=8)
-    axes.set_ylabel("batch_size", fontsize=8)
+    axes.set_xlabel("source ratio", fontsize=8)
+    axes.set_ylabel("batch size", fontsize=8)
 
 
 def draw(values: Values, weathers: list[str], score: str, path: Path) -> None:
@@ -193,10 +199,11 @@ def draw(values: Values, weathers: list[str], score: str, path: Path) -> None:
     figure = Figure(figsize=(4.6 * len(sources), 5.6 if swept else 3.2), layout="constrained")
     panels = figure.subplots(2 if swept else 1, len(sources), squeeze=False)
     adapted = [weather for weather in weathers if any(place[0] == "adabn" and place[2] == weather for place in values)]
+    most = max((float(np.nanmax(np.abs(gains_of(values, source, swept)[1]), initial=0.1)) for source in sources), default=0.1) if swept else 0.1
     for column, source in enumerate(sources):
         draw_ratios(panels[0, column], values, source, adapted)
         if swept:
-            draw_batches(panels[1, column], values, source, swept)
+            draw_batches(panels[1, column], values, source, swept, most)
     bottoms, tops = zip(*(axes.get_ylim() for axes in panels[0]), strict=True)
     for axes in panels[0]:
         axes.set_ylim(min(bottoms), max(tops))
