@@ -59,6 +59,15 @@ def test_source_is_root_ancestor_and_added_when_not_named(make_run: MakeRun, sha
     assert rows[1].cells["fog"].difference.value == pytest.approx(0.8 / 1.2 - 0.5 / 1.5)
 
 
+def test_repairs_share_a_source_model_that_is_not_named(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    repairs = [make_run(name, {"fog": shares([0.8] * 12)}, parent=source) for name in ("one", "two")]
+    comparison = compare_runs(repairs)
+    assert [[row.name for row in group] for group in comparison.groups()] == [["source", "one", "two"]]
+    assert [row.cells["fog"].difference is not None for row in comparison.rows] == [False, True, True]
+    assert not comparison.notes
+
+
 def test_several_sources_group_their_descendants(make_run: MakeRun, shares: Shares) -> None:
     scores = {"dusk": shares([0.5] * 12)}
     plain, jitter = make_run("plain", scores), make_run("jitter", {"dusk": shares([0.7] * 12)})

@@ -230,7 +230,7 @@ class _Builder:
                 continue
             group = groups.setdefault(root.path.resolve(), [(root, root, 0)])
             if run.record["identity"] != root.record["identity"]:
-                group.append((run, root, depth))
+                group.append((run, group[0][0], depth))  # of one path, through whichever run it was reached
         return [entry for group in groups.values() for entry in group]
 
     def _root(self, run: Run, given: Mapping[str, Run]) -> tuple[Run | None, int]:
