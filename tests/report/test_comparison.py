@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segshift.engine.read_recipe import validate_recipe
 from segshift.engine.run import Run
 from segshift.errors import DataError, MissingDataError, RecipeError, UnknownNameError, WeightsError
 from segshift.report.comparison import compare_runs, describe_intervals
@@ -57,6 +58,15 @@ def test_source_is_root_ancestor_and_added_when_not_named(make_run: MakeRun, sha
     assert [(row.name, row.depth) for row in rows] == [("source", 0), ("last", 2)]
     assert rows[1].cells["fog"].difference is not None
     assert rows[1].cells["fog"].difference.value == pytest.approx(0.8 / 1.2 - 0.5 / 1.5)
+
+
+def test_repairs_share_a_source_model_that_is_not_named(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    repairs = [make_run(name, {"fog": shares([0.8] * 12)}, parent=source) for name in ("one", "two")]
+    comparison = compare_runs(repairs)
+    assert [[row.name for row in group] for group in comparison.groups()] == [["source", "one", "two"]]
+    assert [row.cells["fog"].difference is not None for row in comparison.rows] == [False, True, True]
+    assert not comparison.notes
 
 
 def test_several_sources_group_their_descendants(make_run: MakeRun, shares: Shares) -> None:
@@ -161,6 +171,36 @@ def test_what_lacks_a_difference_is_one_line(make_run: MakeRun, shares: Shares) 
     (note,) = compare_runs([source, *runs]).notes
     command = f"`segshift evaluate {source.path} --domain fog:=streets::test --domain rain:=streets::test`"
     assert note == f"one; two on fog; rain: no difference without a score of source on the same images: {command}"
+
+
+def test_another_size_than_that_of_the_source_model_is_said_in_one_line(make_run: MakeRun, shares: Shares) -> None:
+    def make(name: str, size: list[int] | None, parent: Run | None = None, label: str = "fog") -> Run:
+        run = make_run(name, {label: shares([0.5] * 12)}, parent=parent)
+        (run.path / "recipe.yaml").write_text(validate_recipe({"data": {"source": "streets", "size": size}}).to_yaml())
+        return Run.open(run.path)
+
+    source = make("source", [96, 192])
+    same, small, other = make("same", [96, 192], source), make("small", [64, 128], source), make("other", [64, 128], source)
+    own, elsewhere = make("own", None, source), make("elsewhere", [64, 128], source, label="rain")
+    assert not compare_runs([source, same]).notes
+    assert compare_runs([small]).notes == ("small sees its images at 64 x 128, its source model at 96 x 192: the difference is of both",)
+    assert compare_runs([same, small, other, own]).notes == (
+        "small; other see their images at 64 x 128, their source model at 96 x 192: the difference is of both",
+        "own sees its images at their own size, its source model at 96 x 192: the difference is of both",
+    )
+    assert not any("images at" in note for note in compare_runs([source, elsewhere]).notes)  # no difference
+    second = make("second", [96, 192])
+    (note,) = compare_runs([small, make("third", [64, 128], second)]).notes
+    assert note.startswith("small; third see their images at 64 x 128, their source models at 96 x 192:")
+
+
+def test_a_size_is_that_of_the_evaluations_where_no_recipe_can_be_read(make_run: MakeRun, shares: Shares) -> None:
+    source = make_run("source", {"fog": shares([0.5] * 12)})
+    repair = make_run("repair", {"fog": shares([0.5] * 12)}, parent=source)
+    assert not compare_runs([repair]).notes
+    file = repair.path / "evaluations" / "fog.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"size": [16, 32]}))
+    assert compare_runs([repair]).notes == ("repair sees its images at 16 x 32, its source model at 32 x 64: the difference is of both",)
 
 
 def test_same_images_under_another_name_share_a_column(make_run: MakeRun, shares: Shares) -> None:

@@ -133,3 +133,66 @@ def test_what_is_asked_for_is_shown_and_home_is_another(choose: Callable[..., Sh
 
 def test_one_domain_is_both(choose: Callable[..., Shift]) -> None:
     assert choose({}, {"clear": 0.9}, data(source="a set of another version")) == Shift("clear", "clear", "")
+
+
+@pytest.fixture
+def choose_scored(make_run: MakeRun, shares: Shares) -> Callable[..., Shift]:
+    """What is chosen where each repair, made for fog or for what its target says, is scored on some of its source model's domains only."""
+
+    def choose(scores: Mapping[str, float], *scored: str, targets: tuple[str | None, ...] = ()) -> Shift:
+        domains = {"clear": "streets::test", "fog": "streets::test+fog=0.02", "rain": "streets::test+rain@3", "night": "streets::test+night@3"}
+        matrices = {name: shares([share] * 12) for name, share in scores.items()}
+        source = make_run("source", matrices, domains=domains, data=data(source="streets::train"))
+        repairs = []
+        for i, names in enumerate(scored):
+            target = targets[i] if targets else "streets::val+fog=0.02"
+            own = {name: matrices[name] for name in names.split()}
+            repairs.append(make_run(f"repair {i}", own, domains=domains, parent=source, data=data(target=target) if target else {}))
+        return choose_domains(compare_runs([source, *repairs]).rows)
+
+    return choose
+
+
+SCORES = {"clear": 0.9, "fog": 0.5, "rain": 0.7, "night": 0.6}
+
+
+def test_a_domain_without_a_scored_repair_is_not_shown_where_another_has_one(choose_scored: Callable[..., Shift]) -> None:
+    chosen = choose_scored(SCORES, "clear rain", "clear rain")
+    assert (chosen.home, chosen.away) == ("clear", "rain")
+    why = "because it is the only domain unlike the training data on which the repairs are scored, and no repair is scored on fog, like the repairs' target"
+    assert chosen.reason == f"Of 4 evaluated domains rain is shown, {why}; clear stands for home, because it is like the training data."
+
+
+def test_a_scored_domain_at_home_is_better_than_one_without_a_repair(choose_scored: Callable[..., Shift]) -> None:
+    chosen = choose_scored(SCORES, "clear")
+    assert (chosen.home, chosen.away) == ("rain", "clear")
+    assert "because it is the only domain on which the repair is scored, and no repair is scored on fog" in chosen.reason
+    assert "rain stands for home, because it scores best, and no other domain is like the training data" in chosen.reason
+
+
+def test_where_few_repairs_are_scored_on_their_target_the_domain_of_most_is_shown(choose_scored: Callable[..., Shift]) -> None:
+    chosen = choose_scored(SCORES, "clear night rain fog", "clear night rain", "clear night rain", "clear rain")
+    assert chosen.away == "rain"  # of 4 repairs; night has 3
+    why = "it is the only domain unlike the training data on which the repairs are scored, and fewer repairs are scored on fog, like the repairs' target"
+    assert f"rain is shown, because {why};" in chosen.reason
+
+
+def test_most_repairs_on_their_target_are_enough_whatever_all_are_scored_on(choose_scored: Callable[..., Shift]) -> None:
+    chosen = choose_scored(SCORES, "clear rain fog", "clear rain fog", "clear rain")
+    assert (chosen.home, chosen.away) == ("clear", "fog")
+    assert "because the repairs were made for it" in chosen.reason
+
+
+def test_one_of_several_without_a_majority_is_the_target_and_not_home(choose_scored: Callable[..., Shift]) -> None:
+    assert choose_scored(SCORES, "clear fog", "clear", "clear").away == "fog"
+
+
+def test_repairs_of_no_target_were_not_made_for_it(choose_scored: Callable[..., Shift]) -> None:
+    chosen = choose_scored(SCORES, "clear fog", "clear fog", "clear fog", targets=("streets::val+fog=0.02", None, None))
+    assert "fog is shown, because 1 of 3 repairs was made for it;" in chosen.reason
+
+
+def test_a_score_is_called_the_lowest_only_of_those_that_it_is_the_lowest_of(choose_scored: Callable[..., Shift]) -> None:
+    chosen = choose_scored({"clear": 0.4, "fog": 0.5, "rain": 0.7})
+    assert (chosen.home, chosen.away) == ("clear", "fog")
+    assert "because its score is the lowest of every domain unlike the training data;" in chosen.reason

@@ -85,6 +85,33 @@ def test_method_is_described_by_what_is_not_default(make_run: MakeRun) -> None:
     assert describe_method(tuned) == "supervised + cl"
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_method_is_broken_between_words_only(make_run: MakeRun, shares: Shares, width: int) -> None:
+    scores = {"fog": shares([0.5] * 4)}
+    source = make_run("a source model of a long name", scores)
+    options = {"source_ratio": "auto", "pseudo_count": 20.0, "a_list": ",".join(["encoder.layer"] * 4)}
+    chosen = {"adaptation": {"said": "", "chosen": "0.2"}, "seconds": 12_345.0, "statistics_changed": 123_456, "online": True}
+    runs = [source, make_run("a repair of a long name", scores, parent=source, method_options=options, **chosen)]
+    text = printed(compare_runs(runs), width)
+    assert max(map(len, text.splitlines())) <= width
+    words = text.partition("what it took")[2].partition("second line")[0].split()
+    assert {"source_ratio=auto", "pseudo_count=20", "(chose"} <= set(words)
+    listed = [word for word in words if "encoder.layer" in word]
+    assert listed == ["encoder.layer,"] * 3 + ["encoder.layer"]  # behind `a_list=`
+    assert "a_list=" in words
+
+
+def test_a_method_stands_on_one_line_where_there_is_room(make_run: MakeRun, shares: Shares) -> None:
+    options = {"source_ratio": "auto", "pseudo_count": 20.0, "a_list": ",".join(["encoder.layer"] * 4)}
+    run = make_run("repair", {"fog": shares([0.5] * 4)}, method="adabn", method_options=options)
+    assert f"{describe_method(run)} " in printed(compare_runs([run]), 200)
+
+
+def test_whole_numbers_are_written_without_a_fraction(make_run: MakeRun) -> None:
+    run = make_run("one", method="adabn", method_options={"pseudo_count": 20.0, "source_ratio": 0.25})
+    assert describe_method(run) == "adabn pseudo_count=20 source_ratio=0.25 + all"
+
+
 def test_an_online_run_is_not_free(make_run: MakeRun, shares: Shares) -> None:
     scores = {"fog": shares([0.5] * 4)}
     source, learned = make_run("source", scores), {"said": "touches norms", "remarks": []}

@@ -15,7 +15,7 @@ import numpy as np
 
 from segshift.engine.guard import describe_trouble
 from segshift.engine.run import Evaluation, Run, evaluate_command
-from segshift.errors import DataError, MissingDataError, WeightsError, unknown_name
+from segshift.errors import DataError, MissingDataError, UserError, WeightsError, unknown_name
 from segshift.metrics import FEW_BLOCKS, LEAST_BLOCKS, Interval, confidence_interval, paired_interval
 from segshift.report.matching import match_images, of_same_images
 from segshift.report.naming import row_names
@@ -156,7 +156,7 @@ def compare_runs(runs: Sequence[Run], domains: Sequence[str] = ()) -> Comparison
         rows.append(Row(run, names[run.path], str(source.path if source else run.path), depth, cells))
     columns = tuple(builder.columns.values())
     sources = {str(source.path): source for _, source, _ in ordered if source}
-    builder.notes += [*_note_other_images(rows), *_note_lacking(rows, sources), *_note_trouble(rows), *_note_few_blocks(columns)]
+    builder.notes += [*_note_other_images(rows), *_note_lacking(rows, sources), *_note_sizes(rows), *_note_trouble(rows), *_note_few_blocks(columns)]
     return Comparison(tuple(rows), columns, tuple(builder.notes))
 
 
@@ -184,6 +184,30 @@ def _note_lacking(rows: Sequence[Row], sources: Mapping[str, Run]) -> Iterator[s
         tests = {each.record["fingerprint"]: (each.name, each.record["domain"]) for each in reversed(evaluations)}
         what = f"{'; '.join(row.name for row in found)} on {'; '.join(names)}: no difference without a score of {sources[source].name} on the same images"
         yield f"{what}: `{evaluate_command(sources[source], reversed(tests.values()))}`"
+
+
+def _note_sizes(rows: Sequence[Row]) -> Iterator[str]:
+    """One line for all runs that see their images at one size and their source models at another: a difference there is not the method's alone."""
+    sources = {row.source: row for row in rows if row.is_source}
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if any(cell.difference is not None for cell in row.cells.values()):
+            sizes = _size(row), _size(sources[row.source])
+            if sizes[0] != sizes[1]:
+                found.setdefault(sizes, []).append(row)
+    for (own, before), told in found.items():
+        several = "s" * (len({row.source for row in told}) > 1)
+        sees, its = ("sees its", "its") if len(told) == 1 else ("see their", "their")
+        yield f"{'; '.join(row.name for row in told)} {sees} images at {own}, {its} source model{several} at {before}: the difference is of both"
+
+
+def _size(row: Row) -> str:
+    """Height and width that the model sees, as its recipe says, or its evaluations where that cannot be read."""
+    try:
+        size = row.run.size
+    except (UserError, OSError):
+        size = next((cell.evaluation.record.get("size") for cell in row.cells.values()), None)
+    return " x ".join(map(str, size)) if size else "their own size"
 
 
 def _note_trouble(rows: Sequence[Row]) -> Iterator[str]:
@@ -230,7 +254,7 @@ class _Builder:
                 continue
             group = groups.setdefault(root.path.resolve(), [(root, root, 0)])
             if run.record["identity"] != root.record["identity"]:
-                group.append((run, root, depth))
+                group.append((run, group[0][0], depth))  # of one path, through whichever run it was reached
         return [entry for group in groups.values() for entry in group]
 
     def _root(self, run: Run, given: Mapping[str, Run]) -> tuple[Run | None, int]:

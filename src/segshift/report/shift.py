@@ -26,9 +26,11 @@ class Shift:
 def choose_domains(group: Sequence[Row], asked: str | None = None) -> Shift:
     """Where the source model `group[0]` is at home, and where it and its repairs `group[1:]` are shown.
 
-    `away` is the first that there is of: the domain that was `asked` for; one that shows what the repairs' target shows (with several
-    targets, that of most repairs); the lowest score among the domains that are not like the training data; the lowest score. Of several
-    domains like the target it is one whose images no run of the group knew, then the one with most images, then the lowest score.
+    `away` is the domain that was `asked` for. Else it is one on which a repair is scored, where there is one; of these rather one that is not
+    like the training data, or is like a target; of these rather one on which more than half of the repairs are scored. What is left is tried in
+    turn: one that shows what the repairs' target shows (with several targets, that of most repairs); that of most scored repairs, then of the
+    lowest score. Of several like the target it is one whose images no run of the group knew, then the one of most scored repairs, then the one
+    with most images, then the lowest score.
     `home` is another domain where there is one: one that shows what the training data show, else one of their data set, root and weather,
     each rather with images that the source model did not know; else any. Of several it is the one of the best score.
     """
@@ -47,8 +49,8 @@ def choose_domains(group: Sequence[Row], asked: str | None = None) -> Shift:
         ("has the data set and weather of the training", _without(of_its_data, known)),
         ("is like the training data", like_training),
         ("has the data set and weather of the training", of_its_data),
-        ("scores best, and no domain is like the training data", _without(scores, known)),
-        ("scores best, and no domain is like the training data", list(scores)),
+        ("scores best, and no other domain is like the training data", _without(scores, known)),
+        ("scores best, and no other domain is like the training data", list(scores)),
     ]
     home, home_reason = away, ""
     for reason, names in pools:
@@ -77,19 +79,53 @@ def _choose_away(group: Sequence[Row], domains: dict[str, Domain | None], scores
     if asked in scores:
         assert asked is not None
         return asked, "it was asked for"
-    targets = [target for row in group[1:] if (target := _parse((row.run.record.get("data", {}).get("target") or {}).get("domain")))]
+    repairs = group[1:]
+    targets = [target for row in repairs if (target := _parse((row.run.record.get("data", {}).get("target") or {}).get("domain")))]
     shown = [shows(target) for target in targets]
+    of_target = [name for name, domain in domains.items() if domain and shows(domain) in shown]
+    counts = {name: sum(name in row.cells for row in repairs) for name in scores}
+    scored = [name for name in scores if counts[name]] or list(scores)
+    foreign = _without(scored, set(at_home) - set(of_target)) or scored
+    mostly = [name for name in foreign if 2 * counts[name] > len(repairs)] or foreign
     known = {name for row in group for name, cell in row.cells.items() if cell.known}
+    images = {name: cell.evaluation.record["images"] for name, cell in group[0].cells.items()}
     for wanted in sorted(dict.fromkeys(shown), key=lambda target: -shown.count(target)):
-        like = [name for name, domain in domains.items() if domain and shows(domain) == wanted]
-        if like:
-            images = {name: group[0].cells[name].evaluation.record["images"] for name in like}
-            best = min(_without(like, known) or like, key=lambda name: (-images[name], scores[name]))
-            count = shown.count(wanted)
-            which = f"{count} of {len(shown)} repairs were" if count < len(shown) else "the repairs were" if count > 1 else "the repair was"
+        like = [name for name in of_target if (domain := domains[name]) and shows(domain) == wanted]
+        if fit := [name for name in like if name in mostly]:
+            best = min(fit, key=lambda name: (name in known, -counts[name], -images[name], scores[name]))
+            which = _of_repairs(shown.count(wanted), len(repairs), "was", "were")
             return best, f"{which} made for it" if len(like) == 1 else f"{which} made for its kind, and of {len(like)} such it is the best test"
-    lost = ", and no evaluated domain is like the repairs' target" if shown else ""
-    return min(_without(scores, set(at_home)) or scores, key=lambda name: scores[name]), f"its score is the lowest{lost}"
+    most = max(counts[name] for name in mostly)
+    away = min((name for name in mostly if counts[name] == most), key=lambda name: scores[name])
+    return away, f"{_why_lowest(away, scores, counts, at_home, len(repairs))}{_why_no_target(of_target, counts) if shown else ''}"
+
+
+def _why_lowest(away: str, scores: dict[str, float], counts: dict[str, int], at_home: list[str], repairs: int) -> str:
+    """Of which domains `away` has the lowest score: of all, else of those as unlike the training data and of as many scored repairs."""
+    if scores[away] == min(scores.values()):
+        return "its score is the lowest"
+    rivals, kind = list(scores), "domain"
+    if away not in at_home and at_home:
+        rivals, kind = _without(rivals, set(at_home)), "domain unlike the training data"
+    if any(counts[name] != counts[away] for name in rivals):
+        rivals = [name for name in rivals if counts[name] == counts[away]]
+        kind = f"{kind} on which {_of_repairs(counts[away], repairs, 'is', 'are')} scored"
+    return f"it is the only {kind}" if len(rivals) == 1 else f"its score is the lowest of every {kind}"
+
+
+def _why_no_target(of_target: list[str], counts: dict[str, int]) -> str:
+    """Why none of the domains that show what the repairs' targets show was chosen."""
+    if not of_target:
+        return ", and no evaluated domain is like the repairs' target"
+    fewer = "fewer repairs are" if any(counts[name] for name in of_target) else "no repair is"
+    return f", and {fewer} scored on {'; '.join(of_target)}, like the repairs' target"
+
+
+def _of_repairs(count: int, repairs: int, one: str, several: str) -> str:
+    """So many of the repairs as the subject of a sentence, with its verb."""
+    if count == repairs:
+        return f"the repair{'s' * (repairs != 1)} {one if repairs == 1 else several}"
+    return f"{count} of {repairs} repairs {one if count == 1 else several}"
 
 
 def _without(names: Iterable[str], others: set[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,10 @@ from segshift.report.costs import (
 from segshift.report.protocols import protocol, protocol_lines
 
 NAME_WIDTH = 28
+WORD_WIDTH = 20
+"""A longer option of a method is broken, behind `=` and `,`, where the table has no room."""
+UNBOUND = 10_000
+"""Width of a terminal that no table fills."""
 FIELDS = (
     "run",
     "method",
@@ -77,7 +82,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Scores, costs, and all that must be said with them."""
     for table in score_tables(comparison, console.width):
         console.print(table, "")
-    console.print(cost_table(comparison), "")
+    console.print(cost_table(comparison, console), "")
     for line in footnotes(comparison):
         console.print(Text(line, style="dim"), soft_wrap="`" in line)  # a command can be copied
 
@@ -105,11 +110,24 @@ def _score_table(comparison: Comparison, columns: Sequence[Column], cell_width: 
     return table
 
 
-def cost_table(comparison: Comparison) -> Table:
-    """What each run saw, changed and took."""
+def cost_table(comparison: Comparison, console: Console) -> Table:
+    """What each run saw, changed and took; where that is too wide, the methods take several lines of whole words, then the rest does."""
+    methods = [describe_method(row.run) for row in comparison.rows]
+    table = _cost_table(comparison, methods)
+    most = table.__rich_measure__(console, console.options.update(max_width=UNBOUND)).maximum
+    if most <= console.width:
+        return table
+    words = [word for method in methods for word in method.split()]
+    pieces = max(len(piece) for word in words for piece in _pieces(word))
+    longest = max(pieces, min(WORD_WIDTH, max(map(len, words))))
+    width = max(longest, max(map(len, methods)) - (most - console.width))  # what the other columns leave, if that is enough
+    return _cost_table(comparison, [" ".join(_broken(word, width) for word in method.split()) for method in methods], width)
+
+
+def _cost_table(comparison: Comparison, methods: Sequence[str], method_width: int | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title="what it took", title_justify="left", title_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("run", max_width=NAME_WIDTH, overflow="fold")
-    table.add_column("method", overflow="fold")
+    table.add_column("method", width=method_width, overflow="fold")
     table.add_column("parameters changed", justify="right", overflow="fold")
     table.add_column("statistics", justify="right", overflow="fold")
     table.add_column("target labels", justify="right", overflow="fold")
@@ -117,20 +135,34 @@ def cost_table(comparison: Comparison) -> Table:
     timed = tests_are_timed(comparison)
     if timed:
         table.add_column("test, s/image", justify="right", overflow="fold")
-    for group in comparison.groups():
-        for row in group:
-            record = row.run.record
-            table.add_row(
-                _indented(row),
-                Text(describe_method(row.run)),
-                changed_parameters(row),
-                changed_statistics(row),
-                f"{record.get('labels_used', 0):,}",
-                time_before_tests(row),
-                *([describe_tests(row)] if timed else []),
-                end_section=row is group[-1],
-            )
+    last = {id(group[-1]) for group in comparison.groups()}
+    for row, method in zip(comparison.rows, methods, strict=True):
+        table.add_row(
+            _indented(row),
+            Text(method),
+            changed_parameters(row),
+            changed_statistics(row),
+            f"{row.run.record.get('labels_used', 0):,}",
+            time_before_tests(row),
+            *([describe_tests(row)] if timed else []),
+            end_section=id(row) in last,
+        )
     return table
+
+
+def _pieces(word: str) -> list[str]:
+    """A word where it may be broken: behind `=` and `,`."""
+    return re.findall(r"[^=,]*[=,]|[^=,]+", word)
+
+
+def _broken(word: str, width: int) -> str:
+    """A word in lines of that width, as far as its pieces are."""
+    lines = [""]
+    for piece in _pieces(word):
+        if lines[-1] and len(lines[-1] + piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -248,7 +280,12 @@ def _chosen(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _changed(options: Mapping[str, Any], defaults: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[str]:
-    return [f"{key}={value}" for key, value in options.items() if key not in skip and defaults.get(key) != value]
+    return [f"{key}={_written(value)}" for key, value in options.items() if key not in skip and defaults.get(key) != value]
+
+
+def _written(value: Any) -> str:
+    """A value as a person writes it: 20 for 20.0."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _indented(row: Row) -> Text:
