@@ -131,6 +131,7 @@ def test_a_damaged_camera_file_is_named(mini_cityscapes: Path, text: str, messag
 def test_a_missing_folder_says_the_layout_and_the_source(tmp_path: Path, name: str) -> None:
     for message in (refused(f"{name}:{tmp_path / 'no'}", MissingDataError), refused(f"{name}:{tmp_path}", MissingDataError)):
         assert message.startswith("no folder ")
+        assert (f", as {tmp_path} is empty" in message) == (str(tmp_path / "no") not in message)
         assert f"{name!r} is laid out as ROOT/" in message
         assert DATASETS[name].source in message
 

@@ -256,7 +256,8 @@ def test_a_source_that_is_not_seen_makes_no_other_run(source: Run) -> None:
 
 
 def test_what_does_not_train_needs_no_gpu_for_its_parents_precision(source: Run, tmp_path: Path) -> None:
-    recipe = adaptation_recipe(source.recipe, "adabn", target=TARGET, changes=("training.precision=16-mixed",))
+    halved = validate_recipe(source.recipe.model_dump(mode="json"), ("training.precision=16-mixed",))
+    recipe = adaptation_recipe(halved, "adabn", target=TARGET)
     assert execute(recipe, tmp_path / "run", source).record["status"] == "finished"
 
 

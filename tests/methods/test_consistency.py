@@ -150,7 +150,7 @@ def test_the_images_that_it_will_load_are_counted_before(options: dict[str, Any]
 
 def test_auto_is_one_way_to_mix_and_sees_the_source() -> None:
     assert AdaBN(source_ratio="auto").sees == {"target", "source"}
-    with pytest.raises(RecipeError, match="source_ratio and source_weight are three ways"):
+    with pytest.raises(RecipeError, match="source_ratio and source_weight each mix the source in"):
         AdaBN(source_ratio="auto", source_weight=0.5)
     with pytest.raises(RecipeError, match="or auto"):
         AdaBN(source_ratio=float("nan"))

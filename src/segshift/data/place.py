@@ -53,10 +53,9 @@ class Place:
 
     def images_of(self, layout: Layout) -> dict[str, str]:
         pattern, folder = layout.images, self.root / folder_of(layout.images)
-        if self.root.is_dir() and not any(self.root.iterdir()):
-            raise MissingDataError(f"{self.root} is empty: there is no image in it")
         if not folder.is_dir():
-            raise MissingDataError(f"no folder {folder}{self.splits_there()}{hint(self.root, pattern)}; {wanted(self.name, self.entry)}")
+            empty = f", as {self.root} is empty" if self.root.is_dir() and not any(self.root.iterdir()) else ""
+            raise MissingDataError(f"no folder {folder}{empty}{self.splits_there()}{hint(self.root, pattern)}; {wanted(self.name, self.entry)}")
         others = {folder_of(other) for other in (layout.labels, layout.depth, layout.camera) if other}
         images = list_files(self.root, pattern, SUFFIXES, skip=others - {folder_of(pattern)})
         if not images:
