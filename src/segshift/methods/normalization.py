@@ -69,9 +69,12 @@ def batch_statistics(module: nn.Module, layers: Mapping[str, _BatchNorm]) -> Ite
 
     def choose(name: str, layer: _BatchNorm, values: Tensor) -> None:
         layer.training = values.numel() > values.shape[1]
-        before = read_statistics(layer)
-        blank = torch.zeros_like(before[0]), torch.ones_like(before[1])
-        write_statistics(layer, *(blank if layer.training else stored[name]))  # 0 times what is not finite would still be in the batch's
+        if layer.training:  # 0 times what is not finite would still be in the batch's
+            mean, var = read_statistics(layer)
+            mean.zero_()
+            var.fill_(1)
+        else:
+            write_statistics(layer, *stored[name])
 
     def report(name: str, layer: _BatchNorm, values: Tensor) -> None:
         if layer.training:
