@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -116,9 +117,7 @@ class ShownImages:
         self.unlabelled: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Shown]:
-        spares = self.skips_unreadable and self.dataset.labelled
-        bare = open_domain(self.dataset.domain, depth=False, labels=False, seed=self.dataset.seed) if spares else None
-        for item in load_each(_Read(self.dataset, self.size, bare), self.workers):
+        for item in load_each(_Read(self.dataset, self.size, self.skips_unreadable and self.dataset.labelled), self.workers):
             if not isinstance(item, Failure):
                 if item.unlabelled is not None:
                     self.unlabelled[item.unlabelled.name] = str(item.unlabelled.error)
@@ -141,11 +140,16 @@ def _as_it_is(item: Any) -> Any:
 
 @final
 class _Read(Dataset[Shown | Failure]):
-    """`bare` has the images without their labels, where an image is to be shown that has lost its own."""
+    """With `spares`, an image whose label alone cannot be read is shown without it."""
 
-    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, bare: DomainDataset | None) -> None:
-        self.dataset, self.size, self.bare = dataset, size, bare
-        self.places = {} if bare is None else {name: place for place, name in enumerate(bare.names)}
+    def __init__(self, dataset: DomainDataset, size: tuple[int, int] | None, spares: bool) -> None:
+        self.dataset, self.size, self.spares = dataset, size, spares
+
+    @cached_property
+    def bare(self) -> tuple[DomainDataset, dict[str, int]]:
+        """The images without labels, and their places by name; opened where a label is damaged, which is rare."""
+        dataset = open_domain(self.dataset.domain, depth=False, labels=False, seed=self.dataset.seed)
+        return dataset, {name: place for place, name in enumerate(dataset.names)}
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -155,9 +159,11 @@ class _Read(Dataset[Shown | Failure]):
             return show(self.dataset[index], self.size)
         except UserError as error:
             failure = Failure(error, self.dataset.names[index])
-        if self.bare is not None and failure.name in self.places:
+        if self.spares:
             with suppress(UserError):
-                return replace(show(self.bare[self.places[failure.name]], self.size), unlabelled=failure)
+                bare, places = self.bare
+                if failure.name in places:
+                    return replace(show(bare[places[failure.name]], self.size), unlabelled=failure)
         return failure
 
 

@@ -155,7 +155,6 @@ class _Watcher:
                 self.guard.load_state_dict(learned)
             if missing:
                 reporter.say(f"{missing}: {method} begins anew", "yellow")
-        self.taken_back = self._taken_back()
         self.calibration = calibrate(run, source, device, reporter=reporter)  # takes longest: what is wrong is told before
 
     def _begin(self, name: str, options: dict[str, Any]) -> Guard:
@@ -187,6 +186,7 @@ class _Watcher:
         line["files"] = {path.name: stamp for path, stamp in (frames.files | frames.unreadable).items()}
         line |= dict.fromkeys(LOOKED)
         self.journal.claim(line["names"])
+        before = self._taken_back()
         if pictures:
             line |= self._look(pictures)
         if self.guard is not None:
@@ -199,8 +199,7 @@ class _Watcher:
             self.journal.keep(line, self.guard.state_dict())
         self.journal.append(line)
         self.reporter.say(self._describe(line), "red" if line["alarm"] else None)
-        if self.guard is not None and self._taken_back() > self.taken_back:
-            self.taken_back = self._taken_back()
+        if self.guard is not None and self._taken_back() > before:
             self.reporter.say(f"batch {line['batch']}: what it learned is taken back; so far {describe_trouble(self.guard.counts())}", "yellow")
         return frames
 
